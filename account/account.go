@@ -1,0 +1,168 @@
+// Package account is who may log in and what they may do: users, rights, limits
+// and quota, and the contracts of the places that keep them. It knows no protocol.
+package account
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"iter"
+	"log/slog"
+	"net/netip"
+	"strings"
+)
+
+// A Secret is a password. It prints as [hidden] everywhere; Reveal is the only
+// way to its bytes.
+type Secret struct{ s string }
+
+// NewSecret wraps a password.
+func NewSecret(s string) Secret { return Secret{s} }
+
+// Reveal returns the password itself, for checks and for nothing else.
+func (s Secret) Reveal() string { return s.s }
+
+func (Secret) String() string             { return "[hidden]" }
+func (Secret) GoString() string           { return "[hidden]" }
+func (Secret) LogValue() slog.Value       { return slog.StringValue("[hidden]") }
+func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[hidden]")) }
+
+// Rights are what an account may do in its tree, as a set.
+type Rights uint16
+
+// The rights. Write is for new names, Overwrite for taking the place of a
+// finished file or changing it.
+const (
+	List Rights = 1 << iota
+	Read
+	Write
+	Overwrite
+	Delete
+	Rename
+	MakeDir
+	Attributes // times and modes
+
+	ReadOnly = List | Read
+	Full     = List | Read | Write | Overwrite | Delete | Rename | MakeDir | Attributes
+)
+
+// Has tells whether all of want are in r.
+func (r Rights) Has(want Rights) bool { return r&want == want }
+
+// An Account is one user. Anonymous accounts are shared by strangers: they need
+// no password and keep no partials.
+type Account struct {
+	Name      string
+	Rights    Rights
+	Anonymous bool
+	InPlace   bool  // uploads write to the name itself: the classic behaviour, by choice
+	MaxBytes  int64 // quota in bytes; 0: none
+}
+
+// Keeps tells under which owner the partials of this account are kept; "" when
+// none are.
+func (a Account) Keeps() string {
+	if a.Anonymous || !a.Rights.Has(Read|Write) {
+		return ""
+	}
+	return a.Name
+}
+
+// IsAnonymousName tells whether name asks for the anonymous account (RFC 1635).
+func IsAnonymousName(name string) bool {
+	return strings.EqualFold(name, "anonymous") || strings.EqualFold(name, "ftp")
+}
+
+// ErrWrong is the refusal of a login; it does not say what was wrong with it.
+type wrong struct{}
+
+func (wrong) Error() string { return "no such user, or wrong password" }
+
+// ErrWrong is returned by a Verifier for every login that it refuses.
+var ErrWrong error = wrong{}
+
+// A Directory looks accounts up. fs.ErrNotExist when there is none of that name.
+type Directory interface {
+	Lookup(ctx context.Context, name string) (Account, error)
+}
+
+// A Verifier checks a password and returns the account. It does the same work
+// whether the name exists or not, and returns ErrWrong for every refusal.
+type Verifier interface {
+	Verify(ctx context.Context, name string, s Secret, from netip.Addr) (Account, error)
+}
+
+// A Store is a Directory that can be changed.
+type Store interface {
+	Directory
+	All(ctx context.Context) iter.Seq2[Account, error]
+	Put(ctx context.Context, a Account) error
+	Remove(ctx context.Context, name string) error
+}
+
+// A Ledger keeps the usage of accounts against their quota. Errors for a full
+// quota are of kind fault.OverQuota.
+type Ledger interface {
+	// Hold reserves room for an upload that will add files files and at least
+	// bytes bytes.
+	Hold(ctx context.Context, account string, files int, bytes int64) (Hold, error)
+	// Adjust books a change that no upload made: delete, truncate, a swept partial.
+	Adjust(ctx context.Context, account string, files int, bytes int64) error
+	Usage(ctx context.Context, account string) (files int, bytes int64, err error)
+}
+
+// A Hold is room that an upload has reserved.
+type Hold interface {
+	// More reserves bytes more, before the file grows past what is held.
+	More(ctx context.Context, bytes int64) error
+	// Settle books what was really gained (negative when a larger file was
+	// replaced) and frees the rest. It is the last call.
+	Settle(ctx context.Context, files int, bytes int64) error
+}
+
+// One is a Verifier for a single account whose password lives in memory only,
+// and, if Anonymous is not nil, for the anonymous account. The password is kept
+// as a keyed hash under a key of this process.
+type One struct {
+	account   Account
+	anonymous *Account
+	key       [32]byte
+	sum       [32]byte
+	has       bool
+}
+
+// NewOne makes a One. anonymous may be nil; has no password when there is no
+// named account.
+func NewOne(a *Account, s Secret, anonymous *Account) *One {
+	o := &One{anonymous: anonymous}
+	_, _ = rand.Read(o.key[:]) // never fails (crypto/rand, Go 1.24)
+	if a != nil {
+		o.account, o.has = *a, true
+	}
+	o.sum = o.hash(o.account.Name, s)
+	return o
+}
+
+func (o *One) hash(name string, s Secret) (sum [32]byte) {
+	h := hmac.New(sha256.New, o.key[:])
+	fmt.Fprintf(h, "%d:%s:%s", len(name), name, s.Reveal())
+	h.Sum(sum[:0])
+	return sum
+}
+
+// Verify compares name and password together, in constant time.
+func (o *One) Verify(_ context.Context, name string, s Secret, _ netip.Addr) (Account, error) {
+	sum := o.hash(name, s)
+	right := hmac.Equal(sum[:], o.sum[:])
+	if o.anonymous != nil && IsAnonymousName(name) {
+		return *o.anonymous, nil
+	}
+	if !right || !o.has {
+		return Account{}, ErrWrong
+	}
+	return o.account, nil
+}
+
+var _ Verifier = (*One)(nil)

@@ -1,0 +1,3 @@
+module dray
+
+go 1.26.0

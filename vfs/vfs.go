@@ -1,0 +1,172 @@
+// Package vfs is the contract of a file tree: what the servers ask of a place
+// that holds files, and what they may rely on. It knows no protocol and no
+// accounts. Implementations are in its subpackages; vfstest runs the contract
+// against each of them.
+package vfs
+
+import (
+	"context"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"time"
+)
+
+// An FS is a tree of files, safe for concurrent use. Its errors satisfy the
+// sentinels of io/fs where one fits, and fault.KindOf sorts the others.
+// No method shows, opens or removes a name that begins with Hidden.
+type FS interface {
+	// Stat follows symbolic links inside the tree; Lstat does not follow the last one.
+	Stat(ctx context.Context, p Path) (fs.FileInfo, error)
+	Lstat(ctx context.Context, p Path) (fs.FileInfo, error)
+	// List yields the entries of a directory in the tree's order, without "."
+	// and "..", as Lstat sees them. A FileInfo and its Name are valid until the
+	// next step only. After an error the sequence ends.
+	List(ctx context.Context, p Path) iter.Seq2[fs.FileInfo, error]
+	// Open opens a regular file for reading. It never blocks on a FIFO and
+	// refuses everything that is not a regular file: a directory with kind
+	// IsDir, the rest with id not-regular.
+	Open(ctx context.Context, p Path) (File, error)
+	// Create begins an upload to p. Nothing that has that name changes before
+	// Commit, except with InPlace. The directory must exist.
+	Create(ctx context.Context, p Path, how Create) (Upload, error)
+	Mkdir(ctx context.Context, p Path) error
+	// Remove removes a name that is not a directory (a link, not its target);
+	// RemoveDir an empty directory.
+	Remove(ctx context.Context, p Path) error
+	RemoveDir(ctx context.Context, p Path) error
+	Rename(ctx context.Context, from, to Path, how Rename) error
+	SetTime(ctx context.Context, p Path, mtime time.Time) error
+	Close() error
+}
+
+// A File is a regular file open for reading.
+type File interface {
+	io.ReaderAt
+	io.Closer
+	Stat() (fs.FileInfo, error)
+}
+
+// A Kernel is a File or Upload that is one descriptor and nothing else: its
+// bytes may be moved by the kernel, beginning at the offset that the caller
+// seeks to. nil: not now.
+type Kernel interface{ OSFile() *os.File }
+
+// A How is the way in which an upload comes into being.
+type How int
+
+const (
+	// Replace writes beside the name and renames over it at Commit. With
+	// Create.Offset n above zero the new file begins with the first n bytes of
+	// the old one.
+	Replace How = iota
+	// New is exclusive: beside, and Commit fails with fs.ErrExist when the name
+	// was taken meanwhile. Create fails when it is taken already, also by
+	// another New that is not committed.
+	New
+	// Resume goes on with Owner's partial of this name, cut to Create.Offset;
+	// fs.ErrNotExist when there is none, kind BadOffset when it is shorter.
+	Resume
+	// InPlace writes to the finished file itself from Create.Offset on (-1: its
+	// end), under a write lock: a second one gets kind Busy. Cut and Discard
+	// take it back to its old length.
+	InPlace
+)
+
+// Create says how an upload begins. Owner is whose partial it becomes when it
+// is cut; "" means that none is kept. Expect is the size that was announced, 0
+// when none was.
+type Create struct {
+	How    How
+	Offset int64
+	Expect int64
+	Owner  string
+}
+
+// An Upload is a file being written. It ends by exactly one of Commit, Cut and
+// Discard; calls after that return fs.ErrClosed.
+type Upload interface {
+	io.ReaderAt
+	io.WriterAt
+	Stat() (fs.FileInfo, error)
+	Truncate(size int64) error
+	SetTime(mtime time.Time) error
+	// Sync makes what was written durable (where the tree is asked to be) and
+	// does all of the preparation for Commit, so that the first thing Commit
+	// does is to change the name.
+	Sync(ctx context.Context) error
+	// Offset is where the first byte of this upload goes.
+	Offset() int64
+	// Commit makes the name show the upload, durably where the tree is asked to
+	// be. After an error the name shows what it showed before, and the upload is
+	// cut or discarded by the caller.
+	Commit(ctx context.Context) error
+	// Cut keeps what came, less its last CutTail bytes, as Owner's partial of
+	// this name, in place of an older one. Where nothing would be left, without
+	// an owner, and in place, it is Discard.
+	Cut() error
+	Discard() error
+}
+
+// CutTail is how much of an upload is cut off when it is kept as a partial, in
+// bytes: a partial never has the length of the whole file.
+const CutTail = 4096
+
+// A Rename says what happens when the new name is taken.
+type Rename int
+
+const (
+	Overwrite Rename = iota // the target is replaced, when both are files or the target is an empty directory
+	NoReplace               // fs.ErrExist
+)
+
+// Partials is what a tree offers that keeps cut uploads. owner is the account.
+type Partials interface {
+	// Partial tells about owner's partial of p; fs.ErrNotExist when there is none.
+	Partial(ctx context.Context, p Path, owner string) (fs.FileInfo, error)
+	// Forget removes it. No partial is no error.
+	Forget(ctx context.Context, p Path, owner string) error
+	// Clear removes all idle partials of owner in a directory.
+	Clear(ctx context.Context, dir Path, owner string) error
+	// MovePartial gives it another name; it stays a partial.
+	MovePartial(ctx context.Context, from, to Path, owner string) error
+	// SetPartialTime and ChmodPartial are kept for the commit.
+	SetPartialTime(ctx context.Context, p Path, owner string, mtime time.Time) error
+	ChmodPartial(ctx context.Context, p Path, owner string, mode fs.FileMode) error
+	// Sweep removes partials last written before the given time, takes what a
+	// dead process left behind to its rest (uploads become partials, appends are
+	// taken back), and reports the bytes of each file that it removed.
+	Sweep(ctx context.Context, before time.Time, freed func(sizeBytes int64)) error
+}
+
+// A Linker has symbolic links that may be read.
+type Linker interface {
+	Readlink(ctx context.Context, p Path) (string, error)
+}
+
+// A Moder has permission bits that may be set; only the lowest nine are.
+type Moder interface {
+	Chmod(ctx context.Context, p Path, mode fs.FileMode) error
+}
+
+// A Spacer knows how much room is left, in bytes, for this process.
+type Spacer interface {
+	Space(ctx context.Context, p Path) (free, total uint64, err error)
+}
+
+// An Attr is what a listing shows beyond fs.FileInfo. A tree offers it as the
+// FileInfo's Sys value, as *Attr.
+type Attr struct {
+	Links    uint64
+	UID, GID uint32
+	Dev, Ino uint64 // together they tell two names of one file
+}
+
+// AttrOf returns the attributes that fi carries; the zero Attr when it has none.
+func AttrOf(fi fs.FileInfo) Attr {
+	if a, ok := fi.Sys().(*Attr); ok {
+		return *a
+	}
+	return Attr{}
+}
