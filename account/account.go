@@ -57,7 +57,6 @@ type Account struct {
 	Name      string
 	Rights    Rights
 	Anonymous bool
-	InPlace   bool  // uploads write to the name itself: the classic behaviour, by choice
 	MaxBytes  int64 // quota in bytes; 0: none
 }
 

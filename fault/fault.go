@@ -111,6 +111,7 @@ const (
 	IDImplicitTLS  ID = "implicit-tls"
 	IDGlob         ID = "glob-too-costly"
 	IDHost         ID = "unknown-host"
+	IDBehindAuth   ID = "text-behind-auth"
 	IDAccountFull  ID = "account-busy"
 )
 

@@ -97,8 +97,8 @@ func (p Path) Rel() string {
 
 // Join is Resolve(p, name) for one name that a tree handed out.
 func (p Path) Join(name string) (Path, error) {
-	if name == "" || strings.Contains(name, "/") {
-		return Path{}, fault.New(fault.BadName, fault.IDBadName, "a name is not empty and has no slash")
+	if name == "" || name == "." || name == ".." || strings.Contains(name, "/") {
+		return Path{}, fault.New(fault.BadName, fault.IDBadName, "a single name is not empty, has no slash, and is neither . nor ..")
 	}
 	return Resolve(p, "./"+name)
 }

@@ -29,7 +29,8 @@ type FS interface {
 	// IsDir, the rest with id not-regular.
 	Open(ctx context.Context, p Path) (File, error)
 	// Create begins an upload to p. Nothing that has that name changes before
-	// Commit, except with InPlace. The directory must exist.
+	// Commit, except with InPlace. The directory must exist. A directory of that
+	// name is kind IsDir, for New fs.ErrExist.
 	Create(ctx context.Context, p Path, how Create) (Upload, error)
 	Mkdir(ctx context.Context, p Path) error
 	// Remove removes a name that is not a directory (a link, not its target);
@@ -62,15 +63,17 @@ const (
 	// the old one.
 	Replace How = iota
 	// New is exclusive: beside, and Commit fails with fs.ErrExist when the name
-	// was taken meanwhile. Create fails when it is taken already, also by
-	// another New that is not committed.
+	// was taken meanwhile. Create fails with it when the name is taken already, by
+	// whatever it may be, also by another New that is not committed.
 	New
 	// Resume goes on with Owner's partial of this name, cut to Create.Offset;
-	// fs.ErrNotExist when there is none, kind BadOffset when it is shorter.
+	// fs.ErrNotExist when there is none, kind BadOffset when it is shorter. While
+	// it runs there is no partial: a second Resume finds none. It keeps the mode of
+	// the partial, which began with that of the file it was to replace.
 	Resume
 	// InPlace writes to the finished file itself from Create.Offset on (-1: its
 	// end), under a write lock: a second one gets kind Busy. Cut and Discard
-	// take it back to its old length.
+	// take it back to its old length. Kind BadOffset above the end.
 	InPlace
 )
 
@@ -85,7 +88,8 @@ type Create struct {
 }
 
 // An Upload is a file being written. It ends by exactly one of Commit, Cut and
-// Discard; calls after that return fs.ErrClosed.
+// Discard; calls after that return fs.ErrClosed, and a WriteAt that races with
+// the end changes nothing once it has returned. Stat shows a time that was set.
 type Upload interface {
 	io.ReaderAt
 	io.WriterAt
@@ -117,11 +121,12 @@ const CutTail = 4096
 type Rename int
 
 const (
-	Overwrite Rename = iota // the target is replaced, when both are files or the target is an empty directory
+	Overwrite Rename = iota // the target is replaced, when neither is a directory, or both are and the target is empty
 	NoReplace               // fs.ErrExist
 )
 
 // Partials is what a tree offers that keeps cut uploads. owner is the account.
+// Where there is no partial, all but Forget and Clear return fs.ErrNotExist.
 type Partials interface {
 	// Partial tells about owner's partial of p; fs.ErrNotExist when there is none.
 	Partial(ctx context.Context, p Path, owner string) (fs.FileInfo, error)
@@ -134,7 +139,8 @@ type Partials interface {
 	// SetPartialTime and ChmodPartial are kept for the commit.
 	SetPartialTime(ctx context.Context, p Path, owner string, mtime time.Time) error
 	ChmodPartial(ctx context.Context, p Path, owner string, mode fs.FileMode) error
-	// Sweep removes partials last written before the given time, takes what a
+	// Sweep removes partials last written before the given time (a date that was
+	// set does not make one old), takes what a
 	// dead process left behind to its rest (uploads become partials, appends are
 	// taken back), and reports the bytes of each file that it removed.
 	Sweep(ctx context.Context, before time.Time, freed func(sizeBytes int64)) error

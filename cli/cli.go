@@ -1,0 +1,88 @@
+// Package cli is the command line of dray: one file per command.
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit statuses.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// An exitError ends the program with a status; its text was written already
+// when it is empty.
+type exitError struct {
+	status int
+	text   string
+}
+
+func (e *exitError) Error() string { return e.text }
+
+func usagef(format string, args ...any) error {
+	return &exitError{exitUsage, fmt.Sprintf(format, args...)}
+}
+
+// Main runs the command line and returns the exit status.
+func Main(args []string, stdout, stderr io.Writer) int {
+	root := Root()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.Execute()
+	if err == nil {
+		return exitOK
+	}
+	status := exitFailed
+	var ee *exitError
+	if errors.As(err, &ee) {
+		status = ee.status
+	}
+	if text := err.Error(); text != "" {
+		fmt.Fprintln(stderr, "dray: "+text)
+	}
+	return status
+}
+
+// Root is the command tree; the reference and man pages are made from it.
+func Root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "dray",
+		Short: "move files over FTP and FTPS",
+		Long: `dray serves a directory over FTP, explicit FTPS (AUTH TLS) and implicit FTPS.
+Passwords cross the network over TLS only, unless you say otherwise; an upload
+is shown under its name when it is whole and on the disk, and not before.`,
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetVersionTemplate("dray {{.Version}}\n")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%v\n      %s --help shows the options", err, cmd.CommandPath())
+	})
+	root.AddCommand(serveCommand())
+	return root
+}
+
+// version is what the build knows of itself.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := strings.TrimSuffix(strings.TrimPrefix(info.Main.Version, "v"), "+dirty")
+	if v == "" || v == "(devel)" {
+		v = "development"
+	}
+	return v + " " + info.GoVersion
+}

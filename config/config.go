@@ -1,0 +1,193 @@
+// Package config is the configuration of a server as plain data: what may be
+// set, the defaults, and the complete list of what is wrong with it. It opens
+// nothing and starts nothing; package serve does.
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"dray/account"
+)
+
+// Off turns a listener off.
+const Off = "off"
+
+// The ports where FTP is expected, and those that a process without privileges
+// takes in their place.
+const (
+	PortFTP, PortFTPHigh   = 21, 2121
+	PortFTPS, PortFTPSHigh = 990, 2990
+)
+
+// DefaultPassive is below the ephemeral ports of Linux (32768-60999), so that no
+// outgoing connection takes one of its ports.
+const DefaultPassive = "30000-30999"
+
+// A Config is all that can be set. The zero value of a field is its default.
+type Config struct {
+	Dir       string // the directory to serve; required
+	User      string // default "dray"
+	Password  account.Secret
+	Anonymous bool   // "anonymous" and "ftp" may log in, to read
+	ReadOnly  bool   // nobody may change anything
+	Plain     bool   // passwords may come in clear text
+	FTP       string // address of the explicit listener, or "off"; "": 21, else 2121
+	FTPS      string // address of the implicit listener, or "off"; "": 990, else 2990
+	Passive   string // passive range, "A-B"; default DefaultPassive
+	Public    string // address or host name that clients reach this host by
+	State     string // directory for what must survive a start; default StateDir
+	Sync      string // "commit" (default) or "none"
+}
+
+// A Problem is one thing that is wrong with a configuration.
+type Problem struct {
+	Field string // as it is set on the command line
+	What  string // what is wrong
+	Do    string // what to write instead
+}
+
+func (p Problem) String() string { return p.Field + ": " + p.What + "; " + p.Do }
+
+// Defaults returns c with every unset field set, except the addresses, whose
+// default is a search.
+func (c Config) Defaults() Config {
+	set := func(field *string, value string) {
+		if *field == "" {
+			*field = value
+		}
+	}
+	set(&c.User, "dray")
+	set(&c.Passive, DefaultPassive)
+	set(&c.Sync, "commit")
+	set(&c.State, StateDir())
+	return c
+}
+
+// StateDir is where state is kept by default: the system's place for root, else
+// the user's. "" when the environment names none.
+func StateDir() string {
+	if os.Geteuid() == 0 {
+		return "/var/lib/dray"
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "dray")
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		return filepath.Join(home, ".local", "state", "dray")
+	}
+	return ""
+}
+
+// Check lists all that is wrong with c, which has its defaults.
+func (c Config) Check() []Problem {
+	var ps []Problem
+	add := func(field, what, do string) { ps = append(ps, Problem{field, what, do}) }
+	switch fi, err := os.Stat(c.Dir); {
+	case c.Dir == "":
+		add("DIR", "no directory is named", "write the directory to serve: dray serve DIR")
+	case err != nil:
+		add("DIR", fmt.Sprintf("%q can't be served: %v", c.Dir, cause(err)), "name a directory that exists")
+	case !fi.IsDir():
+		add("DIR", fmt.Sprintf("%q is not a directory", c.Dir), "name the directory that holds it")
+	}
+	if c.Anonymous && account.IsAnonymousName(c.User) {
+		add("--user", fmt.Sprintf("%q is the name of the anonymous account", c.User), "choose another name, or leave --anonymous away")
+	}
+	if strings.ContainsFunc(c.User, func(r rune) bool { return r < ' ' || r == 0x7f }) || len(c.User) > 255 {
+		add("--user", "the name has control characters or more than 255 bytes", "use a plain name")
+	}
+	for _, l := range []struct{ field, addr string }{{"--ftp", c.FTP}, {"--ftps", c.FTPS}} {
+		if l.addr == "" || l.addr == Off {
+			continue
+		}
+		if _, _, err := SplitAddr(l.addr); err != nil {
+			add(l.field, err.Error(), `write an address such as 192.0.2.1:21, [2001:db8::1]:21 or :2121, or "off"`)
+		}
+	}
+	if c.FTP == Off && c.FTPS == Off {
+		add("--ftp, --ftps", "both listeners are off", "leave one of them on")
+	}
+	if c.FTP != "" && c.FTP == c.FTPS && c.FTP != Off && !strings.HasSuffix(c.FTP, ":0") {
+		add("--ftps", "the explicit listener has the same address", "give each its own port")
+	}
+	if _, _, err := PassiveRange(c.Passive); err != nil {
+		add("--passive", err.Error(), "write two ports, such as "+DefaultPassive)
+	}
+	if c.Public != "" {
+		if a, err := netip.ParseAddr(c.Public); err == nil && (a.IsUnspecified() || a.Zone() != "") {
+			add("--public", fmt.Sprintf("%q is no address that a client could reach", c.Public), "write the address that clients dial")
+		} else if err != nil && !hostName(c.Public) {
+			add("--public", fmt.Sprintf("%q is neither an address nor a host name", c.Public), "write the address that clients dial, without a port")
+		}
+	}
+	if c.Sync != "commit" && c.Sync != "none" {
+		add("--sync", fmt.Sprintf("%q is not a way to write", c.Sync), `write "commit" (on the disk before the answer) or "none"`)
+	}
+	if c.State == "" {
+		add("--state", "no home directory is known to keep the certificate in", "name a directory with --state DIR")
+	}
+	return ps
+}
+
+// cause leaves away what a path error repeats.
+func cause(err error) error {
+	var pe *os.PathError
+	if e, ok := err.(*os.PathError); ok {
+		pe = e
+		return pe.Err
+	}
+	return err
+}
+
+func hostName(s string) bool {
+	if len(s) > 253 || s == "" {
+		return false
+	}
+	for label := range strings.SplitSeq(strings.TrimSuffix(s, "."), ".") {
+		if label == "" || len(label) > 63 || strings.Trim(strings.ToLower(label), "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// SplitAddr reads an address to listen on: "host:port", ":port" or "port".
+func SplitAddr(s string) (host string, port uint16, err error) {
+	if !strings.Contains(s, ":") {
+		s = ":" + s
+	}
+	host, digits, err := net.SplitHostPort(s)
+	if err != nil {
+		return "", 0, fmt.Errorf("%q is no address to listen on", s)
+	}
+	n, err := strconv.ParseUint(digits, 10, 16)
+	if err != nil {
+		return "", 0, fmt.Errorf("%q is no port", digits)
+	}
+	return host, uint16(n), nil
+}
+
+// PassiveRange reads "A-B" or a single port.
+func PassiveRange(s string) (first, last uint16, err error) {
+	a, b, two := strings.Cut(s, "-")
+	if !two {
+		b = a
+	}
+	x, err1 := strconv.ParseUint(strings.TrimSpace(a), 10, 16)
+	y, err2 := strconv.ParseUint(strings.TrimSpace(b), 10, 16)
+	switch {
+	case err1 != nil || err2 != nil || x == 0:
+		return 0, 0, fmt.Errorf("%q is no range of ports", s)
+	case x > y:
+		return 0, 0, fmt.Errorf("%q ends before it begins", s)
+	case x < 1024:
+		return 0, 0, fmt.Errorf("%q reaches below port 1024, where services are", s)
+	}
+	return uint16(x), uint16(y), nil
+}

@@ -1,0 +1,130 @@
+// Package explain says what every refusal means: to the peer in one sentence, to
+// the operator in the log, and at length to whoever asks, with a way to confirm
+// it by hand and the fix for each side. Server, client and doctor print the same
+// entry, keyed by fault.ID.
+//
+// It is data and one function that fills it. It decides nothing, knows no reply
+// codes and opens nothing.
+package explain
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"dray/fault"
+)
+
+// An Entry is all there is to say about one id. Texts between backquotes are
+// commands to type; words in capitals in them are to be replaced.
+type Entry struct {
+	ID fault.ID
+
+	// Facts names the values that Peer needs, in the order of its %v verbs and
+	// of fault.Error.Facts.
+	Facts []string
+
+	// Peer is for the other end of the connection: what, why, what to do next.
+	// One line of ASCII that makes sense behind a reply code, without the id.
+	// Use Sentence to fill it.
+	Peer string
+
+	Means    string   // for whoever asks about the id
+	Operator string   // for the log and whoever runs the server: what it is, what to look at
+	Confirm  string   // how to see it by hand with common tools
+	You      string   // the fix at the client; "" when there is none
+	Admin    string   // the fix at the server; "" when there is none
+	Dialects []string // how other servers say it, as far as it was observed
+
+	bare string // Peer for when the facts are not at hand; "" when Peer has none
+}
+
+// maxFact bounds one fact in a sentence, in bytes: a path may have 4096, and
+// peers with small line buffers must still see the words around it.
+const maxFact = 512
+
+var index = func() map[fault.ID]int {
+	m := make(map[fault.ID]int, len(table))
+	for i, e := range table {
+		m[e.ID] = i
+	}
+	return m
+}()
+
+// For returns the entry of id, false when there is none. The slices in it are
+// shared and must not be changed.
+func For(id fault.ID) (Entry, bool) {
+	i, ok := index[id]
+	if !ok {
+		return Entry{}, false
+	}
+	return table[i], true
+}
+
+// All returns every entry, related ones beside each other. The slices in the
+// entries are shared and must not be changed.
+func All() []Entry { return slices.Clone(table) }
+
+// Sentence is what the peer is told about e: the sentence of its id with the
+// facts filled in, then the id in brackets. It is one line of valid UTF-8
+// without control characters, whatever the facts hold: '?' stands for a control
+// character, for one that turns the direction of writing, and for a byte that is
+// not UTF-8; a fact above 512 bytes loses its middle. When a fact is missing or
+// empty the sentence does without all of them; surplus facts are dropped. A fact
+// that is an error counts as missing, because the texts of errors are for the
+// log only. An unknown id, or a nil e, is told as internal.
+func Sentence(e *fault.Error) string {
+	var en Entry
+	var facts []any
+	ok := false
+	if e != nil {
+		facts = e.Facts
+		en, ok = For(e.ID)
+	}
+	if !ok {
+		en = table[index[fault.IDInternal]]
+	}
+	return en.fill(facts) + " [" + string(en.ID) + "]"
+}
+
+func (en Entry) fill(facts []any) string {
+	if len(en.Facts) == 0 {
+		return en.Peer
+	}
+	if len(facts) < len(en.Facts) {
+		return en.bare
+	}
+	clean := make([]any, len(en.Facts))
+	for i := range clean {
+		s := text(facts[i])
+		if s == "" {
+			return en.bare
+		}
+		clean[i] = s
+	}
+	return fmt.Sprintf(en.Peer, clean...)
+}
+
+// text is a fact as it may stand in a line for a peer or a terminal; "" when
+// there is nothing to show.
+func text(fact any) string {
+	if _, isErr := fact.(error); fact == nil || isErr {
+		return ""
+	}
+	s := strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control) {
+			return '?'
+		}
+		return r
+	}, fmt.Sprint(fact))
+	if strings.TrimSpace(s) == "" {
+		return ""
+	}
+	if len(s) <= maxFact {
+		return s
+	}
+	const half = (maxFact - len("...")) / 2
+	return strings.ToValidUTF8(s[:half], "") + "..." + strings.ToValidUTF8(s[len(s)-half:], "")
+}

@@ -1,0 +1,143 @@
+package ftpserver
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"dray/fault"
+	"dray/ftp"
+)
+
+// maxQueued is how many lines are read ahead during a transfer, so that an ABOR
+// behind other commands is heard.
+const maxQueued = 16
+
+// A beside is the reader that runs beside a transfer: it answers NOOP and STAT,
+// hears ABOR, and keeps the rest for later.
+type beside struct {
+	cancel   context.CancelCauseFunc
+	done     chan struct{}
+	stopping bool          // under conn.mu
+	status   func() string // what STAT says about the transfer
+}
+
+// during runs f, a transfer, while a second goroutine listens to the control
+// connection. f's context ends by ABOR, when the control connection is lost, and
+// with the session.
+func (c *conn) during(ctx context.Context, status func() string, f func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	b := &beside{cancel: cancel, done: make(chan struct{}), status: status}
+	c.mu.Lock()
+	full := c.readErr != nil || len(c.queue) >= maxQueued
+	c.beside = b
+	_ = c.raw.SetReadDeadline(time.Time{})
+	c.mu.Unlock()
+	if full {
+		close(b.done)
+	} else {
+		go c.listen(b)
+	}
+	err := f(ctx)
+	c.mu.Lock()
+	b.stopping = true
+	c.beside = nil
+	c.wake()
+	c.mu.Unlock()
+	<-b.done
+	return err
+}
+
+// listen reads commands until the transfer ends.
+func (c *conn) listen(b *beside) {
+	defer close(b.done)
+	defer c.server.caught("reader", c.visit.Peer())
+	for {
+		cmd, err := c.rd.ReadCommand()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			c.mu.Lock()
+			stopping := b.stopping
+			c.mu.Unlock()
+			if !stopping { // the visit ends, and its context ends the transfer
+				<-c.visit.Context().Done()
+			}
+			return
+		}
+		if err != nil && !errors.Is(err, ftp.ErrBadLine) && !errors.Is(err, ftp.ErrLineTooLong) {
+			c.mu.Lock()
+			c.readErr = err
+			alive := len(c.queue) > 0
+			c.mu.Unlock()
+			if !alive {
+				b.cancel(fault.Because(err, fault.Cut, fault.IDUploadCut))
+			}
+			return
+		}
+		if err == nil {
+			switch {
+			case cmd.Verb == "NOOP":
+				_ = c.write(ftp.Replyf(ftp.C200OK, "A transfer is running."))
+				continue
+			case cmd.Verb == "STAT" && cmd.Arg == "":
+				_ = c.write(ftp.Reply{Code: ftp.C211Status, Text: "A transfer is running.", Body: []string{b.status()}})
+				continue
+			}
+		}
+		c.mu.Lock()
+		c.queue = append(c.queue, line{cmd, err})
+		full := len(c.queue) >= maxQueued
+		c.mu.Unlock()
+		if err == nil && cmd.Verb == "ABOR" {
+			b.cancel(fault.New(fault.Canceled, fault.IDAborted))
+		}
+		if full {
+			return
+		}
+	}
+}
+
+// alive tells whether the control connection still stands, as an error when it
+// does not. What the kernel holds and the reader has not seen yet counts: a FIN
+// with nothing queued before it is death, and so is a reset; a queued ABOR is a
+// cut; any other queued command is life, because devices send QUIT and hang up
+// without waiting.
+func (c *conn) alive() error {
+	for tries := 0; ; tries++ {
+		c.mu.Lock()
+		queued, ended, aborted := len(c.queue), c.readErr, false
+		for _, l := range c.queue {
+			aborted = aborted || l.err == nil && l.cmd.Verb == "ABOR"
+		}
+		c.mu.Unlock()
+		switch {
+		case aborted:
+			return fault.New(fault.Canceled, fault.IDAborted)
+		case queued > 0:
+			return nil
+		case ended != nil:
+			return fault.Because(ended, fault.Cut, fault.IDUploadCut)
+		}
+		switch peek(c.raw) {
+		case peekQuiet:
+			return nil
+		case peekEnded:
+			if tries >= 200 {
+				return fault.New(fault.Cut, fault.IDUploadCut)
+			}
+		case peekBytes:
+			if tries >= 200 {
+				return nil
+			}
+		}
+		time.Sleep(250 * time.Microsecond) // the reader is about to see it
+	}
+}
+
+// heard tells whether a command is waiting: proof of life that needs no grace.
+func (c *conn) heard() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.queue) > 0
+}

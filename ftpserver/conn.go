@@ -1,0 +1,340 @@
+package ftpserver
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"dray/fault"
+	"dray/ftp"
+	"dray/gate"
+	"dray/vfs"
+)
+
+// A phase is how far a connection has come. Orthogonal facts are fields.
+type phase int
+
+const (
+	phaseGreeted phase = iota
+	phaseNamed         // USER was taken, PASS is due
+	phaseIn            // logged in
+)
+
+// pending is what one command leaves for a later one. The loop clears it after
+// every row without keepsPending.
+type pending struct {
+	rest   int64    // REST
+	allo   int64    // ALLO
+	rename vfs.Path // RNFR
+	named  bool     // rename is set
+}
+
+// A conn is one control connection. Its fields belong to the command loop,
+// except those under mu.
+type conn struct {
+	server *Server
+	rules  *Rules
+	visit  *gate.Visit
+	log    *slog.Logger
+	raw    net.Conn // the connection itself
+	nc     net.Conn // raw, or TLS over it
+	rd     *ftp.Reader
+	tlsOn  bool
+	tlsCfg *tls.Config // what the control connection's handshake used
+	begun  time.Time
+
+	phase   phase
+	user    string
+	session *gate.Session
+	cwd     vfs.Path
+	text    bool // TYPE A
+	prot    bool // PROT P
+	pbsz    bool
+	epsvAll bool
+	facts   ftp.Facts
+	client  string // CLNT
+	pending pending
+	data    dataPlan
+	bad     int  // lines that were none
+	aborted bool // the last transfer was ended by ABOR
+	quit    bool
+
+	wmu sync.Mutex // one writer at a time: the loop, or the reader beside a transfer
+	out []byte
+
+	mu       sync.Mutex
+	idle     bool // waiting for a command; a shutdown may wake it
+	draining bool
+	beside   *beside // the transfer that is running
+	queue    []line  // read during a transfer, to be run after it
+	readErr  error   // the control connection has ended; told when queue is empty
+}
+
+// A line is a command, or why it is none.
+type line struct {
+	cmd ftp.Command
+	err error
+}
+
+func newConn(s *Server, nc net.Conn, v *gate.Visit, r *Rules) *conn {
+	return &conn{
+		server: s, rules: r, visit: v, log: v.Log(), raw: nc, nc: nc, begun: time.Now(),
+		facts: ftp.DefaultFacts, tlsCfg: r.TLS,
+	}
+}
+
+var longAgo = time.Unix(1, 0)
+
+// wake ends a read that waits for a command.
+func (c *conn) wake() { _ = c.raw.SetReadDeadline(longAgo) }
+
+// drain ends the connection at its next quiet moment.
+func (c *conn) drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.draining = true
+	if c.idle {
+		c.wake()
+	}
+}
+
+// serve runs the dialogue to its end.
+func (c *conn) serve() {
+	defer c.close()
+	c.log.Debug("connected", "peer", c.visit.Peer().Remote.String(), "door", c.rules.Door.Name)
+	if c.rules.Implicit {
+		if !c.implicit() {
+			return
+		}
+	}
+	c.rd = ftp.NewReader(c.nc)
+	if c.write(ftp.Replyf(ftp.C220Ready, "%s", c.rules.Greeting)) != nil {
+		return
+	}
+	for !c.quit {
+		cmd, err := c.next()
+		if err != nil {
+			c.farewell(err)
+			return
+		}
+		c.run(cmd)
+	}
+}
+
+// close gives back what the connection held.
+func (c *conn) close() {
+	c.data.release()
+	if c.session != nil {
+		c.session.Close()
+	}
+	c.server.tickets.ended(c.visit.ID())
+	if t, ok := c.nc.(*tls.Conn); ok {
+		_ = c.raw.SetWriteDeadline(time.Now().Add(time.Second))
+		_ = t.CloseWrite()
+	}
+	_ = c.raw.Close()
+	c.log.Debug("disconnected")
+}
+
+// next is the next line: one that was read during a transfer, else from the
+// connection, within the login deadline or the idle time.
+func (c *conn) next() (line, error) {
+	c.mu.Lock()
+	if len(c.queue) > 0 {
+		l := c.queue[0]
+		c.queue = c.queue[1:]
+		c.mu.Unlock()
+		return l, nil
+	}
+	if c.readErr != nil {
+		c.mu.Unlock()
+		return line{}, c.readErr
+	}
+	if c.draining {
+		c.mu.Unlock()
+		return line{}, fault.New(fault.Closing, fault.IDShutdown)
+	}
+	deadline, cause := time.Now().Add(c.rules.Idle), fault.New(fault.Closing, fault.IDIdle, int(c.rules.Idle/time.Second))
+	if c.phase != phaseIn {
+		// One deadline for all of the login, so that a slow talker holds no slot.
+		login := c.begun.Add(c.rules.LoginTime)
+		if login.Before(deadline) {
+			deadline, cause = login, fault.New(fault.Closing, fault.IDLoginTime, int(c.rules.LoginTime/time.Second))
+		}
+	}
+	c.idle = true
+	_ = c.raw.SetReadDeadline(deadline)
+	c.mu.Unlock()
+	if c.context().Err() != nil { // after the deadline was set: the end may have come between
+		c.wake()
+	}
+	cmd, err := c.rd.ReadCommand()
+	c.mu.Lock()
+	c.idle = false
+	draining := c.draining
+	c.mu.Unlock()
+	switch {
+	case err == nil, errors.Is(err, ftp.ErrBadLine), errors.Is(err, ftp.ErrLineTooLong):
+		return line{cmd, err}, nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		if ended := context.Cause(c.context()); ended != nil {
+			return line{}, ended
+		}
+		if draining {
+			return line{}, fault.New(fault.Closing, fault.IDShutdown)
+		}
+		return line{}, cause
+	}
+	return line{}, err
+}
+
+// context is that of the session, else of the visit.
+func (c *conn) context() context.Context {
+	if c.session != nil {
+		return c.session.Context()
+	}
+	return c.visit.Context()
+}
+
+// farewell says why the connection ends, where the peer can still hear it.
+func (c *conn) farewell(err error) {
+	if errors.Is(err, io.EOF) || fault.KindOf(err) != fault.Closing {
+		return // the peer has gone
+	}
+	c.log.Info("connection ended", "reason", string(fault.Of(err).ID))
+	_ = c.write(replyFor(err))
+}
+
+// run runs one line and writes its one final reply.
+func (c *conn) run(l line) {
+	c.visit.Spoke()
+	if l.err != nil {
+		c.badLine(l.err)
+		return
+	}
+	cmd := l.cmd
+	c.log.Debug("command", "line", cmd.String())
+	row := c.server.rows[cmd.Verb]
+	if row == nil && c.wrongDoor(cmd) {
+		return
+	}
+	var reply ftp.Reply
+	err := c.refuse(row, cmd)
+	if err == nil {
+		ctx := c.context()
+		reply, err = row.run(c, ctx, cmd.Arg)
+	}
+	if row == nil || row.also&keepsPending == 0 {
+		c.pending = pending{}
+	}
+	if row == nil || row.verb != "ABOR" {
+		defer func() { c.aborted = c.aborted && row != nil && row.also&opensData != 0 }()
+	}
+	after := c.data.after
+	c.data.after = nil
+	if err != nil {
+		reply = replyFor(err)
+		if fault.KindOf(err) == fault.Closing {
+			c.quit = true
+		}
+		if c.session != nil {
+			c.session.Refused(cmd.Verb, c.masked(cmd), err)
+		} else {
+			c.log.Info("refused", "verb", cmd.Verb, "reason", string(fault.Of(err).ID))
+		}
+	}
+	if reply.IsZero() { // AUTH has written its own, before the handshake
+		return
+	}
+	if c.write(reply) != nil {
+		c.quit = true
+	}
+	if after != nil {
+		after()
+	}
+}
+
+func (c *conn) masked(cmd ftp.Command) string {
+	if cmd.Verb == "PASS" || cmd.Verb == "ACCT" {
+		return ""
+	}
+	return cmd.Arg
+}
+
+// refuse checks what the row says about a command; handlers check nothing that
+// a row can say.
+func (c *conn) refuse(row *command, cmd ftp.Command) error {
+	if row == nil {
+		if why, ok := neverBuilt[cmd.Verb]; ok {
+			return fault.New(fault.NotBuilt, fault.IDNotBuilt, why)
+		}
+		return fault.New(fault.Unknown, fault.IDUnknown)
+	}
+	switch {
+	case c.phase < row.phase && row.phase == phaseIn:
+		return fault.New(fault.NotLoggedIn, fault.IDLogin)
+	case c.phase < row.phase:
+		return fault.New(fault.Sequence, fault.IDSequence, "USER")
+	case row.arg == argNone && cmd.Arg != "":
+		return fault.New(fault.Syntax, fault.IDSyntax, row.form())
+	case (row.arg == argRequired || row.arg == argPath) && cmd.Arg == "":
+		return fault.New(fault.Syntax, fault.IDSyntax, row.form())
+	case row.also&opensData != 0 && c.tlsOn && !c.prot && !c.rules.ClearData:
+		// RFC 4217, 9: refused before anything is opened.
+		return fault.New(fault.NeedProt, fault.IDProtRequired)
+	}
+	return nil
+}
+
+// badLine answers a line that is none; the third one ends the connection.
+func (c *conn) badLine(err error) {
+	if c.wrongDoor(ftp.Command{}) {
+		return
+	}
+	e := fault.New(fault.Unknown, fault.IDBadLine)
+	if errors.Is(err, ftp.ErrLineTooLong) {
+		e = fault.New(fault.Unknown, fault.IDLineTooLong, ftp.MaxLine)
+	}
+	c.bad++
+	c.log.Info("bad line", "reason", string(e.ID), "count", c.bad)
+	c.pending = pending{}
+	if c.write(replyFor(e)) != nil {
+		c.quit = true
+	}
+	if c.bad >= 3 {
+		c.quit = true
+	}
+}
+
+// write sends one reply in one piece. A peer that does not take it within 30 s
+// has lost its connection.
+func (c *conn) write(r ftp.Reply) error {
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	if c.log.Enabled(context.Background(), slog.LevelDebug) {
+		c.log.Debug("reply", "line", r.String())
+	}
+	c.out = r.Append(c.out[:0])
+	_ = c.raw.SetWriteDeadline(time.Now().Add(30 * time.Second))
+	_, err := c.nc.Write(c.out)
+	if cap(c.out) > 1024 { // an idle session owns no large buffer
+		c.out = nil
+	}
+	return err
+}
+
+// resolve is the path that an argument names.
+func (c *conn) resolve(arg string) (vfs.Path, error) { return vfs.Resolve(c.cwd, arg) }
+
+// remote is the peer's address.
+func (c *conn) remote() netip.Addr { return c.visit.Peer().Remote.Addr().Unmap() }
+
+// local is our address on the control connection.
+func (c *conn) local() netip.Addr { return c.visit.Peer().Local.Addr().Unmap() }

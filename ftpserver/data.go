@@ -1,0 +1,361 @@
+package ftpserver
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"dray/fault"
+	"dray/ftp"
+	"dray/transfer"
+)
+
+// Ports is one passive range, shared by all listeners. A port is held by one
+// reservation at a time; never is one given out that is outside the range.
+type Ports struct {
+	First, Last uint16
+
+	mu   sync.Mutex
+	held map[uint16]struct{}
+}
+
+// NewPorts makes the range from first to last, both included.
+func NewPorts(first, last uint16) *Ports {
+	return &Ports{First: first, Last: last, held: map[uint16]struct{}{}}
+}
+
+func (p *Ports) String() string { return fmt.Sprintf("%d-%d", p.First, p.Last) }
+
+// A reservation is one passive port with its listener, for one connection.
+type reservation struct {
+	ports *Ports
+	port  uint16
+	l     *net.TCPListener
+	once  sync.Once
+}
+
+// reserve listens on a random free port of the range. Kind NoData, id
+// pool-exhausted, at once when there is none.
+func (p *Ports) reserve(addr netip.Addr) (*reservation, error) {
+	n := int(p.Last) - int(p.First) + 1
+	start := rand.N(n)
+	var last error
+	for i := range n {
+		port := p.First + uint16((start+i)%n)
+		p.mu.Lock()
+		_, taken := p.held[port]
+		if !taken {
+			p.held[port] = struct{}{}
+		}
+		p.mu.Unlock()
+		if taken {
+			continue
+		}
+		l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, port)))
+		if err == nil {
+			return &reservation{ports: p, port: port, l: l}, nil
+		}
+		p.free(port)
+		last = err
+		if !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EACCES) {
+			break // out of descriptors, say: another port would not help
+		}
+	}
+	return nil, fault.Because(last, fault.NoData, fault.IDPool, p.String())
+}
+
+func (p *Ports) free(port uint16) {
+	p.mu.Lock()
+	delete(p.held, port)
+	p.mu.Unlock()
+}
+
+func (r *reservation) release() {
+	r.once.Do(func() {
+		_ = r.l.Close()
+		r.ports.free(r.port)
+	})
+}
+
+// A dataPlan is how the next data connection comes about: one passive
+// reservation, or an address of the client.
+type dataPlan struct {
+	passive *reservation
+	told    netip.AddrPort // what the client was told
+	active  netip.AddrPort
+	idle    *time.Timer // gives back a reservation that nobody uses
+	after   func()      // what is left to do once the final reply is out
+}
+
+func (d *dataPlan) release() {
+	if d.passive != nil {
+		d.passive.release()
+		d.idle.Stop()
+	}
+	d.passive, d.idle = nil, nil
+	d.told, d.active = netip.AddrPort{}, netip.AddrPort{}
+}
+
+func (d *dataPlan) made() bool { return d.passive != nil || d.active.IsValid() }
+
+// reservationLife is how long a passive port waits for a transfer command.
+const reservationLife = 2 * time.Minute
+
+// offer reserves a passive port on the address that the client has reached.
+func (c *conn) offer() (uint16, error) {
+	c.data.release()
+	if c.rules.Ports == nil {
+		return 0, fault.New(fault.NotBuilt, fault.IDNotBuilt, "passive mode is off")
+	}
+	r, err := c.rules.Ports.reserve(c.local())
+	if err != nil {
+		c.server.watch.exhausted(c.rules.Ports)
+		return 0, err
+	}
+	c.data.passive = r
+	c.data.idle = time.AfterFunc(reservationLife, r.release)
+	return r.port, nil
+}
+
+func (c *conn) pasv(context.Context, string) (ftp.Reply, error) {
+	switch {
+	case c.epsvAll:
+		return ftp.Reply{}, fault.New(fault.Sequence, fault.IDEpsvOnly)
+	case !c.local().Is4():
+		return ftp.Reply{}, fault.New(fault.WrongFamily, fault.IDPasvIPv6)
+	}
+	tell := c.local()
+	if c.rules.Tell != nil {
+		var err error
+		if tell, err = c.rules.Tell(c.remote(), c.local()); err != nil {
+			return ftp.Reply{}, err
+		}
+	}
+	port, err := c.offer()
+	if err != nil {
+		return ftp.Reply{}, err
+	}
+	c.data.told = netip.AddrPortFrom(tell, port)
+	c.server.watch.told(c.remote(), tell)
+	// No other digits before the address: clients scan for them (RFC 1123, 4.1.2.6).
+	return ftp.Replyf(ftp.C227Passive, "Entering Passive Mode %s.", ftp.FormatPASV(c.data.told)), nil
+}
+
+func (c *conn) epsv(_ context.Context, arg string) (ftp.Reply, error) {
+	kind, err := ftp.ParseEPSV(arg)
+	switch {
+	case errors.Is(err, ftp.ErrFamily), kind == ftp.EPSV4 && !c.local().Is4(), kind == ftp.EPSV6 && c.local().Is4():
+		return ftp.Reply{}, fault.New(fault.WrongFamily, fault.IDFamily, c.families())
+	case err != nil:
+		return ftp.Reply{}, fault.Because(err, fault.Syntax, fault.IDSyntax, "EPSV, EPSV 1, EPSV 2 or EPSV ALL")
+	case kind == ftp.EPSVAll: // RFC 2428, 4: every other set-up command is refused from now on
+		c.epsvAll = true
+		return ftp.Replyf(ftp.C200OK, "Only EPSV from now on."), nil
+	}
+	port, err := c.offer()
+	if err != nil {
+		return ftp.Reply{}, err
+	}
+	c.data.told = netip.AddrPortFrom(c.local(), port)
+	return ftp.Replyf(ftp.C229Extended, "Entering Extended Passive Mode %s", ftp.FormatEPSV(port)), nil
+}
+
+// families is what RFC 2428, 2 lists in a 522: the one of this connection.
+func (c *conn) families() string {
+	if c.local().Is4() {
+		return "1"
+	}
+	return "2"
+}
+
+func (c *conn) port(_ context.Context, arg string) (ftp.Reply, error) {
+	a, err := ftp.ParsePort(arg)
+	if err != nil {
+		return ftp.Reply{}, argError(err, "PORT h1,h2,h3,h4,p1,p2", "")
+	}
+	return c.target(a, "PORT")
+}
+
+func (c *conn) eprt(_ context.Context, arg string) (ftp.Reply, error) {
+	a, err := ftp.ParseEPRT(arg)
+	if errors.Is(err, ftp.ErrFamily) || err == nil && a.Addr().Is4() != c.local().Is4() {
+		return ftp.Reply{}, fault.New(fault.WrongFamily, fault.IDFamily, c.families())
+	}
+	if err != nil {
+		return ftp.Reply{}, argError(err, "EPRT |1|192.0.2.1|50000| or EPRT |2|2001:db8::1|50000|", "")
+	}
+	return c.target(a, "EPRT")
+}
+
+// target takes the client's address for active mode: its own and no other, and
+// no port of a service (RFC 2577, 3).
+func (c *conn) target(a netip.AddrPort, verb string) (ftp.Reply, error) {
+	switch {
+	case c.epsvAll:
+		return ftp.Reply{}, fault.New(fault.Sequence, fault.IDEpsvOnly)
+	case a.Addr().Unmap() != c.remote():
+		c.log.Warn("data address refused", "verb", verb, "asked", a.String(), "peer", c.remote().String())
+		return ftp.Reply{}, fault.New(fault.Syntax, fault.IDIllegalPort, "it is not yours")
+	case a.Port() < 1024:
+		return ftp.Reply{}, fault.New(fault.Syntax, fault.IDIllegalPort, "its port is below 1024")
+	}
+	c.data.release()
+	c.data.active = a
+	return ftp.Replyf(ftp.C200OK, "Active mode."), nil
+}
+
+// A dataConn is an open data connection; Conn is raw, or TLS over it.
+type dataConn struct {
+	net.Conn
+	raw    *net.TCPConn
+	secure *transfer.Secure // nil in clear text
+}
+
+// finish ends a connection whose bytes have all gone over: close_notify, FIN.
+func (d *dataConn) finish() {
+	if d.secure != nil {
+		_ = d.raw.SetWriteDeadline(time.Now().Add(5 * time.Second))
+		_ = d.secure.CloseWrite()
+	}
+	_ = d.raw.CloseWrite()
+	_ = d.raw.Close()
+}
+
+// abort ends a connection so that the peer can't take what came for the whole:
+// a reset, and no close_notify.
+func (d *dataConn) abort() {
+	_ = d.raw.SetLinger(0)
+	_ = d.raw.Close()
+}
+
+// connect opens the planned data connection.
+func (c *conn) connect(ctx context.Context) (*net.TCPConn, error) {
+	if c.data.passive != nil {
+		return c.accept(ctx)
+	}
+	return c.dial(ctx)
+}
+
+// accept waits for the client at the reserved port. A stranger who comes first
+// does not take the slot.
+func (c *conn) accept(ctx context.Context) (*net.TCPConn, error) {
+	l := c.data.passive.l
+	c.data.idle.Stop()
+	_ = l.SetDeadline(time.Now().Add(c.rules.DataWait))
+	stop := context.AfterFunc(ctx, func() { _ = l.SetDeadline(longAgo) })
+	defer stop()
+	for {
+		if err := context.Cause(ctx); err != nil {
+			return nil, err
+		}
+		nc, err := l.AcceptTCP()
+		if err == nil {
+			from := addrPort(nc.RemoteAddr())
+			if from.Addr() == c.remote() {
+				c.data.passive.release()
+				c.server.watch.arrived(c.remote())
+				return nc, nil
+			}
+			c.log.Warn("stranger on a data port", "reason", string(fault.IDDataPeer), "from", from.String(), "peer", c.remote().String())
+			_ = nc.Close()
+			continue
+		}
+		if cause := context.Cause(ctx); cause != nil {
+			return nil, cause
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, fault.Because(err, fault.NoData, fault.IDNoDataPort) // the reservation had run out
+		}
+		c.server.watch.nobody(c.remote(), c.data.told, c.rules.Ports, c.log)
+		return nil, fault.New(fault.NoData, fault.IDDataBlocked, c.data.told.String(), int(c.rules.DataWait/time.Second))
+	}
+}
+
+// dial connects to the client, from the data port where the process may bind it
+// (RFC 959, 3.2): some firewalls let only that in.
+func (c *conn) dial(ctx context.Context) (*net.TCPConn, error) {
+	to := c.data.active
+	ctx, cancel := context.WithTimeoutCause(ctx, c.rules.DataWait, os.ErrDeadlineExceeded)
+	defer cancel()
+	try := func(port uint16) (net.Conn, error) {
+		d := net.Dialer{
+			LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(c.local(), port)), Control: reuseAddress,
+			KeepAlive: -1,
+		}
+		return d.DialContext(ctx, "tcp", to.String())
+	}
+	nc, err := try(c.rules.ActivePort)
+	if c.rules.ActivePort != 0 && (errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EADDRNOTAVAIL)) {
+		c.log.Debug("active data from a high port", "wanted", c.rules.ActivePort, "error", err)
+		nc, err = try(0)
+	}
+	if err == nil {
+		return nc.(*net.TCPConn), nil
+	}
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, os.ErrDeadlineExceeded) {
+		return nil, cause
+	}
+	why := "no route"
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		why = "connection refused"
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
+		why = fmt.Sprintf("no answer in %d s", int(c.rules.DataWait/time.Second))
+	}
+	return nil, fault.Because(err, fault.NoData, fault.IDActiveBlock, to.String(), why)
+}
+
+// secure does the TLS handshake of a data connection. The server is TLS server
+// in active mode too (RFC 4217, 7).
+func (c *conn) secure(ctx context.Context, d *dataConn, upload bool) error {
+	id := c.visit.ID()
+	account, from := c.session.Account().Name, c.remote()
+	cfg := dataTLS(c.tlsCfg, id, c.rules.Session, upload, func(id string) bool {
+		return c.server.tickets.vouches(id, account, from)
+	})
+	s := transfer.Server(d.raw, cfg)
+	_ = d.raw.SetDeadline(time.Now().Add(c.rules.DataWait))
+	err := s.HandshakeContext(ctx)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		return fault.Because(err, fault.NoData, fault.IDTLSData, handshakeWhy(err))
+	}
+	_ = d.raw.SetDeadline(time.Time{})
+	d.secure, d.Conn = s, s
+	if s.ConnectionState().DidResume {
+		return nil
+	}
+	if c.rules.Session == SessionRequire {
+		// After the handshake: before it the client would only see the end.
+		return fault.New(fault.NoData, fault.IDTLSReuse)
+	}
+	c.log.Debug("data connection with a TLS session of its own")
+	return nil
+}
+
+// handshakeWhy is what a peer may know of a failed handshake.
+func handshakeWhy(err error) string {
+	var alert tls.AlertError
+	var record tls.RecordHeaderError
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return "it did not end in time"
+	case errors.As(err, &record):
+		return "what came was not TLS"
+	case errors.As(err, &alert):
+		return "your program refused it, " + alert.Error()
+	case fault.KindOf(err) == fault.Cut:
+		return "the connection was closed in the middle"
+	}
+	return "no agreement on version, cipher or certificate"
+}

@@ -1,0 +1,324 @@
+package ftpserver
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"dray/account"
+	"dray/explain"
+	"dray/fault"
+	"dray/ftp"
+	"dray/vfs"
+)
+
+func (c *conn) userCmd(ctx context.Context, arg string) (ftp.Reply, error) {
+	c.logout()
+	if _, err := c.visit.Name(ctx, arg); err != nil {
+		return ftp.Reply{}, err
+	}
+	c.user, c.phase = arg, phaseNamed
+	return ftp.Replyf(ftp.C331NeedPassword, "Password, please."), nil
+}
+
+func (c *conn) pass(ctx context.Context, arg string) (ftp.Reply, error) {
+	if c.phase == phaseIn { // RFC 959, 4.1.1: it follows USER
+		return ftp.Reply{}, fault.New(fault.Sequence, fault.IDSequence, "USER")
+	}
+	user := c.user
+	c.user, c.phase = "", phaseGreeted
+	session, err := c.visit.Password(ctx, user, account.NewSecret(arg))
+	if err != nil {
+		return ftp.Reply{}, err
+	}
+	c.session, c.phase, c.log = session, phaseIn, session.Log()
+	c.server.tickets.loggedIn(c.visit.ID(), session.Account().Name, c.remote())
+	if c.client != "" {
+		c.log.Info("client", "name", c.client)
+	}
+	text := "Logged in."
+	if session.Account().Rights&^account.ReadOnly == 0 {
+		text = "Logged in, for reading only."
+	}
+	return ftp.Replyf(ftp.C230LoggedIn, "%s", text), nil
+}
+
+func (c *conn) acct(context.Context, string) (ftp.Reply, error) {
+	return ftp.Replyf(ftp.C202Superfluous, "Not needed here."), nil
+}
+
+// logout takes the connection back to the greeting; TLS stays.
+func (c *conn) logout() {
+	if c.session != nil {
+		c.session.Close()
+		c.server.tickets.ended(c.visit.ID())
+	}
+	c.data.release()
+	c.session, c.phase, c.user, c.log = nil, phaseGreeted, "", c.visit.Log()
+	c.cwd, c.text, c.epsvAll, c.facts, c.pending = vfs.Root, false, false, ftp.DefaultFacts, pending{}
+}
+
+// rein: RFC 4217, 11 wants TLS to end with it, or the command refused. Under
+// AUTH TLS it is refused: going back to clear text makes the connection
+// forgeable. On an implicit port there is no way back, so only the login ends.
+func (c *conn) rein(context.Context, string) (ftp.Reply, error) {
+	if c.tlsOn && !c.rules.Implicit {
+		return ftp.Reply{}, fault.New(fault.NotBuilt, fault.IDNotBuilt, "under AUTH TLS a new login needs a new connection")
+	}
+	c.logout()
+	c.begun = time.Now() // the login deadline is for this login
+	return ftp.Replyf(ftp.C220Ready, "%s", c.rules.Greeting), nil
+}
+
+func (c *conn) quitCmd(context.Context, string) (ftp.Reply, error) {
+	c.quit = true
+	return ftp.Replyf(ftp.C221Bye, "Goodbye."), nil
+}
+
+// auth starts TLS (RFC 4217, 4). What was said before does not count after it,
+// and what a peer sent behind the command, in clear text, is an attack or a
+// mistake: the connection ends.
+func (c *conn) auth(ctx context.Context, arg string) (ftp.Reply, error) {
+	switch mech := strings.ToUpper(arg); {
+	case c.rules.TLS == nil:
+		return ftp.Reply{}, fault.New(fault.NotBuilt, fault.IDNotBuilt, "this listener has no TLS")
+	case c.tlsOn:
+		return ftp.Reply{}, fault.New(fault.Sequence, fault.IDTLSActive)
+	case mech != "TLS" && mech != "TLS-C" && mech != "TLS-P" && mech != "SSL":
+		return ftp.Reply{}, fault.New(fault.Unsupported, fault.IDUnsupported, "AUTH TLS")
+	case c.rd.Buffered() > 0 || c.hasQueue():
+		return ftp.Reply{}, fault.New(fault.Closing, fault.IDBehindAuth)
+	}
+	if err := c.write(ftp.Replyf(ftp.C234TLS, "Start the TLS handshake.")); err != nil {
+		c.quit = true
+		return ftp.Reply{}, nil
+	}
+	c.logout()
+	c.prot, c.pbsz = false, false
+	if err := c.handshake(ctx, c.raw); err != nil {
+		c.log.Info("TLS handshake failed", "peer", c.visit.Peer().Remote.String(), "error", err)
+		c.quit = true
+	}
+	return ftp.Reply{}, nil
+}
+
+func (c *conn) hasQueue() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.queue) > 0
+}
+
+// handshake puts the control connection under TLS, within the login deadline.
+func (c *conn) handshake(ctx context.Context, nc net.Conn) error {
+	deadline := c.begun.Add(c.rules.LoginTime)
+	if soon := time.Now().Add(5 * time.Second); deadline.Before(soon) && c.phase == phaseIn {
+		deadline = soon
+	}
+	_ = c.raw.SetDeadline(deadline)
+	defer c.raw.SetWriteDeadline(time.Time{})
+	c.tlsCfg = controlTLS(c.tlsCfg, c.visit.ID())
+	t := tls.Server(nc, c.tlsCfg)
+	if err := t.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	c.nc, c.tlsOn = t, true
+	c.rd = ftp.NewReader(t)
+	cs := t.ConnectionState()
+	c.visit.Secured(cs)
+	c.log.Debug("TLS", "version", tls.VersionName(cs.Version), "cipher", tls.CipherSuiteName(cs.CipherSuite), "resumed", cs.DidResume, "name", cs.ServerName)
+	return nil
+}
+
+// implicitSilence is how long a peer may say nothing on an implicit port before
+// it is taken for one that waits for a greeting in clear text. A ClientHello
+// comes at once, also when its first packet was lost.
+const implicitSilence = 3 * time.Second
+
+// implicit does the handshake of an implicit port, or tells a wrong client so.
+func (c *conn) implicit() bool {
+	var first [8]byte
+	_ = c.raw.SetReadDeadline(time.Now().Add(min(implicitSilence, c.rules.LoginTime)))
+	n, err := c.raw.Read(first[:])
+	silent := n == 0 && errors.Is(err, os.ErrDeadlineExceeded)
+	if n == 0 && !silent || c.visit.Context().Err() != nil {
+		return false
+	}
+	if silent || first[0] != 0x16 {
+		e := fault.New(fault.Closing, fault.IDImplicitTLS)
+		if proto, where := foreign(first[:n], ""); proto != "" && proto != "TLS" {
+			e = fault.New(fault.Closing, fault.IDWrongProto, proto, where)
+		}
+		c.log.Warn("wrong door", "peer", c.visit.Peer().Remote.String(), "door", c.rules.Door.Name, "reason", string(e.ID))
+		c.say(e)
+		return false
+	}
+	c.visit.Spoke()
+	if err := c.handshake(c.visit.Context(), &prefixed{c.raw, first[:n]}); err != nil {
+		c.log.Info("TLS handshake failed", "peer", c.visit.Peer().Remote.String(), "error", err)
+		return false
+	}
+	c.prot, c.pbsz = true, true
+	return true
+}
+
+// A prefixed gives back bytes that were read to look at.
+type prefixed struct {
+	net.Conn
+	head []byte
+}
+
+func (p *prefixed) Read(b []byte) (int, error) {
+	if len(p.head) > 0 {
+		n := copy(b, p.head)
+		p.head = p.head[n:]
+		return n, nil
+	}
+	return p.Conn.Read(b)
+}
+
+// foreign names the protocol that first bytes or a first line belong to, "" when
+// it is none that is known, and where it is spoken.
+func foreign(first []byte, line string) (proto, where string) {
+	switch {
+	case bytes.HasPrefix(first, []byte("SSH-")):
+		return "SSH", "use an FTP program here, or the port of the SSH server, usually 22"
+	case len(first) > 1 && first[0] == 0x16 && first[1] == 3:
+		return "TLS", "it begins in clear text; choose explicit TLS (AUTH TLS), or ftps:// on the implicit port"
+	case strings.HasSuffix(line, " HTTP/1.1"), strings.HasSuffix(line, " HTTP/1.0"),
+		bytes.HasPrefix(first, []byte("GET /")), bytes.HasPrefix(first, []byte("POST /")), bytes.HasPrefix(first, []byte("HEAD /")):
+		return "HTTP", "use an FTP program, with an address that begins with ftp://"
+	}
+	return "", ""
+}
+
+// wrongDoor answers a peer that speaks another protocol on this port: one
+// readable line, then the end.
+func (c *conn) wrongDoor(cmd ftp.Command) bool {
+	if c.tlsOn || c.phase != phaseGreeted {
+		return false
+	}
+	proto, where := foreign(c.rd.First(16), " "+cmd.Arg)
+	if proto == "" {
+		return false
+	}
+	c.log.Warn("wrong door", "peer", c.visit.Peer().Remote.String(), "door", c.rules.Door.Name, "spoke", proto)
+	c.say(fault.New(fault.Closing, fault.IDWrongProto, proto, where))
+	c.quit = true
+	return true
+}
+
+// say writes one line in clear text and waits until the peer can have read it:
+// a close with unread bytes would reset the connection and take the line along.
+func (c *conn) say(e *fault.Error) {
+	_ = c.raw.SetWriteDeadline(time.Now().Add(2 * time.Second))
+	if _, err := c.raw.Write(ftp.Replyf(ftp.C421Closing, "%s", explain.Sentence(e)).Append(nil)); err != nil {
+		return
+	}
+	if t, ok := c.raw.(*net.TCPConn); ok {
+		_ = t.CloseWrite()
+	}
+	_ = c.raw.SetReadDeadline(time.Now().Add(time.Second))
+	_, _ = io.CopyN(io.Discard, c.raw, 64<<10)
+}
+
+func (c *conn) pbszCmd(_ context.Context, arg string) (ftp.Reply, error) {
+	if !c.tlsOn {
+		return ftp.Reply{}, fault.New(fault.Sequence, fault.IDTLSMissing)
+	}
+	if strings.Trim(arg, "0123456789") != "" || len(arg) > 10 {
+		return ftp.Reply{}, fault.New(fault.Syntax, fault.IDSyntax, "PBSZ 0")
+	}
+	c.pbsz = true
+	return ftp.Replyf(ftp.C200OK, "PBSZ=0"), nil // RFC 4217, 9: always 0 for TLS
+}
+
+// protCmd is lenient about a missing PBSZ, as clients are.
+func (c *conn) protCmd(_ context.Context, arg string) (ftp.Reply, error) {
+	if !c.tlsOn {
+		return ftp.Reply{}, fault.New(fault.Sequence, fault.IDTLSMissing)
+	}
+	switch strings.ToUpper(arg) {
+	case "P":
+		c.prot = true
+		return ftp.Replyf(ftp.C200OK, "Data connections are encrypted."), nil
+	case "C":
+		if !c.rules.ClearData {
+			return ftp.Reply{}, fault.New(fault.NoClear, fault.IDProtRequired)
+		}
+		c.prot = false
+		return ftp.Replyf(ftp.C200OK, "Data connections are in clear text."), nil
+	case "S", "E":
+		return ftp.Replyf(ftp.C536ProtLevel, "TLS has the levels C and P. Say PROT P. [%s]", fault.IDUnsupported), nil
+	}
+	return ftp.Reply{}, fault.New(fault.Unsupported, fault.IDUnsupported, "PROT P")
+}
+
+// host chooses the certificate for an AUTH TLS that follows, and nothing else
+// (RFC 7151, 3).
+func (c *conn) host(_ context.Context, arg string) (ftp.Reply, error) {
+	if c.phase != phaseGreeted {
+		return ftp.Reply{}, fault.New(fault.Sequence, fault.IDSequence, "HOST, before USER,")
+	}
+	name := strings.TrimSuffix(strings.TrimPrefix(arg, "["), "]")
+	if c.rules.Host != nil {
+		if cfg, ok := c.rules.Host(name); ok {
+			if !c.tlsOn {
+				c.tlsCfg = cfg
+			}
+			return ftp.Replyf(ftp.C220Host, "That host is served here."), nil
+		}
+	}
+	return ftp.Reply{}, fault.New(fault.Unsupported, fault.IDHost)
+}
+
+func (c *conn) opts(_ context.Context, arg string) (ftp.Reply, error) {
+	name, rest, _ := strings.Cut(arg, " ")
+	switch strings.ToUpper(name) {
+	case "UTF8": // bytes are kept as they come, so it is always on
+		switch strings.ToUpper(strings.TrimSpace(rest)) {
+		case "", "ON", "NLST":
+			return ftp.Replyf(ftp.C200OK, "Names are UTF-8, always."), nil
+		case "OFF":
+			return ftp.Reply{}, fault.New(fault.Unsupported, fault.IDUnsupported, "OPTS UTF8 ON; names are bytes, and go back as they came")
+		}
+	case "UTF-8":
+		return ftp.Replyf(ftp.C200OK, "Names are UTF-8, always."), nil
+	case "MLST":
+		c.facts = ftp.ParseFacts(rest)
+		return ftp.Replyf(ftp.C200OK, "MLST OPTS %s", c.facts), nil // RFC 3659, 7.9
+	}
+	return ftp.Reply{}, fault.New(fault.Syntax, fault.IDSyntax, "OPTS UTF8 ON, or OPTS MLST type;size;modify;")
+}
+
+func (c *conn) clnt(_ context.Context, arg string) (ftp.Reply, error) {
+	if len(arg) > 128 {
+		arg = arg[:128]
+	}
+	c.client = arg
+	return ftp.Replyf(ftp.C200OK, "Noted."), nil
+}
+
+func (c *conn) syst(context.Context, string) (ftp.Reply, error) {
+	return ftp.Replyf(ftp.C215System, "UNIX Type: L8"), nil
+}
+
+func (c *conn) noop(context.Context, string) (ftp.Reply, error) {
+	return ftp.Replyf(ftp.C200OK, "Still here."), nil
+}
+
+// abor answers after the transfer that it ended has had its own reply (426), or
+// alone.
+func (c *conn) abor(context.Context, string) (ftp.Reply, error) {
+	c.data.release()
+	if c.aborted {
+		c.aborted = false
+		return ftp.Replyf(ftp.C226Aborted, "The transfer was ended."), nil
+	}
+	return ftp.Replyf(ftp.C226Aborted, "No transfer was running."), nil
+}

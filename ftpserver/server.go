@@ -1,0 +1,270 @@
+// Package ftpserver is the server side of FTP and FTPS over listeners that are
+// handed in. It knows the gate, transfer, vfs and the words of FTP; where
+// accounts are kept, configuration files and the command line are not its
+// business.
+//
+//   - RFC 959   File Transfer Protocol
+//   - RFC 1123  section 4.1, host requirements
+//   - RFC 2228  AUTH, PBSZ, PROT
+//   - RFC 2389  FEAT, OPTS
+//   - RFC 2428  EPRT, EPSV
+//   - RFC 2577  security considerations
+//   - RFC 3659  SIZE, MDTM, REST STREAM, MLST, MLSD
+//   - RFC 4217  FTP over TLS
+//   - RFC 7151  HOST
+package ftpserver
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"dray/explain"
+	"dray/fault"
+	"dray/ftp"
+	"dray/gate"
+)
+
+// Rules are how one listener behaves. They are asked for at each accept and stay
+// with the connection; swapping them is a reload. Zero values are the defaults
+// named here.
+type Rules struct {
+	Door *gate.Door
+	// TLS is nil where there is none. It must have session ticket keys set.
+	TLS *tls.Config
+	// Implicit: TLS from the first byte.
+	Implicit bool
+	// Host is the configuration with the certificate of a host name, or false
+	// (RFC 7151). nil: HOST knows no name.
+	Host func(name string) (*tls.Config, bool)
+	// ClearData lets data go in the clear on a connection that is itself under
+	// TLS. Over a clear-text connection it always may.
+	ClearData bool
+	Ports     *Ports
+	// Tell is the address that PASV tells this peer; nil: the local one. An
+	// error refuses PASV.
+	Tell func(peer, local netip.Addr) (netip.Addr, error)
+	// Session is what is asked of data connections under TLS.
+	Session DataSession
+	// ActivePort is the port that active data connections come from, where the
+	// process may bind it: 20, or 989 for implicit FTPS. 0: any.
+	ActivePort uint16
+	BareEnd    bool // uploads over TLS may end without close_notify (tls-end = "accept")
+	Greeting   string
+	LoginTime  time.Duration // from accept to login; 30 s
+	Idle       time.Duration // between commands; 10 min (RFC 1123, 4.1.3.2 wants 5 at least)
+	DataWait   time.Duration // for a data connection to come; 20 s
+	Stall      time.Duration // without a byte in a transfer; 120 s
+	CutGrace   time.Duration // after the end of a clear-text upload; 10 ms
+}
+
+// A DataSession says whether a data connection under TLS must resume a session
+// of the account's own control connections.
+type DataSession int
+
+// The policies.
+const (
+	SessionPrefer  DataSession = iota // taken when offered
+	SessionRequire                    // 425 without
+	SessionOff                        // never taken
+)
+
+func (r *Rules) defaults() *Rules {
+	d := *r
+	or := func(v *time.Duration, def time.Duration) {
+		if *v == 0 {
+			*v = def
+		}
+	}
+	or(&d.LoginTime, 30*time.Second)
+	or(&d.Idle, 10*time.Minute)
+	or(&d.DataWait, 20*time.Second)
+	or(&d.Stall, 120*time.Second)
+	or(&d.CutGrace, 10*time.Millisecond)
+	if d.Greeting == "" {
+		d.Greeting = "dray ready."
+	}
+	return &d
+}
+
+// A Server serves FTP. One per process: it joins gate, watchdog and the
+// transfers to drain.
+type Server struct {
+	gate    *gate.Gate
+	log     *slog.Logger
+	table   []command
+	rows    map[string]*command
+	watch   *watchdog
+	tickets *tickets
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	mu        sync.Mutex
+	conns     map[*conn]struct{}
+	listeners map[net.Listener]struct{}
+	closing   bool
+	wg        sync.WaitGroup // connections, and what still drains behind them
+}
+
+// New makes a Server. log may be nil.
+func New(g *gate.Gate, log *slog.Logger) *Server {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{
+		gate: g, log: log, table: commands(), rows: map[string]*command{},
+		watch: newWatchdog(log), tickets: newTickets(),
+		conns: map[*conn]struct{}{}, listeners: map[net.Listener]struct{}{},
+	}
+	for i := range s.table {
+		s.rows[s.table[i].verb] = &s.table[i]
+	}
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	return s
+}
+
+// Serve accepts on l until it is closed or the server shuts down, and closes it.
+// rules is asked at each accept. A listener is no parent: closing it ends no
+// connection.
+func (s *Server) Serve(l net.Listener, rules func() *Rules) error {
+	s.mu.Lock()
+	if s.closing {
+		s.mu.Unlock()
+		_ = l.Close()
+		return net.ErrClosed
+	}
+	s.listeners[l] = struct{}{}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.listeners, l)
+		s.mu.Unlock()
+		_ = l.Close()
+	}()
+	for wait := time.Duration(0); ; {
+		nc, err := l.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			// Out of descriptors, or a peer that left before it was accepted.
+			wait = min(max(2*wait, 5*time.Millisecond), time.Second)
+			s.log.Warn("accept failed", "listener", l.Addr().String(), "error", err)
+			select {
+			case <-time.After(wait):
+				continue
+			case <-s.ctx.Done():
+				return nil
+			}
+		}
+		wait = 0
+		r := rules()
+		peer := gate.Peer{Remote: addrPort(nc.RemoteAddr()), Local: addrPort(nc.LocalAddr()), Door: r.Door}
+		go s.ServeConn(nc, peer, r)
+	}
+}
+
+// addrPort is a as netip has it, IPv4 as IPv4; the zero AddrPort when a is none.
+func addrPort(a net.Addr) netip.AddrPort {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := t.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// ServeConn serves one control connection to its end and closes it. A panic
+// ends this connection and nothing else.
+func (s *Server) ServeConn(nc net.Conn, peer gate.Peer, r *Rules) {
+	s.mu.Lock()
+	if s.closing {
+		s.mu.Unlock()
+		_ = nc.Close()
+		return
+	}
+	s.wg.Add(1)
+	s.mu.Unlock()
+	defer s.wg.Done()
+	defer nc.Close()
+	defer s.caught("connection", peer)
+
+	r = r.defaults()
+	if t, ok := nc.(*net.TCPConn); ok {
+		// The idle timer rests while data flow; a middlebox must not forget us.
+		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 15 * time.Second, Count: 6})
+		inlineUrgent(t)
+	}
+	visit, err := s.gate.Knock(s.ctx, peer)
+	if err != nil {
+		if !r.Implicit { // in clear text on an implicit port nobody would read it
+			_ = nc.SetWriteDeadline(time.Now().Add(time.Second))
+			_, _ = nc.Write(ftp.Replyf(ftp.C421TooMany, "%s", explain.Sentence(fault.Of(err))).Append(nil))
+		}
+		return
+	}
+	defer visit.Leave()
+	c := newConn(s, nc, visit, r)
+	s.mu.Lock()
+	s.conns[c] = struct{}{}
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		delete(s.conns, c)
+		s.mu.Unlock()
+	}()
+	// What ends the visit ends a read of its control connection too.
+	stop := context.AfterFunc(visit.Context(), func() { c.wake() })
+	defer stop()
+	c.serve()
+}
+
+// caught logs a panic and goes on.
+func (s *Server) caught(what string, peer gate.Peer) {
+	if v := recover(); v != nil {
+		s.log.Error("panic", "in", what, "peer", peer.Remote.String(), "panic", v, "stack", string(debug.Stack()))
+	}
+}
+
+// Shutdown ends accepting, lets running transfers end, and tells idle clients
+// goodbye. When ctx ends first, the rest is cut and its error returned.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.closing = true
+	for l := range s.listeners {
+		_ = l.Close()
+	}
+	for c := range s.conns {
+		c.drain()
+	}
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	s.cancel(fault.New(fault.Closing, fault.IDShutdown))
+	select {
+	case <-done:
+	case <-time.After(5 * time.Second): // a peer that does not take its last reply
+		s.mu.Lock()
+		for c := range s.conns {
+			_ = c.raw.Close()
+		}
+		s.mu.Unlock()
+		<-done
+	}
+	return context.Cause(ctx)
+}

@@ -1,0 +1,135 @@
+package ftpserver
+
+import (
+	"bytes"
+	"container/list"
+	"crypto/tls"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Session tickets carry the id of the control connection that they come from
+// (crypto/tls: SessionState.Extra), so that a data connection can be tied to the
+// login it serves. They are issued before the login, so the id is looked up when
+// the ticket comes back.
+
+const (
+	ticketMark  = "dray control "
+	ticketLife  = 6 * time.Hour // how long after its end a control connection vouches for its tickets
+	maxTickets  = 65536         // control connections remembered after their end
+	extensionPS = 41            // pre_shared_key, RFC 8446, 4.2.11
+)
+
+// tickets remembers who logged in on which control connection.
+type tickets struct {
+	mu    sync.Mutex
+	ids   map[string]*voucher
+	order *list.List // of ids, oldest first
+	now   func() time.Time
+}
+
+type voucher struct {
+	account string
+	addr    netip.Addr
+	until   time.Time // zero while the connection stands
+}
+
+func newTickets() *tickets {
+	return &tickets{ids: map[string]*voucher{}, order: list.New(), now: time.Now}
+}
+
+// loggedIn books a login.
+func (t *tickets) loggedIn(id, account string, addr netip.Addr) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ids[id] = &voucher{account: account, addr: addr}
+}
+
+// ended books the end of a control connection, or of its login.
+func (t *tickets) ended(id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v := t.ids[id]
+	if v == nil || !v.until.IsZero() {
+		return
+	}
+	now := t.now()
+	v.until = now.Add(ticketLife)
+	t.order.PushBack(id)
+	for e := t.order.Front(); e != nil; e = t.order.Front() {
+		old := t.ids[e.Value.(string)]
+		if t.order.Len() <= maxTickets && old != nil && now.Before(old.until) {
+			break
+		}
+		delete(t.ids, e.Value.(string))
+		t.order.Remove(e)
+	}
+}
+
+// vouches tells whether a ticket of control connection id counts for a data
+// connection of this account from this address.
+func (t *tickets) vouches(id, account string, addr netip.Addr) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v := t.ids[id]
+	return v != nil && v.account == account && v.addr == addr && (v.until.IsZero() || t.now().Before(v.until))
+}
+
+// controlTLS is base for one control connection: its tickets carry id.
+func controlTLS(base *tls.Config, id string) *tls.Config {
+	cfg := base.Clone()
+	cfg.WrapSession = wrapSession(cfg, id)
+	return cfg
+}
+
+func wrapSession(cfg *tls.Config, id string) func(tls.ConnectionState, *tls.SessionState) ([]byte, error) {
+	return func(cs tls.ConnectionState, ss *tls.SessionState) ([]byte, error) {
+		ss.Extra = slices.DeleteFunc(ss.Extra, func(b []byte) bool { return bytes.HasPrefix(b, []byte(ticketMark)) })
+		ss.Extra = append(ss.Extra, []byte(ticketMark+id))
+		return cfg.EncryptTicket(cs, ss)
+	}
+}
+
+// dataTLS is base for one data connection. Only a ticket that vouches says yes
+// to is taken; any other is ignored, which makes a full handshake.
+//
+// On an upload no new ticket goes out under TLS 1.3: a client that only writes
+// never reads it, closes, and the kernel's reset takes the tail of its file
+// along. Downloads hand one out when the client offered one, because some
+// clients use each ticket once. crypto/tls has one switch for taking and
+// issuing, so each connection gets a config of its own, and the switch is thrown
+// between the two.
+func dataTLS(base *tls.Config, id string, policy DataSession, upload bool, vouches func(id string) bool) *tls.Config {
+	outer := base.Clone()
+	outer.ClientAuth = tls.NoClientCert
+	outer.DynamicRecordSizingDisabled = true // the first records too are for bulk
+	outer.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		cfg := outer.Clone()
+		cfg.GetConfigForClient = nil
+		tls13 := slices.Contains(hello.SupportedVersions, tls.VersionTLS13) && cfg.MaxVersion != tls.VersionTLS12
+		if policy == SessionOff || tls13 && !slices.Contains(hello.Extensions, extensionPS) {
+			cfg.SessionTicketsDisabled = true
+			return cfg, nil
+		}
+		cfg.WrapSession = wrapSession(cfg, id)
+		cfg.UnwrapSession = func(identity []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
+			if upload && tls13 {
+				cfg.SessionTicketsDisabled = true // read again when tickets would be issued
+			}
+			ss, err := cfg.DecryptTicket(identity, cs)
+			if err != nil || ss == nil {
+				return nil, nil
+			}
+			for _, extra := range ss.Extra {
+				if from, ok := bytes.CutPrefix(extra, []byte(ticketMark)); ok && vouches(string(from)) {
+					return ss, nil
+				}
+			}
+			return nil, nil
+		}
+		return cfg, nil
+	}
+	return outer
+}

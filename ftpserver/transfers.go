@@ -1,0 +1,284 @@
+package ftpserver
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"dray/event"
+	"dray/fault"
+	"dray/ftp"
+	"dray/meter"
+	"dray/transfer"
+	"dray/vfs"
+)
+
+// What may still come after an upload was refused in the middle is read and
+// thrown away: a close with unread bytes resets the connection, and the client
+// shows "broken pipe" in place of our sentence.
+const (
+	drainBytes = 256 << 20
+	drainTime  = 10 * time.Second
+)
+
+func (c *conn) rest(_ context.Context, arg string) (ftp.Reply, error) {
+	n, err := ftp.ParseRest(arg)
+	if err != nil {
+		return ftp.Reply{}, argError(err, "REST offset, in bytes", "")
+	}
+	c.pending.rest = n
+	return ftp.Replyf(ftp.C350Pending, "The next transfer starts at %d.", n), nil
+}
+
+// allo takes the announced size and says now what would fail later.
+func (c *conn) allo(ctx context.Context, arg string) (ftp.Reply, error) {
+	n, err := ftp.ParseAllo(arg)
+	if err != nil {
+		return ftp.Reply{}, argError(err, "ALLO size, in bytes", "")
+	}
+	if err := c.session.Room(ctx, c.cwd, n); err != nil {
+		return ftp.Reply{}, err
+	}
+	c.pending.allo = n
+	return ftp.Replyf(ftp.C200OK, "There is room for %d bytes.", n), nil
+}
+
+// withData opens the planned data connection, says opening, and runs f on it,
+// all beside a reader of the control connection. f ends the connection.
+func (c *conn) withData(ctx context.Context, status func() string, opening ftp.Reply, upload bool, f func(context.Context, *dataConn) error) error {
+	defer c.data.release()
+	if !c.data.made() {
+		return fault.New(fault.NoData, fault.IDNoDataPort)
+	}
+	c.aborted = false
+	err := c.during(ctx, status, func(ctx context.Context) error {
+		raw, err := c.connect(ctx)
+		if err != nil {
+			return err
+		}
+		d := &dataConn{Conn: raw, raw: raw}
+		// RFC 959, 5.4: 150 before the data. The connection stands already, so a
+		// blocked port is answered by 425 alone.
+		if err := c.write(opening); err != nil {
+			d.abort()
+			return fault.Because(err, fault.Cut, fault.IDUploadCut)
+		}
+		if c.prot {
+			if err := c.secure(ctx, d, upload); err != nil {
+				if upload && d.secure != nil {
+					c.drainLater(d) // it is sending already
+				} else {
+					d.finish()
+				}
+				return err
+			}
+		}
+		return f(ctx, d)
+	})
+	c.aborted = err != nil && fault.Of(err).ID == fault.IDAborted
+	return err
+}
+
+// drainLater closes d once the client has had the final reply and has stopped
+// sending, in the background.
+func (c *conn) drainLater(d *dataConn) {
+	c.data.after = func() {
+		c.server.wg.Add(1)
+		go func() {
+			defer c.server.wg.Done()
+			defer c.server.caught("drain", c.visit.Peer())
+			_, _ = transfer.Discard(c.server.ctx, d.raw, drainBytes, drainTime)
+			_ = d.raw.Close()
+		}()
+	}
+}
+
+func (c *conn) options(m meter.Meter) transfer.Options {
+	return transfer.Options{Meter: m, Text: c.text, Idle: c.rules.Stall, BareEnd: c.rules.BareEnd}
+}
+
+func (c *conn) kindOfData() string {
+	if c.text {
+		return "text"
+	}
+	return "binary"
+}
+
+func (c *conn) retr(ctx context.Context, arg string) (ftp.Reply, error) {
+	p, err := c.resolve(arg)
+	if err != nil {
+		return ftp.Reply{}, err
+	}
+	f, err := c.session.Open(ctx, p)
+	if err != nil {
+		return ftp.Reply{}, err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return ftp.Reply{}, err
+	}
+	// Departure from RFC 3659, 5.3: REST above the end gives an empty transfer,
+	// as all servers have it; clients resume what is whole already.
+	from := min(c.pending.rest, fi.Size())
+	var count meter.Counter
+	status := func() string {
+		return fmt.Sprintf("Sending %s: %d of %d bytes.", p, count.Bytes(), fi.Size()-from)
+	}
+	var rep transfer.Report
+	opening := ftp.Replyf(ftp.C150Opening, "Opening %s data connection for %s (%d bytes).", c.kindOfData(), p.Base(), fi.Size()-from)
+	err = c.withData(ctx, status, opening, false, func(ctx context.Context, d *dataConn) error {
+		var err error
+		rep, err = transfer.Send(ctx, d.Conn, f, from, c.options(&count))
+		if err != nil {
+			d.abort()
+			return err
+		}
+		d.finish()
+		return nil
+	})
+	c.transferred(event.Download, p, rep, from > 0, err)
+	if err != nil {
+		return ftp.Reply{}, noted(err, c.rules.Stall)
+	}
+	return done(rep), nil
+}
+
+func done(rep transfer.Report) ftp.Reply {
+	return ftp.Replyf(ftp.C226Done, "%d bytes in %s.", rep.Bytes, rep.Took.Round(time.Millisecond))
+}
+
+// noted gives errors of the wire the facts of their sentences.
+func noted(err error, stall time.Duration) error {
+	e := fault.Of(err)
+	if e.ID == fault.IDStall && len(e.Facts) == 0 {
+		e = &fault.Error{Kind: e.Kind, ID: e.ID, Facts: []any{int(stall / time.Second)}, Err: err}
+	}
+	return e
+}
+
+func (c *conn) transferred(dir event.Direction, p vfs.Path, rep transfer.Report, resumed bool, err error) {
+	t := event.Transfer{Direction: dir, Path: p.String(), Bytes: rep.Bytes, Took: rep.Took, Road: string(rep.Road), Resumed: resumed, Whole: err == nil}
+	if err != nil {
+		t.Reason = string(fault.Of(err).ID)
+	}
+	c.session.Transferred(t)
+}
+
+func (c *conn) stor(ctx context.Context, arg string) (ftp.Reply, error) {
+	p, err := c.newName(arg)
+	if err != nil {
+		return ftp.Reply{}, err
+	}
+	how := vfs.Create{How: vfs.Replace}
+	if c.pending.rest > 0 {
+		if how, err = c.session.Continue(ctx, p, c.pending.rest); err != nil {
+			return ftp.Reply{}, err
+		}
+	}
+	return c.upload(ctx, p, how, "")
+}
+
+// appe: a REST before it is forgotten; the end of the file is the only offset.
+func (c *conn) appe(ctx context.Context, arg string) (ftp.Reply, error) {
+	p, err := c.newName(arg)
+	if err != nil {
+		return ftp.Reply{}, err
+	}
+	how, err := c.session.Continue(ctx, p, -1)
+	if err != nil {
+		return ftp.Reply{}, err
+	}
+	return c.upload(ctx, p, how, "")
+}
+
+// stou finds a name that is free: the one asked for, or with a number behind it.
+func (c *conn) stou(ctx context.Context, arg string) (ftp.Reply, error) {
+	if arg == "" {
+		arg = "upload-" + time.Now().UTC().Format("20060102-150405")
+	}
+	name := arg
+	for i := 1; ; i++ {
+		p, err := c.newName(name)
+		if err != nil {
+			return ftp.Reply{}, err
+		}
+		reply, err := c.upload(ctx, p, vfs.Create{How: vfs.New}, p.Base())
+		if fault.KindOf(err) != fault.Exists || err == nil || i > 1000 || !c.data.made() {
+			return reply, err
+		}
+		name = fmt.Sprintf("%s.%d", arg, i)
+	}
+}
+
+// upload receives a file. unique is the name that STOU tells before the data
+// (RFC 1123, 4.1.2.9).
+func (c *conn) upload(ctx context.Context, p vfs.Path, how vfs.Create, unique string) (ftp.Reply, error) {
+	how.Expect = c.pending.allo
+	up, err := c.session.Create(ctx, p, how)
+	if err != nil {
+		if unique == "" {
+			c.data.release()
+		}
+		return ftp.Reply{}, err
+	}
+	status := func() string { return fmt.Sprintf("Receiving %s: %d bytes so far.", p, up.Bytes()) }
+	opening := ftp.Replyf(ftp.C150Opening, "Opening %s data connection for %s.", c.kindOfData(), p.Base())
+	if unique != "" {
+		opening = ftp.Replyf(ftp.C150Opening, "FILE: %s", unique)
+	}
+	var rep transfer.Report
+	begun := false
+	err = c.withData(ctx, status, opening, true, func(ctx context.Context, d *dataConn) error {
+		begun = true
+		var err error
+		rep, err = transfer.Receive(ctx, up.Dest(), d.Conn, c.options(up.Meter()))
+		if err != nil {
+			err = up.Cut(ctx, rep, noted(err, c.rules.Stall))
+			switch fault.KindOf(err) {
+			case fault.Cut, fault.Stalled, fault.Canceled, fault.Closing:
+				d.abort()
+			default:
+				c.drainLater(d)
+			}
+			return err
+		}
+		d.finish()
+		if allo := c.pending.allo; allo > 0 && rep.Bytes != allo {
+			c.log.Info("upload is not as long as ALLO said", "path", p.String(), "said", allo, "bytes", rep.Bytes)
+		}
+		return up.Commit(ctx, rep, func(ctx context.Context) error { return c.whole(ctx, rep, d.secure != nil) })
+	})
+	if err != nil {
+		if !begun {
+			err = up.Cut(ctx, rep, err)
+		}
+		return ftp.Reply{}, err
+	}
+	return done(rep), nil
+}
+
+// whole tells whether an upload whose data have ended is whole, as far as the
+// protocol lets anybody know. Under TLS close_notify was seen already. In clear
+// text a FIN is all there is, and that of a killed client looks the same: its
+// control connection follows within 10 ms, so the look waits that long, except
+// for uploads so short that nobody could have been killed in the middle.
+func (c *conn) whole(ctx context.Context, rep transfer.Report, secure bool) error {
+	if !secure {
+		if allo := c.pending.allo; allo > 0 && allo == rep.Bytes && !c.text {
+			return nil // to the byte what was announced
+		}
+		if wait := time.Until(rep.Ended.Add(c.rules.CutGrace)); wait > 0 && rep.Took > 20*time.Millisecond && !c.heard() {
+			t := time.NewTimer(wait)
+			defer t.Stop()
+			select {
+			case <-t.C:
+			case <-ctx.Done():
+			}
+		}
+	}
+	if err := c.alive(); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}

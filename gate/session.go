@@ -1,0 +1,388 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"iter"
+	"log/slog"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"dray/account"
+	"dray/event"
+	"dray/fault"
+	"dray/vfs"
+)
+
+// A Session is one login: the account's tree behind its rights. It is safe for
+// concurrent use. Its errors are *fault.Error with the facts that the sentence
+// of their id wants, and never name a real path.
+type Session struct {
+	gate    *Gate
+	visit   *Visit
+	account account.Account
+	fs      vfs.FS
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	log     *slog.Logger
+	closed  sync.Once
+}
+
+// Account is who logged in.
+func (s *Session) Account() account.Account { return s.account }
+
+// Context ends with the session, with the cause.
+func (s *Session) Context() context.Context { return s.ctx }
+
+// Log is the log of this session.
+func (s *Session) Log() *slog.Logger { return s.log }
+
+// Close ends the session and closes its tree.
+func (s *Session) Close() {
+	s.closed.Do(func() {
+		s.cancel(context.Canceled)
+		_ = s.fs.Close()
+	})
+}
+
+// may checks a right; doing says what for, as "delete".
+func (s *Session) may(r account.Rights, doing string, p vfs.Path) error {
+	if s.account.Rights.Has(r) {
+		return nil
+	}
+	if s.account.Rights.Has(account.ReadOnly) && s.account.Rights&^account.ReadOnly == 0 {
+		return fault.New(fault.Denied, fault.IDReadOnly)
+	}
+	return fault.New(fault.Denied, fault.IDPerm, doing+" "+p.String())
+}
+
+// fail gives an error of the tree the facts of its sentence: the path as the
+// peer knows it.
+func (s *Session) fail(err error, doing string, p vfs.Path) error {
+	if err == nil {
+		return nil
+	}
+	var fe *fault.Error
+	if errors.As(err, &fe) && len(fe.Facts) > 0 || errors.Is(err, context.Canceled) {
+		return fault.Of(err)
+	}
+	e := fault.Of(err)
+	switch e.Kind {
+	case fault.Denied:
+		e.Facts = []any{doing + " " + p.String()}
+	case fault.NotFound, fault.Exists, fault.NotDir, fault.IsDir, fault.NotEmpty, fault.Busy:
+		e.Facts = []any{p.String()}
+	case fault.BadName:
+		e.Facts = []any{"the file system does not take it"}
+	case fault.NoSpace:
+		e.Facts = []any{s.free(p), "nothing kept"}
+	case fault.Internal:
+		s.log.Error("unexpected error", "doing", doing, "path", p.String(), "error", err)
+	}
+	return e
+}
+
+func (s *Session) free(p vfs.Path) string {
+	if sp, ok := s.fs.(vfs.Spacer); ok {
+		if free, _, err := sp.Space(context.WithoutCancel(s.ctx), p.Dir()); err == nil {
+			return Bytes(int64(free)) + " free"
+		}
+	}
+	return "no room left"
+}
+
+// Stat tells about p, following links; where no finished file has the name,
+// about the account's own partial.
+func (s *Session) Stat(ctx context.Context, p vfs.Path) (fs.FileInfo, error) {
+	fi, err := s.fs.Stat(ctx, p)
+	if err != nil && errors.Is(err, fs.ErrNotExist) {
+		if part, perr := s.Partial(ctx, p); perr == nil {
+			return part, nil
+		}
+	}
+	return fi, s.fail(err, "look at", p)
+}
+
+// Finished is Stat without partials: what other users of the tree see.
+func (s *Session) Finished(ctx context.Context, p vfs.Path) (fs.FileInfo, error) {
+	fi, err := s.fs.Stat(ctx, p)
+	return fi, s.fail(err, "look at", p)
+}
+
+// Lstat is Stat for a link itself, without partials.
+func (s *Session) Lstat(ctx context.Context, p vfs.Path) (fs.FileInfo, error) {
+	fi, err := s.fs.Lstat(ctx, p)
+	return fi, s.fail(err, "look at", p)
+}
+
+// Partial tells about the account's own cut upload to p; kind NotFound when
+// there is none.
+func (s *Session) Partial(ctx context.Context, p vfs.Path) (fs.FileInfo, error) {
+	parts, ok := s.fs.(vfs.Partials)
+	owner := s.account.Keeps()
+	if !ok || owner == "" {
+		return nil, fault.New(fault.NotFound, fault.IDNotFound, p.String())
+	}
+	fi, err := parts.Partial(ctx, p, owner)
+	return fi, s.fail(err, "look at", p)
+}
+
+// List yields the entries of a directory; see vfs.FS.
+func (s *Session) List(ctx context.Context, p vfs.Path) iter.Seq2[fs.FileInfo, error] {
+	return func(yield func(fs.FileInfo, error) bool) {
+		if err := s.may(account.List, "list", p); err != nil {
+			yield(nil, err)
+			return
+		}
+		for fi, err := range s.fs.List(ctx, p) {
+			if err != nil {
+				yield(nil, s.fail(err, "list", p))
+				return
+			}
+			if !yield(fi, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Link is where a link leads, as far as a peer may know: "" for an absolute
+// target or one that leaves the tree.
+func (s *Session) Link(ctx context.Context, p vfs.Path) string {
+	l, ok := s.fs.(vfs.Linker)
+	if !ok {
+		return ""
+	}
+	target, err := l.Readlink(ctx, p)
+	if err != nil || strings.HasPrefix(target, "/") || strings.Contains(target, vfs.Hidden) {
+		return ""
+	}
+	depth := strings.Count(strings.TrimPrefix(p.Dir().String(), "/"), "/")
+	if !p.Dir().IsRoot() {
+		depth++
+	}
+	for part := range strings.SplitSeq(path.Clean(target), "/") {
+		if part != ".." {
+			break
+		}
+		if depth--; depth < 0 {
+			return ""
+		}
+	}
+	return target
+}
+
+// Room tells whether size more bytes fit into the directory dir: kind NoSpace or
+// OverQuota when they don't. A tree that does not know says yes.
+func (s *Session) Room(ctx context.Context, dir vfs.Path, size int64) error {
+	if sp, ok := s.fs.(vfs.Spacer); ok {
+		if free, _, err := sp.Space(ctx, dir); err == nil && uint64(max(size, 0)) > free {
+			return fault.New(fault.NoSpace, fault.IDNoSpace, Bytes(int64(free))+" free", "nothing was sent")
+		}
+	}
+	if s.gate.Ledger == nil {
+		return nil
+	}
+	hold, err := s.gate.Ledger.Hold(ctx, s.account.Name, 0, size)
+	if err != nil {
+		return s.fail(err, "upload to", dir)
+	}
+	return hold.Settle(ctx, 0, 0)
+}
+
+// Open opens a finished file for reading.
+func (s *Session) Open(ctx context.Context, p vfs.Path) (vfs.File, error) {
+	if err := s.may(account.Read, "download", p); err != nil {
+		return nil, err
+	}
+	f, err := s.fs.Open(ctx, p)
+	return f, s.fail(err, "download", p)
+}
+
+// Mkdir makes one directory.
+func (s *Session) Mkdir(ctx context.Context, p vfs.Path) error {
+	if err := s.may(account.MakeDir, "make the directory", p); err != nil {
+		return err
+	}
+	return s.changed("mkdir", p, s.fail(s.fs.Mkdir(ctx, p), "make the directory", p))
+}
+
+// changed books a change of the tree.
+func (s *Session) changed(verb string, p vfs.Path, err error) error {
+	return s.changedTo(verb, p, "", err)
+}
+
+func (s *Session) changedTo(verb string, p vfs.Path, to string, err error) error {
+	if err != nil {
+		return err
+	}
+	s.log.Info(verb, "path", p.String(), "to", to)
+	s.gate.emit(s.ctx, event.Change{Meta: s.visit.meta(s.account.Name), Verb: verb, Path: p.String(), To: to})
+	return nil
+}
+
+// Remove removes a file, and with it the account's own partial of the name;
+// where there is only the partial, that.
+func (s *Session) Remove(ctx context.Context, p vfs.Path) error {
+	if err := s.may(account.Delete, "delete", p); err != nil {
+		return err
+	}
+	var size int64 = -1
+	if fi, err := s.fs.Lstat(ctx, p); err == nil && fi.Mode().IsRegular() && vfs.AttrOf(fi).Links < 2 {
+		size = fi.Size()
+	}
+	err := s.fs.Remove(ctx, p)
+	if err == nil && size >= 0 {
+		s.credit(ctx, -1, -size)
+	}
+	parts, ok := s.fs.(vfs.Partials)
+	if owner := s.account.Keeps(); ok && owner != "" && (err == nil || errors.Is(err, fs.ErrNotExist)) {
+		if part, perr := parts.Partial(ctx, p, owner); perr == nil {
+			if err = parts.Forget(ctx, p, owner); err == nil {
+				s.credit(ctx, -1, -part.Size())
+			}
+		}
+	}
+	return s.changed("delete", p, s.fail(err, "delete", p))
+}
+
+// credit books a change that no upload made.
+func (s *Session) credit(ctx context.Context, files int, bytes int64) {
+	if s.gate.Ledger == nil {
+		return
+	}
+	if err := s.gate.Ledger.Adjust(context.WithoutCancel(ctx), s.account.Name, files, bytes); err != nil {
+		s.log.Error("quota can't be booked", "error", err)
+	}
+}
+
+// RemoveDir removes a directory that is empty but for the account's own
+// partials, which go with it.
+func (s *Session) RemoveDir(ctx context.Context, p vfs.Path) error {
+	if err := s.may(account.Delete, "remove the directory", p); err != nil {
+		return err
+	}
+	err := s.fs.RemoveDir(ctx, p)
+	if err != nil && fault.KindOf(err) == fault.NotEmpty && s.looksEmpty(ctx, p) {
+		if parts, ok := s.fs.(vfs.Partials); ok {
+			if cerr := parts.Clear(ctx, p, s.account.Keeps()); cerr != nil {
+				return s.fail(cerr, "remove the directory", p)
+			}
+			err = s.fs.RemoveDir(ctx, p)
+		}
+		if err != nil && fault.KindOf(err) == fault.NotEmpty {
+			return fault.Because(err, fault.NotEmpty, fault.IDUploadInWay, p.String())
+		}
+	}
+	return s.changed("rmdir", p, s.fail(err, "remove the directory", p))
+}
+
+func (s *Session) looksEmpty(ctx context.Context, p vfs.Path) bool {
+	for _, err := range s.fs.List(ctx, p) {
+		_ = err
+		return false
+	}
+	return true
+}
+
+// Renamable tells whether there is something to rename: a name, or the
+// account's own partial.
+func (s *Session) Renamable(ctx context.Context, p vfs.Path) error {
+	if err := s.may(account.Rename, "rename", p); err != nil {
+		return err
+	}
+	_, err := s.fs.Lstat(ctx, p)
+	if err != nil && errors.Is(err, fs.ErrNotExist) {
+		if _, perr := s.Partial(ctx, p); perr == nil {
+			return nil
+		}
+	}
+	return s.fail(err, "rename", p)
+}
+
+// Rename moves a name. A partial stays a partial, under the new name.
+func (s *Session) Rename(ctx context.Context, from, to vfs.Path, how vfs.Rename) error {
+	if err := s.may(account.Rename, "rename", from); err != nil {
+		return err
+	}
+	var replaced int64 = -1
+	if fi, err := s.fs.Lstat(ctx, to); err == nil {
+		if err := s.may(account.Overwrite, "replace", to); err != nil {
+			return err
+		}
+		if fi.Mode().IsRegular() && from != to {
+			replaced = fi.Size()
+		}
+	}
+	if to.Under(from) && to != from {
+		return fault.New(fault.BadName, fault.IDBadName, "a directory can't be moved into itself")
+	}
+	_, err := s.fs.Lstat(ctx, from)
+	if err == nil {
+		err = s.fs.Rename(ctx, from, to, how)
+		if err == nil && replaced >= 0 {
+			s.credit(ctx, -1, -replaced)
+		}
+	} else if parts, ok := s.fs.(vfs.Partials); ok && errors.Is(err, fs.ErrNotExist) && s.account.Keeps() != "" {
+		err = parts.MovePartial(ctx, from, to, s.account.Keeps())
+	}
+	at := from
+	if k := fault.KindOf(err); err != nil && (k == fault.Exists || k == fault.NotEmpty || k == fault.IsDir || k == fault.NotDir) {
+		at = to // it is the new name that is in the way
+	} else if err != nil && k == fault.NotFound {
+		if _, ferr := s.fs.Lstat(ctx, from); ferr == nil {
+			at = to
+		}
+	}
+	return s.changedTo("rename", from, to.String(), s.fail(err, "rename to", at))
+}
+
+// SetTime sets the modification time of a file, or of the account's partial.
+func (s *Session) SetTime(ctx context.Context, p vfs.Path, mtime time.Time) error {
+	if err := s.may(account.Attributes, "set the time of", p); err != nil {
+		return err
+	}
+	err := s.fs.SetTime(ctx, p, mtime)
+	if parts, ok := s.fs.(vfs.Partials); ok && errors.Is(err, fs.ErrNotExist) && s.account.Keeps() != "" {
+		err = parts.SetPartialTime(ctx, p, s.account.Keeps(), mtime)
+	}
+	return s.changed("set time", p, s.fail(err, "set the time of", p))
+}
+
+// Chmod sets the nine permission bits. Kind Unsupported where the tree has none.
+func (s *Session) Chmod(ctx context.Context, p vfs.Path, mode fs.FileMode) error {
+	if err := s.may(account.Attributes, "set the mode of", p); err != nil {
+		return err
+	}
+	m, ok := s.fs.(vfs.Moder)
+	if !ok {
+		return fault.New(fault.NotBuilt, fault.IDNotBuilt, "this tree has no permission bits")
+	}
+	err := m.Chmod(ctx, p, mode)
+	if parts, ok := s.fs.(vfs.Partials); ok && errors.Is(err, fs.ErrNotExist) && s.account.Keeps() != "" {
+		err = parts.ChmodPartial(ctx, p, s.account.Keeps(), mode)
+	}
+	return s.changed("set mode", p, s.fail(err, "set the mode of", p))
+}
+
+// Refused books a request that was answered with an error.
+func (s *Session) Refused(verb, arg string, err error) {
+	e := fault.Of(err)
+	s.log.Info("refused", "verb", verb, "arg", arg, "reason", string(e.ID), "error", e.Err)
+	s.gate.emit(s.ctx, event.Refusal{Meta: s.visit.meta(s.account.Name), Verb: verb, Path: arg, Reason: string(e.ID)})
+}
+
+// Transferred books a transfer that is no upload: a download or a listing.
+func (s *Session) Transferred(t event.Transfer) {
+	t.Meta = s.visit.meta(s.account.Name)
+	t.TLS = t.TLS || s.visit.secured()
+	text := string(t.Direction) + " done"
+	if !t.Whole {
+		text = string(t.Direction) + " cut"
+	}
+	s.log.Info(text, "path", t.Path, "bytes", t.Bytes, "took", t.Took, "road", t.Road, "reason", t.Reason)
+	s.gate.emit(s.ctx, t)
+}

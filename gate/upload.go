@@ -1,0 +1,249 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"dray/account"
+	"dray/event"
+	"dray/fault"
+	"dray/meter"
+	"dray/transfer"
+	"dray/vfs"
+)
+
+// holdBlock is how much quota an upload asks for at a time, in bytes.
+const holdBlock = 4 << 20
+
+// An Upload is a file that the session is writing, under its quota. It ends by
+// exactly one of Commit and Cut.
+type Upload struct {
+	s       *Session
+	p       vfs.Path
+	up      vfs.Upload
+	how     vfs.Create
+	hold    account.Hold
+	old     int64 // length of what it replaces or goes on with
+	fresh   bool  // it is one file more
+	counter meter.Counter
+	grow    *growth
+}
+
+// Continue says how an upload goes on that asks for an offset (REST n and STOR:
+// n; APPE: -1), by what is there under that name: a finished file, the account's
+// partial, or both. Kind BadOffset when it does not fit.
+func (s *Session) Continue(ctx context.Context, p vfs.Path, offset int64) (vfs.Create, error) {
+	owner := s.account.Keeps()
+	file, err := s.fs.Stat(ctx, p)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return vfs.Create{}, s.fail(err, "upload to", p)
+	}
+	part, perr := s.Partial(ctx, p)
+	switch {
+	case err != nil && perr != nil: // nothing is there
+		if offset > 0 {
+			return vfs.Create{}, fault.New(fault.BadOffset, fault.IDOffset, offset, int64(0))
+		}
+		return vfs.Create{How: vfs.Replace, Owner: owner}, nil
+	case err != nil: // a partial alone
+		if offset < 0 {
+			offset = part.Size()
+		}
+		return vfs.Create{How: vfs.Resume, Offset: offset, Owner: owner}, nil
+	case perr == nil: // both: only the partial's own length goes on with it
+		if offset != part.Size() {
+			return vfs.Create{}, fault.New(fault.BadOffset, fault.IDResume, part.Size())
+		}
+		return vfs.Create{How: vfs.Resume, Offset: offset, Owner: owner}, nil
+	case offset < 0 || offset == file.Size():
+		return vfs.Create{How: vfs.InPlace, Offset: offset, Owner: owner}, nil
+	}
+	return vfs.Create{How: vfs.Replace, Offset: offset, Owner: owner}, nil // the tree refuses one above its size
+}
+
+// Create begins an upload. how.Owner is set here.
+func (s *Session) Create(ctx context.Context, p vfs.Path, how vfs.Create) (*Upload, error) {
+	how.Owner = s.account.Keeps()
+	u := &Upload{s: s, p: p, how: how, fresh: true}
+	need := account.Write
+	if fi, err := s.fs.Stat(ctx, p); err == nil {
+		u.fresh = false
+		if how.How == vfs.Replace || how.How == vfs.InPlace || how.How == vfs.Resume {
+			u.old = fi.Size()
+			need = account.Overwrite
+		}
+	}
+	if err := s.may(need, "upload to", p); err != nil {
+		return nil, err
+	}
+	if how.How == vfs.Resume {
+		if part, err := s.Partial(ctx, p); err == nil { // it counts already
+			u.old, u.fresh = part.Size(), false
+		}
+	}
+	if s.gate.Ledger != nil {
+		files := 0
+		if u.fresh {
+			files = 1
+		}
+		hold, err := s.gate.Ledger.Hold(ctx, s.account.Name, files, 0)
+		if err != nil {
+			return nil, s.fail(err, "upload to", p)
+		}
+		u.hold = hold
+	}
+	up, err := s.fs.Create(ctx, p, how)
+	if err != nil {
+		u.settle(ctx, 0, 0)
+		return nil, s.fail(err, "upload to", p)
+	}
+	u.up = up
+	u.grow = &growth{u: u, at: up.Offset(), room: max(u.old, up.Offset())}
+	return u, nil
+}
+
+// Dest is where transfer writes.
+func (u *Upload) Dest() transfer.Dest { return u.up }
+
+// Meter is the permission to write: growth within the quota, and the count.
+func (u *Upload) Meter() meter.Meter { return meter.All(u.grow, &u.counter) }
+
+// Bytes is how much has come so far.
+func (u *Upload) Bytes() int64 { return u.counter.Bytes() }
+
+// Resumed tells whether the upload began behind the start of the file.
+func (u *Upload) Resumed() bool { return u.up.Offset() > 0 }
+
+func (u *Upload) settle(ctx context.Context, files int, bytes int64) {
+	if u.hold == nil {
+		return
+	}
+	if err := u.hold.Settle(context.WithoutCancel(ctx), files, bytes); err != nil {
+		u.s.log.Error("quota can't be booked", "error", err)
+	}
+}
+
+// Commit publishes the upload. Still is asked after the data are durable and
+// immediately before the name changes: an error of it cuts the upload. From then
+// on nothing ends the commit. After an error the upload has been cut.
+func (u *Upload) Commit(ctx context.Context, r transfer.Report, still func(context.Context) error) error {
+	err := u.up.Sync(ctx)
+	if err == nil {
+		err = context.Cause(ctx)
+	}
+	if err == nil {
+		err = still(ctx)
+	}
+	var size int64
+	if err == nil {
+		if fi, serr := u.up.Stat(); serr == nil {
+			size = fi.Size()
+		}
+		// The decision has fallen; a client that leaves now gets what it sent.
+		err = u.up.Commit(context.WithoutCancel(ctx))
+	}
+	if err != nil {
+		return u.Cut(ctx, r, err)
+	}
+	files := 0
+	if u.fresh {
+		files = 1
+	}
+	u.settle(ctx, files, size-u.old)
+	u.s.log.Info("upload done", "path", u.p.String(), "bytes", r.Bytes, "took", r.Took, "road", string(r.Road), "resumed", u.Resumed())
+	u.s.gate.emit(u.s.ctx, u.event(r, true, ""))
+	return nil
+}
+
+// Cut ends an upload that is not whole and says, with why as its cause, what was
+// kept.
+func (u *Upload) Cut(ctx context.Context, r transfer.Report, why error) error {
+	ctx = context.WithoutCancel(ctx)
+	if err := u.up.Cut(); err != nil && !errors.Is(err, fs.ErrClosed) {
+		u.s.log.Error("a cut upload can't be put away", "path", u.p.String(), "error", err)
+	}
+	kept, bytes := "nothing kept", int64(0)
+	if part, err := u.s.Partial(ctx, u.p); err == nil {
+		bytes = part.Size()
+		kept = fmt.Sprintf("%d bytes kept to resume", bytes)
+	}
+	switch {
+	case u.how.How == vfs.InPlace:
+		u.settle(ctx, 0, 0)
+	case bytes > 0 && u.how.How == vfs.Resume:
+		u.settle(ctx, 0, bytes-u.old)
+	case bytes > 0:
+		u.settle(ctx, 1, bytes)
+	default:
+		u.settle(ctx, 0, 0)
+	}
+	e := fault.Of(u.s.fail(why, "upload to", u.p))
+	e = &fault.Error{Kind: e.Kind, ID: e.ID, Facts: e.Facts, Err: why}
+	switch e.ID {
+	case fault.IDNoSpace:
+		e.Facts = []any{u.s.free(u.p), kept}
+	case fault.IDUploadCut:
+		e.Facts = []any{kept}
+	}
+	u.s.log.Warn("upload cut", "path", u.p.String(), "bytes", r.Bytes, "took", r.Took, "road", string(r.Road),
+		"reason", string(e.ID), "kept", bytes, "error", why)
+	u.s.gate.emit(u.s.ctx, u.event(r, false, string(e.ID)))
+	return e
+}
+
+func (u *Upload) event(r transfer.Report, whole bool, reason string) event.Transfer {
+	return event.Transfer{
+		Meta: u.s.visit.meta(u.s.account.Name), Direction: event.Upload, Path: u.p.String(), Bytes: r.Bytes, Took: r.Took,
+		Road: string(r.Road), TLS: u.s.visit.secured(), Resumed: u.Resumed(), Whole: whole, Reason: reason,
+	}
+}
+
+// growth is permission for a file to grow, asked for in blocks before it does.
+type growth struct {
+	u    *Upload
+	at   int64 // where the next byte goes
+	room int64 // up to where it may grow
+}
+
+func (g *growth) Take(ctx context.Context, want int64) (int64, error) {
+	if g.u.hold == nil || g.at+want <= g.room {
+		return want, nil
+	}
+	for _, more := range []int64{max(want, holdBlock), want} {
+		if err := g.u.hold.More(ctx, more); err == nil {
+			g.room += more
+			return want, nil
+		} else if fault.KindOf(err) != fault.OverQuota {
+			return 0, err
+		}
+	}
+	if left := g.room - g.at; left > 0 {
+		return left, nil
+	}
+	// The last bytes below the limit are asked for by halves.
+	for more := want / 2; more > 0; more /= 2 {
+		if err := g.u.hold.More(ctx, more); err == nil {
+			g.room += more
+			return more, nil
+		}
+	}
+	return 0, g.u.hold.More(ctx, 1)
+}
+
+func (g *growth) Done(_, moved int64) { g.at += moved }
+
+// Bytes writes a size for people: "1.0 MiB".
+func Bytes(n int64) string {
+	if n < 1024 {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	f, unit := float64(n), ""
+	for _, unit = range []string{"KiB", "MiB", "GiB", "TiB", "PiB"} {
+		if f /= 1024; f < 1024 {
+			break
+		}
+	}
+	return fmt.Sprintf("%.1f %s", f, unit)
+}

@@ -1,0 +1,89 @@
+package serve
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// A publicName is the address that clients from elsewhere reach this host by,
+// given as such or as a host name, which is looked up again from time to time:
+// many owners of small servers have an address that changes.
+type publicName struct {
+	name string
+	log  *slog.Logger
+
+	mu     sync.Mutex
+	addr   netip.Addr // IPv4: what PASV can tell
+	looked time.Time
+	asking bool
+}
+
+const lookAgain = 2 * time.Minute
+
+func newPublicName(name string, log *slog.Logger) (*publicName, error) {
+	p := &publicName{name: name, log: log}
+	if name == "" {
+		return p, nil
+	}
+	if a, err := netip.ParseAddr(name); err == nil {
+		p.name, p.addr = "", a.Unmap()
+		return p, nil
+	}
+	if err := p.look(); err != nil {
+		return nil, fmt.Errorf("--public: %w", err)
+	}
+	return p, nil
+}
+
+// fixed is the address when it was given as one.
+func (p *publicName) fixed() netip.Addr {
+	if p.name != "" {
+		return netip.Addr{}
+	}
+	return p.addr
+}
+
+func (p *publicName) look() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", p.name)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.looked, p.asking = time.Now(), false
+	if err != nil {
+		return err
+	}
+	if a := addrs[0].Unmap(); a != p.addr {
+		if p.addr.IsValid() {
+			p.log.Info("public address changed", "name", p.name, "address", a.String())
+		}
+		p.addr = a
+	}
+	return nil
+}
+
+// tell is what PASV tells: on a local network the address that the client has
+// reached already, elsewhere the public one, if it is known.
+func (p *publicName) tell(peer, local netip.Addr) (netip.Addr, error) {
+	p.mu.Lock()
+	addr := p.addr
+	if p.name != "" && !p.asking && time.Since(p.looked) > lookAgain {
+		p.asking = true
+		go func() {
+			if err := p.look(); err != nil {
+				p.log.Warn("public name can't be looked up; the last address stays", "name", p.name, "error", err)
+			}
+		}()
+	}
+	p.mu.Unlock()
+	near := peer.IsPrivate() || peer.IsLoopback() || peer.IsLinkLocalUnicast()
+	if !addr.Is4() || near {
+		return local, nil
+	}
+	return addr, nil
+}

@@ -1,0 +1,149 @@
+package transfer
+
+import (
+	"context"
+	"io"
+	"math"
+	"net"
+	"os"
+	"time"
+
+	"dray/fault"
+)
+
+// incoming is one Receive.
+type incoming struct {
+	ctx    context.Context
+	src    net.Conn
+	secure *Secure // src, when it is one
+	dst    Dest
+	opt    Options
+	watch  *watch
+	rep    *Report
+}
+
+// splice is the kernel road: socket to pipe to file, without user memory. The
+// pipe is empty whenever the socket is waited for, so nothing is lost when a
+// deadline passes.
+func (in *incoming) splice(tcp *net.TCPConn, f *os.File) error {
+	if _, err := f.Seek(in.dst.Offset(), io.SeekStart); err != nil {
+		return err
+	}
+	p := pace{meter: in.opt.Meter, slice: firstSlice, most: maxSlice}
+	src := &io.LimitedReader{R: tcp} // the one wrapper that os.File looks through
+	for {
+		taken, err := p.take(in.ctx, math.MaxInt64)
+		if err != nil {
+			return in.refused(err)
+		}
+		if err := in.watch.arm(); err != nil {
+			p.done(taken, 0)
+			return err
+		}
+		src.N = taken
+		n, err := f.ReadFrom(src)
+		p.done(taken, n)
+		in.rep.Bytes += n
+		switch {
+		case err == nil && n == taken:
+			in.watch.moved()
+		case err == nil:
+			return in.end()
+		case fromNetwork(err):
+			if err = in.watch.judge(err, n > 0); err != nil {
+				return err
+			}
+		default:
+			return err
+		}
+	}
+}
+
+// copy is the other road. It gathers before it writes: crypto/tls hands out one
+// record of 16 KiB at a time.
+func (in *incoming) copy() error {
+	buf := borrow()
+	defer giveBack(buf)
+	src, got := io.Reader(in.src), (*int64)(nil)
+	if in.secure != nil {
+		got = &in.secure.wire.got
+	}
+	p := pace{meter: in.opt.Meter, slice: int64(len(*buf)), most: int64(len(*buf))}
+	at := in.dst.Offset()
+	afterCR := false // the last byte written is a CR
+	for {
+		taken, err := p.take(in.ctx, math.MaxInt64)
+		if err != nil {
+			return in.refused(err)
+		}
+		b := (*buf)[:taken]
+		n, readErr := in.watch.gather(src, b, len(b)-len(b)/4, got)
+		b = b[:n]
+		// A CR at the end of a piece is written as a lone one. When the next piece
+		// begins with LF they were one line end, and the LF takes the CR's place.
+		back := int64(0)
+		if in.opt.Text && n > 0 {
+			if afterCR && b[0] == '\n' {
+				back = 1
+			}
+			b = b[:fromWire(b)]
+			afterCR = b[len(b)-1] == '\r'
+		}
+		var writeErr error
+		moved := int64(0)
+		if n > 0 {
+			n, writeErr = in.dst.WriteAt(b, at-back)
+			if n < len(b) && writeErr == nil {
+				writeErr = io.ErrShortWrite
+			}
+			moved = max(int64(n)-back, 0)
+			at += moved
+			in.rep.Bytes += moved
+		}
+		p.done(taken, moved)
+		switch {
+		case writeErr != nil:
+			return writeErr
+		case readErr == io.EOF:
+			return in.end()
+		case readErr != nil:
+			return readErr
+		}
+	}
+}
+
+// end judges the end of data.
+func (in *incoming) end() error {
+	in.rep.Ended = time.Now()
+	if in.secure == nil {
+		return nil
+	}
+	// RFC 8446, 6.1: without close_notify the peer, or anybody on the way, may
+	// have cut the data here. crypto/tls reports both as io.EOF.
+	in.rep.Whole = !in.secure.wire.ended
+	if !in.rep.Whole && !in.opt.BareEnd {
+		return fault.New(fault.Cut, fault.IDTLSNoClose)
+	}
+	return nil
+}
+
+// refused is what becomes of a meter's refusal: nothing, when the data has ended
+// and there is nothing to refuse. A file that fills its quota to the last byte
+// is found out here.
+func (in *incoming) refused(err error) error {
+	if in.ctx.Err() != nil {
+		return err
+	}
+	var got *int64
+	if in.secure != nil {
+		got = &in.secure.wire.got
+	}
+	n, readErr := in.watch.gather(in.src, make([]byte, 1), 1, got)
+	switch {
+	case n > 0:
+		return err
+	case readErr == io.EOF:
+		return in.end()
+	}
+	return readErr
+}

@@ -1,0 +1,298 @@
+package memfs
+
+import (
+	"context"
+	"io/fs"
+	"syscall"
+	"time"
+
+	"dray/fault"
+	"dray/vfs"
+)
+
+// A draft is a file that no directory shows: a running upload or a partial.
+type draft struct {
+	node    *node
+	dated   bool      // somebody set the time; it holds until the commit
+	moded   bool      // somebody set the mode
+	written time.Time // when its bytes last changed; a date set does not count
+}
+
+// An upload is a draft on its way to a name, or, in place, a file being
+// written.
+type upload struct {
+	tree  *Tree
+	path  vfs.Path
+	how   vfs.Create
+	dir   *node // where the name is; nil in place
+	name  string
+	draft *draft
+	old   int64 // in place: the length to go back to
+	ended bool
+}
+
+// Create begins an upload. A link at the end of p is followed, except by New.
+func (t *Tree) Create(ctx context.Context, p vfs.Path, how vfs.Create) (vfs.Upload, error) {
+	u := &upload{tree: t, path: p, how: how}
+	err := t.do(ctx, "create", p, u.begin)
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+func (u *upload) begin() error {
+	t := u.tree
+	l := follow
+	if u.how.How == vfs.New {
+		l = noFollow
+	}
+	at, err := t.find(u.path, l)
+	if err != nil {
+		return err
+	}
+	if u.how.How == vfs.New && (at.node != nil || at.dir.reserved[at.name]) {
+		return syscall.EEXIST
+	}
+	if at.node != nil && at.node.mode.IsDir() {
+		return syscall.EISDIR
+	}
+	if u.how.How == vfs.InPlace {
+		return u.beginInPlace(at.node)
+	}
+	if u.how.Offset < 0 {
+		return fault.New(fault.BadOffset, fault.IDOffset)
+	}
+	if u.how.How == vfs.Resume {
+		err = u.beginResume(at)
+	} else {
+		err = u.beginBeside(at)
+	}
+	if err != nil {
+		return err
+	}
+	u.dir, u.name = at.dir, at.name
+	u.dir.running++
+	return nil
+}
+
+func (u *upload) beginInPlace(n *node) error {
+	switch {
+	case n == nil:
+		return syscall.ENOENT
+	case n.writer != nil:
+		return syscall.EBUSY
+	}
+	u.old = int64(len(n.data))
+	if u.how.Offset == -1 {
+		u.how.Offset = u.old
+	}
+	if u.how.Offset < 0 || u.how.Offset > u.old {
+		return fault.New(fault.BadOffset, fault.IDOffset)
+	}
+	n.writer = u
+	u.draft = &draft{node: n}
+	return nil
+}
+
+func (u *upload) beginResume(at place) error {
+	key := owned{at.name, u.how.Owner}
+	d := at.dir.partials[key]
+	switch {
+	case d == nil && at.dir.resumed[key] != nil:
+		return syscall.EBUSY
+	case d == nil:
+		return syscall.ENOENT
+	case u.how.Offset > int64(len(d.node.data)):
+		return fault.New(fault.BadOffset, fault.IDOffset)
+	}
+	delete(at.dir.partials, key)
+	at.dir.resumed[key] = u
+	u.draft = d
+	return u.tree.resize(d.node, u.how.Offset)
+}
+
+func (u *upload) beginBeside(at place) error {
+	t := u.tree
+	var first []byte
+	if u.how.Offset > 0 {
+		if at.node == nil || u.how.Offset > int64(len(at.node.data)) {
+			return fault.New(fault.BadOffset, fault.IDOffset)
+		}
+		first = at.node.data[:u.how.Offset]
+	}
+	d := &draft{node: t.node(0o644)}
+	d.written = d.node.mtime
+	if _, err := t.writeAt(d.node, first, 0); err != nil {
+		return err
+	}
+	u.draft = d
+	if u.how.How == vfs.New {
+		at.dir.reserved[at.name] = true
+	}
+	return nil
+}
+
+// do runs one call of an upload that has not ended, under the lock.
+func (u *upload) do(op string, call func() error) error {
+	u.tree.mu.Lock()
+	defer u.tree.mu.Unlock()
+	err := fs.ErrClosed
+	if !u.ended {
+		err = call()
+	}
+	if err != nil {
+		return failed(op, u.path, err)
+	}
+	return nil
+}
+
+// ReadAt returns io.EOF as it is, as io.ReaderAt wants it.
+func (u *upload) ReadAt(b []byte, off int64) (int, error) {
+	u.tree.mu.Lock()
+	defer u.tree.mu.Unlock()
+	if u.ended {
+		return 0, failed("read", u.path, fs.ErrClosed)
+	}
+	return u.draft.node.readAt(b, off)
+}
+
+func (u *upload) WriteAt(b []byte, off int64) (n int, err error) {
+	err = u.do("write", func() (err error) {
+		return u.change(func() error {
+			n, err = u.tree.writeAt(u.draft.node, b, off)
+			return err
+		})
+	})
+	return n, err
+}
+
+func (u *upload) Truncate(size int64) error {
+	return u.do("truncate", func() error {
+		if size < 0 {
+			return syscall.EINVAL
+		}
+		return u.change(func() error { return u.tree.resize(u.draft.node, size) })
+	})
+}
+
+// change runs what changes the bytes, and dates it.
+func (u *upload) change(call func() error) error {
+	d := u.draft
+	before := d.node.mtime
+	if err := call(); err != nil {
+		return err
+	}
+	d.written = u.tree.now()
+	d.node.mtime = d.written
+	if d.dated {
+		d.node.mtime = before
+	}
+	return nil
+}
+
+func (u *upload) Stat() (fi fs.FileInfo, err error) {
+	err = u.do("stat", func() error {
+		fi = u.draft.node.info(u.path.Base())
+		return nil
+	})
+	return fi, err
+}
+
+func (u *upload) SetTime(mtime time.Time) error {
+	return u.do("settime", func() error {
+		u.draft.node.mtime = mtime
+		u.draft.dated = true
+		return nil
+	})
+}
+
+// Sync has nothing to do: memory is as durable as it gets.
+func (u *upload) Sync(ctx context.Context) error {
+	return u.do("sync", func() error { return context.Cause(ctx) })
+}
+
+func (u *upload) Offset() int64 { return u.how.Offset }
+
+func (u *upload) Commit(ctx context.Context) error {
+	return u.do("commit", func() error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if u.how.How == vfs.InPlace {
+			u.endInPlace()
+			return nil
+		}
+		old := u.dir.kids[u.name]
+		switch {
+		case old != nil && u.how.How == vfs.New:
+			return syscall.EEXIST
+		case old != nil && old.mode.IsDir():
+			return syscall.EISDIR
+		case old != nil && old.mode.IsRegular() && !u.draft.moded:
+			u.draft.node.mode = old.mode
+		}
+		u.end()
+		u.tree.forget(u.dir, owned{u.name, u.how.Owner})
+		u.tree.put(u.dir, u.name, u.draft.node)
+		return nil
+	})
+}
+
+func (u *upload) Cut() error {
+	return u.do("cut", func() error {
+		t, n := u.tree, u.draft.node
+		keep := int64(len(n.data)) - vfs.CutTail
+		if keep <= 0 || u.how.Owner == "" || u.how.How == vfs.InPlace {
+			return u.discard()
+		}
+		u.end()
+		if err := t.resize(n, keep); err != nil {
+			return err
+		}
+		key := owned{u.name, u.how.Owner}
+		t.forget(u.dir, key)
+		u.draft.written = t.now()
+		u.dir.partials[key] = u.draft
+		return nil
+	})
+}
+
+func (u *upload) Discard() error { return u.do("discard", u.discard) }
+
+func (u *upload) discard() error {
+	n := u.draft.node
+	if u.how.How != vfs.InPlace {
+		u.end()
+		u.tree.used -= int64(len(n.data))
+		return nil
+	}
+	if int64(len(n.data)) > u.old {
+		if err := u.tree.resize(n, u.old); err != nil {
+			return err
+		}
+	}
+	u.endInPlace()
+	return nil
+}
+
+// end frees what an upload beside its name held.
+func (u *upload) end() {
+	u.ended = true
+	u.dir.running--
+	switch key := (owned{u.name, u.how.Owner}); {
+	case u.how.How == vfs.New:
+		delete(u.dir.reserved, u.name)
+	case u.dir.resumed[key] == u:
+		delete(u.dir.resumed, key)
+	}
+}
+
+func (u *upload) endInPlace() {
+	u.ended = true
+	n := u.draft.node
+	n.writer = nil
+	if !n.linked { // removed or replaced meanwhile
+		u.tree.used -= int64(len(n.data))
+	}
+}

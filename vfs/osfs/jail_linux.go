@@ -1,0 +1,454 @@
+package osfs
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"dray/vfs"
+)
+
+const (
+	openDirectory = unix.O_DIRECTORY
+	openNonblock  = unix.O_NONBLOCK
+)
+
+// openJail takes openat2 where the kernel has it (5.6) and nothing forbids it,
+// else os.Root.
+func openJail(dir string) (jail, error) {
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: dir, Err: err}
+	}
+	j := &beneath{fd: fd}
+	probe, err := j.openat2(".", unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		_ = unix.Close(fd)
+		if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EINVAL) {
+			return openRoot(dir)
+		}
+		return nil, &fs.PathError{Op: "open", Path: dir, Err: err}
+	}
+	_ = unix.Close(probe)
+	return j, nil
+}
+
+// beneath is a jail by openat2 with RESOLVE_BENEATH.
+type beneath struct{ fd int }
+
+func (j *beneath) openat2(rel string, flags int, perm fs.FileMode) (int, error) {
+	how := unix.OpenHow{
+		Flags:   uint64(flags) | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS,
+	}
+	if flags&unix.O_CREAT != 0 {
+		how.Mode = uint64(perm.Perm())
+	}
+	for tries := 0; ; tries++ {
+		fd, err := unix.Openat2(j.fd, rel, &how)
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EAGAIN && flags&unix.O_NONBLOCK == 0 && tries < 100,
+			err == unix.EAGAIN && tries < 10: // openat2(2): a ".." raced with a rename elsewhere
+		default:
+			return fd, err
+		}
+	}
+}
+
+func (j *beneath) open(rel string, flags int, perm fs.FileMode) (*os.File, error) {
+	fd, err := j.openat2(rel, flags, perm)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: rel, Err: err}
+	}
+	return newFile(fd, rel, flags), nil
+}
+
+// newFile keeps the descriptor blocking: a regular file never blocks, and the
+// poller would only cost.
+func newFile(fd int, name string, flags int) *os.File {
+	if flags&unix.O_NONBLOCK != 0 {
+		_ = unix.SetNonblock(fd, false)
+	}
+	return os.NewFile(uintptr(fd), name)
+}
+
+func (j *beneath) stat(rel string, follow bool) (*info, error) {
+	flags := unix.O_PATH
+	if !follow {
+		flags |= unix.O_NOFOLLOW
+	}
+	fd, err := j.openat2(rel, flags, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "stat", Path: rel, Err: err}
+	}
+	defer unix.Close(fd)
+	i := &info{name: path.Base(rel)}
+	if err := statx(fd, &emptyName[0], unix.AT_EMPTY_PATH, i); err != nil {
+		return nil, &fs.PathError{Op: "stat", Path: rel, Err: err}
+	}
+	return i, nil
+}
+
+func (j *beneath) dir(rel string) (handle, error) {
+	// Not O_PATH: fsync needs a descriptor that is open for reading. A directory
+	// that may be entered and not read still works, without durability for its names.
+	fd, err := j.openat2(rel, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if errors.Is(err, unix.EACCES) {
+		fd, err = j.openat2(rel, unix.O_PATH|unix.O_DIRECTORY, 0)
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: rel, Err: err}
+	}
+	return &dirfd{fd: fd}, nil
+}
+
+func (j *beneath) rename(from, to string, how vfs.Rename) error {
+	a, err := j.dir(path.Dir(from))
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	b, err := j.dir(path.Dir(to))
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	return renameat(a.(*dirfd).fd, path.Base(from), b.(*dirfd).fd, path.Base(to), how)
+}
+
+func (j *beneath) close() error { return unix.Close(j.fd) }
+
+// dirfd is a directory handle.
+type dirfd struct{ fd int }
+
+func (d *dirfd) open(name string, flags int, perm fs.FileMode) (*os.File, error) {
+	for {
+		fd, err := unix.Openat(d.fd, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, uint32(perm.Perm()))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+		}
+		return newFile(fd, name, flags), nil
+	}
+}
+
+func (d *dirfd) lstat(name string) (*info, error) {
+	p, err := unix.BytePtrFromString(name)
+	if err != nil {
+		return nil, err
+	}
+	i := &info{name: name}
+	if err := statx(d.fd, p, unix.AT_SYMLINK_NOFOLLOW, i); err != nil {
+		return nil, &fs.PathError{Op: "lstat", Path: name, Err: err}
+	}
+	return i, nil
+}
+
+func (d *dirfd) mkdir(name string, perm fs.FileMode) error {
+	return pathErr("mkdir", name, unix.Mkdirat(d.fd, name, uint32(perm.Perm())))
+}
+
+func (d *dirfd) unlink(name string) error {
+	return pathErr("remove", name, unix.Unlinkat(d.fd, name, 0))
+}
+
+func (d *dirfd) rmdir(name string) error {
+	return pathErr("rmdir", name, unix.Unlinkat(d.fd, name, unix.AT_REMOVEDIR))
+}
+
+func (d *dirfd) rename(from, to string, how vfs.Rename) error {
+	return renameat(d.fd, from, d.fd, to, how)
+}
+
+func (d *dirfd) readlink(name string) (string, error) {
+	buf := make([]byte, vfs.MaxPath)
+	n, err := unix.Readlinkat(d.fd, name, buf)
+	if err != nil {
+		return "", &fs.PathError{Op: "readlink", Path: name, Err: err}
+	}
+	return string(buf[:n]), nil
+}
+
+func (d *dirfd) chtimes(name string, atime, mtime time.Time) error {
+	ts := [2]unix.Timespec{spec(atime), spec(mtime)}
+	return pathErr("chtimes", name, unix.UtimesNanoAt(d.fd, name, ts[:], unix.AT_SYMLINK_NOFOLLOW))
+}
+
+func spec(t time.Time) unix.Timespec {
+	if t.IsZero() {
+		return unix.Timespec{Nsec: unix.UTIME_OMIT}
+	}
+	ts, err := unix.TimeToTimespec(t)
+	if err != nil { // beyond what this machine's time_t holds
+		return unix.Timespec{Nsec: unix.UTIME_OMIT}
+	}
+	return ts
+}
+
+// chmod goes through a handle of the file itself: fchmodat would follow a link
+// that takes the name's place meanwhile.
+func (d *dirfd) chmod(name string, perm fs.FileMode) error {
+	fd, err := unix.Openat(d.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return pathErr("chmod", name, err)
+	}
+	defer unix.Close(fd)
+	err = unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), uint32(perm.Perm()))
+	if errors.Is(err, unix.ENOENT) { // no /proc here
+		f, oerr := d.open(name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+		if oerr != nil {
+			return oerr
+		}
+		defer f.Close()
+		return f.Chmod(perm.Perm())
+	}
+	return pathErr("chmod", name, err)
+}
+
+func (d *dirfd) writable(name string) error {
+	return pathErr("write", name, unix.Faccessat(d.fd, name, unix.W_OK, unix.AT_EACCESS))
+}
+
+func (d *dirfd) sync() error {
+	err := unix.Fsync(d.fd)
+	if err == unix.EBADF || err == unix.EINVAL { // an O_PATH handle, or a file system without it
+		return nil
+	}
+	return err
+}
+
+func (d *dirfd) id() fileID {
+	var i info
+	if statx(d.fd, &emptyName[0], unix.AT_EMPTY_PATH, &i) != nil {
+		return fileID{}
+	}
+	return i.id()
+}
+
+func (d *dirfd) close() error { return unix.Close(d.fd) }
+
+func renameat(fromfd int, from string, tofd int, to string, how vfs.Rename) error {
+	var flags uint
+	if how == vfs.NoReplace {
+		flags = unix.RENAME_NOREPLACE
+	}
+	err := unix.Renameat2(fromfd, from, tofd, to, flags)
+	if how == vfs.NoReplace && errors.Is(err, unix.EINVAL) { // a file system without the flag
+		if err = unix.Linkat(fromfd, from, tofd, to, 0); err == nil {
+			err = unix.Unlinkat(fromfd, from, 0)
+		}
+	}
+	if err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return nil
+}
+
+func pathErr(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: name, Err: err}
+}
+
+var emptyName [1]byte
+
+// statx fills i but for its name. name is NUL terminated.
+func statx(dirfd int, name *byte, flags int, i *info) error {
+	var st unix.Statx_t
+	for {
+		_, _, errno := unix.Syscall6(unix.SYS_STATX, uintptr(dirfd), uintptr(unsafe.Pointer(name)),
+			uintptr(flags), unix.STATX_BASIC_STATS, uintptr(unsafe.Pointer(&st)), 0)
+		if errno == unix.EINTR {
+			continue
+		}
+		if errno != 0 {
+			return errno
+		}
+		break
+	}
+	i.size = int64(st.Size)
+	i.mode = fileMode(st.Mode)
+	i.mtime = time.Unix(st.Mtime.Sec, int64(st.Mtime.Nsec))
+	i.atime = time.Unix(st.Atime.Sec, int64(st.Atime.Nsec))
+	i.ctime = time.Unix(st.Ctime.Sec, int64(st.Ctime.Nsec))
+	i.attr = vfs.Attr{
+		Links: uint64(st.Nlink), UID: st.Uid, GID: st.Gid,
+		Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino,
+	}
+	return nil
+}
+
+func fileMode(m uint16) fs.FileMode {
+	mode := fs.FileMode(m & 0o777)
+	switch m & unix.S_IFMT {
+	case unix.S_IFDIR:
+		mode |= fs.ModeDir
+	case unix.S_IFLNK:
+		mode |= fs.ModeSymlink
+	case unix.S_IFIFO:
+		mode |= fs.ModeNamedPipe
+	case unix.S_IFSOCK:
+		mode |= fs.ModeSocket
+	case unix.S_IFCHR:
+		mode |= fs.ModeDevice | fs.ModeCharDevice
+	case unix.S_IFBLK:
+		mode |= fs.ModeDevice
+	}
+	if m&unix.S_ISUID != 0 {
+		mode |= fs.ModeSetuid
+	}
+	if m&unix.S_ISGID != 0 {
+		mode |= fs.ModeSetgid
+	}
+	if m&unix.S_ISVTX != 0 {
+		mode |= fs.ModeSticky
+	}
+	return mode
+}
+
+const direntBytes = 32 << 10
+
+var direntPool = sync.Pool{New: func() any { return new([direntBytes]byte) }}
+
+// list walks an open directory with one buffer and one info, both used again
+// for every entry: a million entries cost as much memory as one.
+func list(ctx context.Context, f *os.File, yield func(fs.FileInfo, error) bool) {
+	buf := direntPool.Get().(*[direntBytes]byte)
+	defer direntPool.Put(buf)
+	fd := int(f.Fd())
+	var i info
+	for {
+		if err := context.Cause(ctx); err != nil {
+			yield(nil, err)
+			return
+		}
+		n, err := unix.ReadDirent(fd, buf[:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			yield(nil, &fs.PathError{Op: "list", Path: ".", Err: err})
+			return
+		}
+		if n <= 0 {
+			return
+		}
+		for b := buf[:n]; len(b) > 0; {
+			// struct linux_dirent64: ino 8, off 8, reclen 2, type 1, name
+			reclen := int(b[16]) | int(b[17])<<8
+			raw := b[19:reclen]
+			b = b[reclen:]
+			end := 0
+			for end < len(raw) && raw[end] != 0 {
+				end++
+			}
+			name := unsafe.String(&raw[0], end) // valid until the next step, as List says
+			if name == "." || name == ".." || strings.HasPrefix(name, vfs.Hidden) {
+				continue
+			}
+			i.name = name
+			if err := statx(fd, &raw[0], unix.AT_SYMLINK_NOFOLLOW, &i); err != nil {
+				if err == unix.ENOENT { // removed since the directory was read
+					continue
+				}
+				yield(nil, &fs.PathError{Op: "stat", Path: name, Err: err})
+				return
+			}
+			if !yield(&i, nil) {
+				return
+			}
+		}
+	}
+}
+
+// names lists the names of an open directory that begin with vfs.Hidden, and
+// separately those of its subdirectories.
+func (d *dirfd) names() (hiddenNames, dirs []string, err error) {
+	f, err := d.open(".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	return hiddenAndDirs(f)
+}
+
+func space(f *os.File) (free, total uint64, err error) {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
+		return 0, 0, err
+	}
+	return st.Bavail * uint64(st.Frsize), st.Blocks * uint64(st.Frsize), nil
+}
+
+func lockFile(f *os.File) error    { return unix.Flock(int(f.Fd()), unix.LOCK_EX) }
+func tryLockFile(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }
+
+func linked(f *os.File) bool {
+	var i info
+	return statx(int(f.Fd()), &emptyName[0], unix.AT_EMPTY_PATH, &i) == nil && i.attr.Links > 0
+}
+
+// fstat is the info of an open file.
+func fstat(f *os.File) (*info, error) {
+	i := &info{name: path.Base(f.Name())}
+	if err := statx(int(f.Fd()), &emptyName[0], unix.AT_EMPTY_PATH, i); err != nil {
+		return nil, &fs.PathError{Op: "stat", Path: i.name, Err: err}
+	}
+	return i, nil
+}
+
+func setFileTime(f *os.File, mtime time.Time) error {
+	ts := [2]unix.Timespec{spec(time.Time{}), spec(mtime)}
+	// UtimesNanoAt has no form for a bare descriptor; the empty name with
+	// AT_EMPTY_PATH is one (utimensat(2), Linux 5.8), /proc the older way.
+	err := unix.UtimesNanoAt(int(f.Fd()), "", ts[:], unix.AT_EMPTY_PATH)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
+		err = unix.UtimesNanoAt(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(int(f.Fd())), ts[:], 0)
+	}
+	return pathErr("chtimes", path.Base(f.Name()), err)
+}
+
+// inherit gives the new file what the old one has and a rename would lose:
+// owner and group, ACL and extended attributes, as far as this process may.
+func inherit(to, from *os.File, old *info) {
+	if uid, gid := int(old.attr.UID), int(old.attr.GID); uid != os.Geteuid() || gid != os.Getegid() {
+		if unix.Fchown(int(to.Fd()), uid, gid) != nil {
+			_ = unix.Fchown(int(to.Fd()), -1, gid)
+		}
+	}
+	if from == nil {
+		return
+	}
+	src, dst := int(from.Fd()), int(to.Fd())
+	size, err := unix.Flistxattr(src, nil)
+	if err != nil || size == 0 {
+		return
+	}
+	names := make([]byte, size)
+	if size, err = unix.Flistxattr(src, names); err != nil {
+		return
+	}
+	for name := range strings.SplitSeq(strings.TrimRight(string(names[:size]), "\x00"), "\x00") {
+		n, err := unix.Fgetxattr(src, name, nil)
+		if err != nil {
+			continue
+		}
+		value := make([]byte, n)
+		if n, err = unix.Fgetxattr(src, name, value); err == nil {
+			_ = unix.Fsetxattr(dst, name, value[:n], 0)
+		}
+	}
+}

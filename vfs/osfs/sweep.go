@@ -1,0 +1,271 @@
+package osfs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"dray/fault"
+	"dray/vfs"
+)
+
+// partial opens the directory where owner's partial of p is and looks at it.
+func (t *Tree) partial(ctx context.Context, p vfs.Path, owner string) (handle, string, *info, error) {
+	none := fault.New(fault.NotFound, fault.IDNotFound, p.String())
+	if owner == "" || p.IsRoot() {
+		return nil, "", nil, none
+	}
+	d, name, _, err := t.locate(ctx, p)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	hiddenName := partialName(name, owner)
+	i, err := d.lstat(hiddenName)
+	if err != nil || !i.mode.IsRegular() {
+		_ = d.close()
+		return nil, "", nil, none
+	}
+	i.name = p.Base()
+	return d, hiddenName, i, nil
+}
+
+// Partial tells about owner's cut upload to p.
+func (t *Tree) Partial(ctx context.Context, p vfs.Path, owner string) (fs.FileInfo, error) {
+	d, _, i, err := t.partial(ctx, p, owner)
+	if err != nil {
+		return nil, err
+	}
+	return i, d.close()
+}
+
+// Forget removes it.
+func (t *Tree) Forget(ctx context.Context, p vfs.Path, owner string) error {
+	d, name, _, err := t.partial(ctx, p, owner)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	return d.unlink(name)
+}
+
+// MovePartial gives it another name, in another directory if need be.
+func (t *Tree) MovePartial(ctx context.Context, from, to vfs.Path, owner string) error {
+	d, name, _, err := t.partial(ctx, from, owner)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	into, base, old, err := t.locate(ctx, to)
+	if err != nil {
+		return err
+	}
+	defer into.close()
+	if old != nil { // a finished file of that name would hide it
+		return fault.New(fault.Exists, fault.IDExists, to.String())
+	}
+	toName := partialName(base, owner)
+	if d.id() == into.id() {
+		return d.rename(name, toName, vfs.Overwrite)
+	}
+	dir := func(p vfs.Path) string { return p.Dir().Rel() + "/" }
+	return t.jail.rename(dir(from)+name, dir(to)+toName, vfs.Overwrite)
+}
+
+// SetPartialTime sets access and modification time alike: see keptTime.
+func (t *Tree) SetPartialTime(ctx context.Context, p vfs.Path, owner string, mtime time.Time) error {
+	d, name, _, err := t.partial(ctx, p, owner)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	return d.chtimes(name, mtime, mtime)
+}
+
+// ChmodPartial sets the nine permission bits.
+func (t *Tree) ChmodPartial(ctx context.Context, p vfs.Path, owner string, mode fs.FileMode) error {
+	d, name, _, err := t.partial(ctx, p, owner)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	return d.chmod(name, mode.Perm())
+}
+
+// Clear removes the idle partials of owner in a directory.
+func (t *Tree) Clear(ctx context.Context, dir vfs.Path, owner string) error {
+	if owner == "" {
+		return nil
+	}
+	d, err := t.jail.dir(dir.Rel())
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	names, _, err := d.(lister).names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		k := parseHidden(name)
+		if k.owner != ownerHash(owner) || k.number != "" {
+			continue
+		}
+		if err := d.unlink(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+type lister interface {
+	names() (hiddenNames, dirs []string, err error)
+}
+
+// A hiddenName is a name of ours, taken apart.
+type hiddenName struct {
+	owner   string // "" when it is none of ours
+	partial string // its form without number
+	number  string
+	isNote  bool
+}
+
+func parseHidden(name string) hiddenName {
+	rest, ok := strings.CutPrefix(name, vfs.Hidden)
+	if !ok || len(rest) < ownerDigits+1+nameDigits || rest[ownerDigits] != '-' {
+		return hiddenName{}
+	}
+	k := hiddenName{owner: rest[:ownerDigits], partial: name[:len(vfs.Hidden)+ownerDigits+1+nameDigits]}
+	tail := rest[ownerDigits+1+nameDigits:]
+	if tail == "" {
+		return k
+	}
+	k.number, ok = strings.CutPrefix(tail, ".")
+	if !ok {
+		return hiddenName{}
+	}
+	k.number, k.isNote = strings.CutPrefix(k.number, "n")
+	return k
+}
+
+// Sweep walks the whole tree; see vfs.Partials. What it can't read it passes
+// over and reports at the end, joined.
+func (t *Tree) Sweep(ctx context.Context, before time.Time, freed func(sizeBytes int64)) error {
+	var problems []error
+	pending := []string{"."}
+	for len(pending) > 0 {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		rel := pending[len(pending)-1]
+		pending = pending[:len(pending)-1]
+		d, err := t.jail.dir(rel)
+		if err != nil {
+			if !errors.Is(err, fs.ErrNotExist) {
+				problems = append(problems, err)
+			}
+			continue
+		}
+		names, dirs, err := d.(lister).names()
+		if err != nil {
+			problems = append(problems, err)
+		}
+		for _, name := range names {
+			if err := t.disk.sweep(d, name, before, freed); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				problems = append(problems, err)
+			}
+		}
+		_ = d.close()
+		for _, sub := range dirs {
+			pending = append(pending, rel+"/"+sub)
+		}
+		if len(problems) > 20 {
+			problems = problems[:20]
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func (d *Disk) sweep(dir handle, name string, before time.Time, freed func(int64)) error {
+	k := parseHidden(name)
+	if k.owner == "" {
+		return nil // not ours
+	}
+	i, err := dir.lstat(name)
+	if err != nil || !i.mode.IsRegular() {
+		return err
+	}
+	age := i.ctime // mtime may have been set
+	if age.IsZero() {
+		age = i.mtime
+	}
+	if k.number == "" {
+		if !age.Before(before) {
+			return nil
+		}
+		if err := dir.unlink(name); err != nil {
+			return err
+		}
+		freed(i.size)
+		return nil
+	}
+	f, err := dir.open(name, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := tryLockFile(f); err != nil {
+		if !errors.Is(err, errors.ErrUnsupported) || !age.Before(before) {
+			return nil // it lives
+		}
+	}
+	switch {
+	case k.isNote:
+		d.takeBack(dir, f)
+		return dir.unlink(name)
+	case k.owner == noOwner || i.size <= vfs.CutTail:
+		if err := dir.unlink(name); err != nil {
+			return err
+		}
+		freed(i.size)
+		return nil
+	}
+	if err := f.Truncate(i.size - vfs.CutTail); err != nil {
+		return err
+	}
+	freed(vfs.CutTail)
+	return dir.rename(name, k.partial, vfs.Overwrite)
+}
+
+// takeBack ends an append whose process died: the file gets its old length.
+func (d *Disk) takeBack(dir handle, f *os.File) {
+	var n note
+	b, err := io.ReadAll(io.LimitReader(f, 8<<10))
+	if err != nil || json.Unmarshal(b, &n) != nil {
+		return // cut while it was written: before the first byte of the append
+	}
+	target, err := dir.open(string(n.Name), os.O_RDWR|openNonblock, 0)
+	if err != nil {
+		return
+	}
+	defer target.Close()
+	i, err := fstat(target)
+	if err != nil || !i.mode.IsRegular() || i.attr.Dev != n.Dev || i.attr.Ino != n.Ino || i.size <= n.Size {
+		return
+	}
+	if err := target.Truncate(n.Size); err != nil {
+		d.log.Error("a cut append can't be taken back", "error", err)
+		return
+	}
+	d.log.Warn("a cut append was taken back", "bytes", i.size-n.Size)
+}

@@ -1,0 +1,733 @@
+package osfs
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"dray/fault"
+	"dray/vfs"
+)
+
+// The hidden names of one upload: vfs.Hidden, a hash of the owner, a hash of
+// owner and name; while it runs a point and a number, for a note beside an
+// append ".n" and a number. Never the name itself, which may have 255 bytes.
+const (
+	ownerDigits = 12
+	nameDigits  = 32
+	noOwner     = "------------" // in place of an owner's hash: nobody resumes it
+)
+
+func ownerHash(owner string) string {
+	if owner == "" {
+		return noOwner
+	}
+	sum := sha256.Sum256([]byte("owner\x00" + owner))
+	return hex.EncodeToString(sum[:])[:ownerDigits]
+}
+
+func partialName(name, owner string) string {
+	sum := sha256.Sum256([]byte("name\x00" + owner + "\x00" + name))
+	return vfs.Hidden + ownerHash(owner) + "-" + hex.EncodeToString(sum[:])[:nameDigits]
+}
+
+func number() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand, Go 1.24)
+	return hex.EncodeToString(b[:])
+}
+
+// An upload is one file being written. Its directory stays open, so renaming a
+// directory above it moves the upload along.
+type upload struct {
+	disk   *Disk
+	dir    handle
+	name   string // what Commit makes it
+	temp   string // its hidden name; "" when in place
+	f      *os.File
+	how    vfs.Create
+	start  int64     // where the first byte goes
+	base   int64     // the length with which it began
+	mtime  time.Time // to be set at the commit; zero: as written
+	note   string    // in place: the hidden name of the note
+	noteF  *os.File
+	locked fileID // in place: what disk.writing holds
+	trunc  bool   // in place of a file in a directory that can't be written: empty it first
+
+	mu     sync.Mutex
+	synced bool
+	ended  bool
+}
+
+// Create begins an upload; see vfs.Create.
+func (t *Tree) Create(ctx context.Context, p vfs.Path, how vfs.Create) (vfs.Upload, error) {
+	dir, name, old, err := t.locate(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	u := &upload{disk: t.disk, dir: dir, name: name, how: how}
+	if old != nil {
+		if err = regular(old, p); err != nil {
+			_ = dir.close()
+			return nil, err
+		}
+	}
+	switch how.How {
+	case vfs.Replace:
+		err = u.beside(ctx, p, old)
+	case vfs.New:
+		err = u.reserve(p, old)
+	case vfs.Resume:
+		err = u.resume(p)
+	case vfs.InPlace:
+		err = u.inPlace(p, old)
+	}
+	if err != nil {
+		if u.f != nil {
+			_ = u.f.Close()
+		}
+		_ = dir.close()
+		return nil, err
+	}
+	return u, nil
+}
+
+// beside makes the hidden file, with the first bytes of the old one.
+func (u *upload) beside(ctx context.Context, p vfs.Path, old *info) error {
+	if old == nil && u.how.Offset > 0 {
+		return fault.New(fault.BadOffset, fault.IDOffset, u.how.Offset, int64(0))
+	}
+	perm := fs.FileMode(0o666)
+	if old != nil {
+		if u.how.Offset > old.size {
+			return fault.New(fault.BadOffset, fault.IDOffset, u.how.Offset, old.size)
+		}
+		// A rename asks for no right on the file that it replaces. Who may not
+		// write to a file may not replace it either.
+		if err := u.dir.writable(u.name); err != nil {
+			return err
+		}
+		perm = old.mode.Perm()
+	}
+	if err := u.temporary(perm); err != nil {
+		if old != nil && fault.KindOf(err) == fault.Denied {
+			return u.instead(p, old)
+		}
+		return err
+	}
+	if u.how.Offset > 0 {
+		if err := u.copyHead(ctx); err != nil {
+			return errors.Join(err, u.dir.unlink(u.temp))
+		}
+	}
+	u.start, u.base = u.how.Offset, u.how.Offset
+	return nil
+}
+
+// temporary makes and locks the hidden file. The lock tells Sweep, of this
+// process or another, that the upload lives.
+func (u *upload) temporary(perm fs.FileMode) error {
+	for range 8 {
+		u.temp = partialName(u.name, u.how.Owner) + "." + number()
+		if err := u.step("create"); err != nil {
+			return err
+		}
+		f, err := u.dir.open(u.temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := lockFile(f); err == nil && linked(f) { // a sweep may have come between
+			u.f = f
+			return nil
+		}
+		_ = f.Close()
+	}
+	return fault.New(fault.Busy, fault.IDInUse, u.name)
+}
+
+// copyHead copies by the kernel: a reflink where the file system has them.
+func (u *upload) copyHead(ctx context.Context) error {
+	old, err := u.dir.open(u.name, os.O_RDONLY|openNonblock, 0)
+	if err != nil {
+		return err
+	}
+	defer old.Close()
+	for left := u.how.Offset; left > 0; {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		n, err := io.CopyN(u.f, old, min(left, 64<<20))
+		left -= n
+		if err == io.EOF {
+			return fault.New(fault.BadOffset, fault.IDOffset, u.how.Offset, u.how.Offset-left)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// instead takes the file itself, where its directory can't be written. The old
+// content goes with the first byte, not before: a data connection that never
+// comes destroys nothing.
+func (u *upload) instead(p vfs.Path, old *info) error {
+	f, err := u.dir.open(u.name, os.O_RDWR|openNonblock, 0)
+	if err != nil {
+		return err
+	}
+	u.f, u.temp = f, ""
+	if err := u.lock(p, old); err != nil {
+		return err
+	}
+	u.start, u.base, u.trunc = u.how.Offset, old.size, true
+	u.disk.log.Warn("upload goes in place: its directory can't be written", "path", p.String())
+	return nil
+}
+
+// reserve makes the hidden file of an exclusive upload and keeps the name from
+// others of this process until it ends.
+func (u *upload) reserve(p vfs.Path, old *info) error {
+	if old != nil {
+		return fault.New(fault.Exists, fault.IDExists, p.String())
+	}
+	key := nameID{u.dir.id(), u.name}
+	u.disk.mu.Lock()
+	_, taken := u.disk.reserved[key]
+	if !taken {
+		u.disk.reserved[key] = struct{}{}
+	}
+	u.disk.mu.Unlock()
+	if taken {
+		return fault.New(fault.Exists, fault.IDExists, p.String())
+	}
+	if err := u.temporary(0o666); err != nil {
+		u.unreserve()
+		return err
+	}
+	return nil
+}
+
+func (u *upload) unreserve() {
+	if u.how.How != vfs.New {
+		return
+	}
+	key := nameID{u.dir.id(), u.name}
+	u.disk.mu.Lock()
+	delete(u.disk.reserved, key)
+	u.disk.mu.Unlock()
+}
+
+// resume takes the partial by renaming it: of two that ask, one gets it.
+func (u *upload) resume(p vfs.Path) error {
+	partial := partialName(u.name, u.how.Owner)
+	i, err := u.dir.lstat(partial)
+	if err != nil || !i.mode.IsRegular() || u.how.Owner == "" {
+		return fault.New(fault.NotFound, fault.IDNotFound, p.String())
+	}
+	if u.how.Offset > i.size {
+		return fault.New(fault.BadOffset, fault.IDOffset, u.how.Offset, i.size)
+	}
+	u.temp = partial + "." + number()
+	if err := u.dir.rename(partial, u.temp, vfs.NoReplace); err != nil {
+		return err
+	}
+	f, err := u.dir.open(u.temp, os.O_RDWR, 0)
+	if err == nil {
+		u.f = f
+		err = lockFile(f)
+	}
+	if err == nil && u.how.Offset < i.size {
+		err = f.Truncate(u.how.Offset)
+	}
+	if err != nil {
+		return errors.Join(err, u.dir.rename(u.temp, partial, vfs.NoReplace))
+	}
+	u.start, u.base, u.mtime = u.how.Offset, u.how.Offset, keptTime(i)
+	return nil
+}
+
+// keptTime is the time that somebody set on a partial. Setting it makes access
+// and modification time the same and older than the change; writing never does.
+func keptTime(i *info) time.Time {
+	if i.atime.Equal(i.mtime) && !i.mtime.Equal(i.ctime) {
+		return i.mtime
+	}
+	return time.Time{}
+}
+
+// inPlace opens the finished file for an append. A note beside it says how long
+// it was, for the start after a crash.
+func (u *upload) inPlace(p vfs.Path, old *info) error {
+	if old == nil {
+		return fault.New(fault.NotFound, fault.IDNotFound, p.String())
+	}
+	f, err := u.dir.open(u.name, os.O_RDWR|openNonblock, 0)
+	if err != nil {
+		return err
+	}
+	u.f = f
+	if err := u.lock(p, old); err != nil {
+		return err
+	}
+	i, err := fstat(f) // under the lock: nobody else appends now
+	if err == nil && i.id() != old.id() {
+		err = fault.New(fault.Busy, fault.IDInUse, p.String())
+	}
+	if err != nil {
+		u.unlock()
+		return err
+	}
+	u.base, u.start = i.size, u.how.Offset
+	if u.start < 0 {
+		u.start = i.size
+	}
+	if u.start > i.size {
+		u.unlock()
+		return fault.New(fault.BadOffset, fault.IDOffset, u.start, i.size)
+	}
+	if err := u.writeNote(i); err != nil {
+		if fault.KindOf(err) != fault.Denied {
+			u.unlock()
+			return err
+		}
+		u.disk.log.Warn("append without a note: its directory can't be written", "path", p.String())
+	}
+	return nil
+}
+
+func (u *upload) lock(p vfs.Path, old *info) error {
+	u.disk.mu.Lock()
+	defer u.disk.mu.Unlock()
+	if _, taken := u.disk.writing[old.id()]; taken {
+		return fault.New(fault.Busy, fault.IDInUse, p.String())
+	}
+	u.locked = old.id()
+	u.disk.writing[u.locked] = struct{}{}
+	return nil
+}
+
+func (u *upload) unlock() {
+	if u.locked == (fileID{}) {
+		return
+	}
+	u.disk.mu.Lock()
+	delete(u.disk.writing, u.locked)
+	u.disk.mu.Unlock()
+	u.locked = fileID{}
+}
+
+// A note is what lies beside a file that is being appended to.
+type note struct {
+	Name     []byte `json:"name"` // bytes: not every name is UTF-8
+	Dev, Ino uint64
+	Size     int64
+}
+
+func (u *upload) writeNote(i *info) error {
+	u.note = partialName(u.name, u.how.Owner) + ".n" + number()
+	f, err := u.dir.open(u.note, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		u.note = ""
+		return err
+	}
+	u.noteF = f
+	b, err := json.Marshal(note{[]byte(u.name), i.attr.Dev, i.attr.Ino, i.size})
+	if err == nil {
+		err = lockFile(f)
+	}
+	if err == nil {
+		_, err = f.Write(b)
+	}
+	if err == nil && u.disk.durability == SyncCommit { // before the first byte of the append
+		if err = f.Sync(); err == nil {
+			err = u.disk.syncDir(u.dir)
+		}
+	}
+	if err != nil {
+		u.removeNote()
+	}
+	return err
+}
+
+func (u *upload) removeNote() {
+	if u.note == "" {
+		return
+	}
+	if err := u.dir.unlink(u.note); err != nil {
+		u.disk.log.Warn("note of an append stays behind", "error", err)
+	}
+	_ = u.noteF.Close()
+	u.note = ""
+}
+
+// step is where a test stops or fails an upload.
+func (u *upload) step(op string) error {
+	if u.disk.hook == nil {
+		return nil
+	}
+	return u.disk.hook(op)
+}
+
+// OSFile is the file itself; its bytes may be spliced in.
+func (u *upload) OSFile() *os.File {
+	if u.empty() != nil {
+		return nil // the copy road meets the same error and reports it
+	}
+	return u.f
+}
+
+func (u *upload) empty() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.trunc || u.ended {
+		return nil
+	}
+	if err := u.f.Truncate(u.start); err != nil {
+		return err
+	}
+	u.trunc = false
+	return nil
+}
+
+func (u *upload) ReadAt(b []byte, off int64) (int, error) {
+	n, err := u.f.ReadAt(b, off)
+	return n, closedErr(err)
+}
+
+func (u *upload) WriteAt(b []byte, off int64) (int, error) {
+	if err := u.empty(); err != nil {
+		return 0, err
+	}
+	if err := u.step("write"); err != nil {
+		return 0, err
+	}
+	n, err := u.f.WriteAt(b, off)
+	return n, closedErr(err)
+}
+
+func (u *upload) Truncate(size int64) error { return closedErr(u.f.Truncate(size)) }
+
+func (u *upload) Stat() (fs.FileInfo, error) {
+	if u.isEnded() {
+		return nil, fs.ErrClosed
+	}
+	i, err := fstat(u.f)
+	if err != nil {
+		return nil, err
+	}
+	i.name = u.name
+	return i, nil
+}
+
+// SetTime is remembered: what is written later would change it.
+func (u *upload) SetTime(mtime time.Time) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ended {
+		return fs.ErrClosed
+	}
+	u.mtime, u.synced = mtime, false
+	return nil
+}
+
+func (u *upload) Offset() int64 { return u.start }
+
+func (u *upload) isEnded() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.ended
+}
+
+// end marks the upload as ended; false when it was already.
+func (u *upload) end() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ended {
+		return false
+	}
+	u.ended = true
+	return true
+}
+
+// release gives back all that an upload holds, once it has ended.
+func (u *upload) release() {
+	_ = u.f.Close()
+	u.unlock()
+	u.unreserve()
+	_ = u.dir.close()
+}
+
+// Sync gives the file what Commit must not spend time on and flushes it.
+func (u *upload) Sync(ctx context.Context) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ended {
+		return fs.ErrClosed
+	}
+	if u.synced {
+		return nil
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if u.trunc { // in place and nothing was written: the upload is an empty file
+		if err := u.f.Truncate(u.start); err != nil {
+			return err
+		}
+		u.trunc = false
+	}
+	if u.temp != "" && u.how.How != vfs.New {
+		u.inherit()
+	}
+	if !u.mtime.IsZero() {
+		if err := setFileTime(u.f, u.mtime); err != nil {
+			return err
+		}
+	}
+	if u.disk.durability == SyncCommit {
+		if err := u.step("fsync"); err != nil {
+			return err
+		}
+		if err := u.f.Sync(); err != nil {
+			return err
+		}
+	}
+	u.synced = true
+	return nil
+}
+
+func (u *upload) inherit() {
+	old, err := u.dir.lstat(u.name)
+	if err != nil || !old.mode.IsRegular() {
+		return
+	}
+	f, err := u.dir.open(u.name, os.O_RDONLY|openNonblock, 0)
+	if err != nil {
+		f = nil
+	} else {
+		defer f.Close()
+	}
+	inherit(u.f, f, old)
+	// After chown, which clears bits, and without set-uid: new content was not
+	// what its owner gave that bit to.
+	_ = u.f.Chmod(old.mode.Perm())
+}
+
+// Commit renames, then flushes the directory.
+func (u *upload) Commit(ctx context.Context) error {
+	if err := u.Sync(ctx); err != nil {
+		return err
+	}
+	if u.temp == "" {
+		return u.commitInPlace(ctx)
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if err := u.step("rename"); err != nil {
+		return err
+	}
+	if err := u.publish(); err != nil {
+		return err
+	}
+	u.end()
+	defer u.release()
+	if u.how.Owner != "" { // an older partial of this name has had its day
+		_ = u.dir.unlink(partialName(u.name, u.how.Owner))
+	}
+	return u.flushDir()
+}
+
+// publish gives the name the new file. Of a file with several names the content
+// is written over instead: a rename would part them.
+func (u *upload) publish() error {
+	how := vfs.Overwrite
+	if u.how.How == vfs.New {
+		how = vfs.NoReplace
+	}
+	old, err := u.dir.lstat(u.name)
+	if err != nil || how == vfs.NoReplace || !old.mode.IsRegular() || old.attr.Links < 2 {
+		return u.dir.rename(u.temp, u.name, how)
+	}
+	f, err := u.dir.open(u.name, os.O_WRONLY|openNonblock, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := u.f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	n, err := io.Copy(f, u.f)
+	if err != nil {
+		return err
+	}
+	if err := f.Truncate(n); err != nil {
+		return err
+	}
+	if u.disk.durability == SyncCommit {
+		if err := f.Sync(); err != nil {
+			return err
+		}
+	}
+	u.disk.log.Warn("upload written over a file with several links")
+	return u.dir.unlink(u.temp)
+}
+
+func (u *upload) commitInPlace(ctx context.Context) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	i, err := u.dir.lstat(u.name)
+	if err != nil {
+		return err
+	}
+	if i.id() != u.locked { // replaced or renamed away while we wrote
+		return fault.New(fault.Busy, fault.IDInUse, u.name)
+	}
+	if !u.end() {
+		return fs.ErrClosed
+	}
+	defer u.release()
+	if u.note == "" {
+		return nil
+	}
+	u.removeNote()
+	// Before the answer: a note that came back with a crash would take back
+	// what was acknowledged.
+	return u.flushDir()
+}
+
+func (u *upload) flushDir() error {
+	if u.disk.durability != SyncCommit {
+		return nil
+	}
+	if err := u.step("fsync directory"); err != nil {
+		return err
+	}
+	return u.disk.syncDir(u.dir)
+}
+
+// Cut keeps the upload as its owner's partial.
+func (u *upload) Cut() error {
+	if u.temp == "" || u.how.Owner == "" || u.how.How == vfs.New {
+		return u.Discard()
+	}
+	u.mu.Lock()
+	i, err := fstat(u.f)
+	u.mu.Unlock()
+	if err != nil {
+		if u.isEnded() {
+			return fs.ErrClosed
+		}
+		return errors.Join(err, u.Discard())
+	}
+	came := i.size > u.base
+	keep := i.size - vfs.CutTail
+	if !came && u.how.How == vfs.Resume {
+		keep = i.size // as it was: its tail is off already
+	}
+	if keep <= 0 || !came && u.how.How != vfs.Resume {
+		return u.Discard()
+	}
+	if !u.end() {
+		return fs.ErrClosed
+	}
+	defer u.release()
+	if came {
+		if err := u.f.Truncate(keep); err != nil {
+			return errors.Join(err, u.dir.unlink(u.temp))
+		}
+	}
+	if !u.mtime.IsZero() {
+		_ = u.dir.chtimes(u.temp, u.mtime, u.mtime)
+	}
+	return u.dir.rename(u.temp, partialName(u.name, u.how.Owner), vfs.Overwrite)
+}
+
+// Discard leaves nothing behind.
+func (u *upload) Discard() error {
+	if !u.end() {
+		return fs.ErrClosed
+	}
+	defer u.release()
+	if u.temp != "" {
+		return u.dir.unlink(u.temp)
+	}
+	if u.how.How != vfs.InPlace {
+		return nil // in place of the old content, which can't be had back
+	}
+	err := u.f.Truncate(u.base)
+	u.removeNote()
+	return err
+}
+
+func closedErr(err error) error {
+	if errors.Is(err, os.ErrClosed) {
+		return fs.ErrClosed
+	}
+	return err
+}
+
+// A dirFlush is a directory whose fsync is running. Those who come meanwhile
+// wait for one more, together: it covers all of their renames.
+type dirFlush struct{ next *flushRound }
+
+type flushRound struct {
+	turn chan struct{} // closed when its first member may flush
+	done chan struct{} // closed when it is over
+	err  error
+}
+
+func (d *Disk) syncDir(h handle) error {
+	id := h.id()
+	d.mu.Lock()
+	f, running := d.flushes[id]
+	if !running {
+		f = &dirFlush{}
+		d.flushes[id] = f
+		d.mu.Unlock()
+		err := h.sync()
+		d.nextRound(id, f)
+		return err
+	}
+	round := f.next
+	first := round == nil
+	if first {
+		round = &flushRound{turn: make(chan struct{}), done: make(chan struct{})}
+		f.next = round
+	}
+	d.mu.Unlock()
+	if !first {
+		<-round.done
+		return round.err
+	}
+	<-round.turn
+	round.err = h.sync()
+	close(round.done)
+	d.nextRound(id, f)
+	return round.err
+}
+
+// nextRound lets those flush who wait, or ends the series.
+func (d *Disk) nextRound(id fileID, f *dirFlush) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if f.next == nil {
+		delete(d.flushes, id)
+		return
+	}
+	close(f.next.turn)
+	f.next = nil
+}
