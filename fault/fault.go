@@ -190,6 +190,7 @@ func KindOf(err error) Kind {
 	var errno syscall.Errno
 	var pathErr *fs.PathError
 	var linkErr *os.LinkError
+	var opErr *net.OpError
 	var netErr net.Error
 	switch {
 	case err == nil:
@@ -214,13 +215,13 @@ func KindOf(err error) Kind {
 		return Denied
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
 		return Cut
+	case errors.As(err, &errno) && !errors.As(err, &opErr): // an Errno is a net.Error too
+		return Internal
 	case errors.As(err, &netErr):
 		if netErr.Timeout() {
 			return Stalled
 		}
 		return Cut
-	case errors.As(err, &errno):
-		return Internal
 	case errors.As(err, &pathErr), errors.As(err, &linkErr):
 		return Denied
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strings"
 	"time"
 
 	"dray/fault"
@@ -42,10 +43,13 @@ func (j rooted) open(rel string, flags int, perm fs.FileMode) (*os.File, error) 
 
 func (j rooted) dir(rel string) (handle, error) {
 	r, err := j.r.OpenRoot(rel)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		return rootDir{r}, nil
 	}
-	return rootDir{r}, nil
+	if fi, serr := j.r.Stat(rel); serr == nil && !fi.IsDir() { // os.Root says it in words only
+		return nil, fault.Because(err, fault.NotDir, fault.IDNotDir)
+	}
+	return nil, err
 }
 
 func (j rooted) rename(from, to string, how vfs.Rename) error { return rootRename(j.r, from, to, how) }
@@ -53,12 +57,22 @@ func (j rooted) rename(from, to string, how vfs.Rename) error { return rootRenam
 func (j rooted) close() error { return j.r.Close() }
 
 func rootRename(r *os.Root, from, to string, how vfs.Rename) error {
-	if how == vfs.Overwrite {
-		return r.Rename(from, to)
-	}
 	fi, err := r.Lstat(from)
 	if err != nil {
 		return err
+	}
+	if how == vfs.Overwrite {
+		// os.Root refuses every directory as the target; rename(2) takes an empty
+		// one in place of a directory.
+		if old, err := r.Lstat(to); err == nil && fi.IsDir() && old.IsDir() && !strings.HasPrefix(to, from+"/") {
+			if os.SameFile(fi, old) {
+				return nil
+			}
+			if err := r.Remove(to); err != nil {
+				return err
+			}
+		}
+		return r.Rename(from, to)
 	}
 	if fi.IsDir() { // a directory can't be linked; the look before is the best there is
 		if _, err := r.Lstat(to); err == nil {

@@ -59,10 +59,11 @@ type upload struct {
 	mtime  time.Time // to be set at the commit; zero: as written
 	note   string    // in place: the hidden name of the note
 	noteF  *os.File
-	locked fileID // in place: what disk.writing holds
-	trunc  bool   // in place of a file in a directory that can't be written: empty it first
+	locked fileID      // in place: what disk.writing holds
+	trunc  bool        // in place of a file in a directory that can't be written: empty it first
+	perm   fs.FileMode // Resume: of the partial
 
-	mu     sync.Mutex
+	mu     sync.RWMutex // read: while the file is used; write: what ends it
 	synced bool
 	ended  bool
 }
@@ -74,7 +75,7 @@ func (t *Tree) Create(ctx context.Context, p vfs.Path, how vfs.Create) (vfs.Uplo
 		return nil, err
 	}
 	u := &upload{disk: t.disk, dir: dir, name: name, how: how}
-	if old != nil {
+	if old != nil && how.How != vfs.New {
 		if err = regular(old, p); err != nil {
 			_ = dir.close()
 			return nil, err
@@ -122,6 +123,9 @@ func (u *upload) beside(ctx context.Context, p vfs.Path, old *info) error {
 			return u.instead(p, old)
 		}
 		return err
+	}
+	if old != nil {
+		_ = u.f.Chmod(perm) // what the umask took off
 	}
 	if u.how.Offset > 0 {
 		if err := u.copyHead(ctx); err != nil {
@@ -254,7 +258,7 @@ func (u *upload) resume(p vfs.Path) error {
 	if err != nil {
 		return errors.Join(err, u.dir.rename(u.temp, partial, vfs.NoReplace))
 	}
-	u.start, u.base, u.mtime = u.how.Offset, u.how.Offset, keptTime(i)
+	u.start, u.base, u.mtime, u.perm = u.how.Offset, u.how.Offset, keptTime(i), i.mode.Perm()
 	return nil
 }
 
@@ -391,7 +395,10 @@ func (u *upload) OSFile() *os.File {
 func (u *upload) empty() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if !u.trunc || u.ended {
+	if u.ended {
+		return fs.ErrClosed
+	}
+	if !u.trunc {
 		return nil
 	}
 	if err := u.f.Truncate(u.start); err != nil {
@@ -402,25 +409,47 @@ func (u *upload) empty() error {
 }
 
 func (u *upload) ReadAt(b []byte, off int64) (int, error) {
-	n, err := u.f.ReadAt(b, off)
-	return n, closedErr(err)
+	u.mu.RLock()
+	defer u.mu.RUnlock()
+	if u.ended {
+		return 0, fs.ErrClosed
+	}
+	return u.f.ReadAt(b, off)
 }
 
 func (u *upload) WriteAt(b []byte, off int64) (int, error) {
-	if err := u.empty(); err != nil {
-		return 0, err
-	}
 	if err := u.step("write"); err != nil {
 		return 0, err
 	}
-	n, err := u.f.WriteAt(b, off)
-	return n, closedErr(err)
+	u.mu.RLock() // the end waits for it: nothing is written once it has returned
+	defer u.mu.RUnlock()
+	for u.trunc && !u.ended {
+		u.mu.RUnlock()
+		err := u.empty()
+		u.mu.RLock()
+		if err != nil {
+			return 0, err
+		}
+	}
+	if u.ended {
+		return 0, fs.ErrClosed
+	}
+	return u.f.WriteAt(b, off)
 }
 
-func (u *upload) Truncate(size int64) error { return closedErr(u.f.Truncate(size)) }
+func (u *upload) Truncate(size int64) error {
+	u.mu.RLock()
+	defer u.mu.RUnlock()
+	if u.ended {
+		return fs.ErrClosed
+	}
+	return u.f.Truncate(size)
+}
 
 func (u *upload) Stat() (fs.FileInfo, error) {
-	if u.isEnded() {
+	u.mu.RLock()
+	defer u.mu.RUnlock()
+	if u.ended {
 		return nil, fs.ErrClosed
 	}
 	i, err := fstat(u.f)
@@ -428,6 +457,9 @@ func (u *upload) Stat() (fs.FileInfo, error) {
 		return nil, err
 	}
 	i.name = u.name
+	if !u.mtime.IsZero() {
+		i.mtime = u.mtime
+	}
 	return i, nil
 }
 
@@ -443,12 +475,6 @@ func (u *upload) SetTime(mtime time.Time) error {
 }
 
 func (u *upload) Offset() int64 { return u.start }
-
-func (u *upload) isEnded() bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.ended
-}
 
 // end marks the upload as ended; false when it was already.
 func (u *upload) end() bool {
@@ -521,8 +547,13 @@ func (u *upload) inherit() {
 	}
 	inherit(u.f, f, old)
 	// After chown, which clears bits, and without set-uid: new content was not
-	// what its owner gave that bit to.
-	_ = u.f.Chmod(old.mode.Perm())
+	// what its owner gave that bit to. A partial has its mode from its beginning,
+	// or from a client that has set it since.
+	perm := old.mode.Perm()
+	if u.how.How == vfs.Resume {
+		perm = u.perm
+	}
+	_ = u.f.Chmod(perm)
 }
 
 // Commit renames, then flushes the directory.
@@ -539,10 +570,16 @@ func (u *upload) Commit(ctx context.Context) error {
 	if err := u.step("rename"); err != nil {
 		return err
 	}
-	if err := u.publish(); err != nil {
+	u.mu.Lock()
+	err := fs.ErrClosed
+	if !u.ended {
+		err = u.publish()
+		u.ended = err == nil
+	}
+	u.mu.Unlock()
+	if err != nil {
 		return err
 	}
-	u.end()
 	defer u.release()
 	if u.how.Owner != "" { // an older partial of this name has had its day
 		_ = u.dir.unlink(partialName(u.name, u.how.Owner))
@@ -621,31 +658,29 @@ func (u *upload) flushDir() error {
 
 // Cut keeps the upload as its owner's partial.
 func (u *upload) Cut() error {
-	if u.temp == "" || u.how.Owner == "" || u.how.How == vfs.New {
-		return u.Discard()
-	}
-	u.mu.Lock()
-	i, err := fstat(u.f)
-	u.mu.Unlock()
-	if err != nil {
-		if u.isEnded() {
-			return fs.ErrClosed
-		}
-		return errors.Join(err, u.Discard())
-	}
-	came := i.size > u.base
-	keep := i.size - vfs.CutTail
-	if !came && u.how.How == vfs.Resume {
-		keep = i.size // as it was: its tail is off already
-	}
-	if keep <= 0 || !came && u.how.How != vfs.Resume {
+	if u.temp == "" || u.how.Owner == "" {
 		return u.Discard()
 	}
 	if !u.end() {
 		return fs.ErrClosed
 	}
 	defer u.release()
-	if came {
+	partial := partialName(u.name, u.how.Owner)
+	i, err := fstat(u.f)
+	if err != nil {
+		return errors.Join(err, u.dir.unlink(u.temp))
+	}
+	came := i.size > u.base
+	switch keep := i.size - vfs.CutTail; {
+	case !came && u.how.How == vfs.Resume: // as it was: its tail is off already
+	case !came:
+		return u.dir.unlink(u.temp)
+	case keep <= 0:
+		// An older partial goes too: what came may have been another file, and a
+		// client that goes on with the old one by its size would mix the two.
+		_ = u.dir.unlink(partial)
+		return u.dir.unlink(u.temp)
+	default:
 		if err := u.f.Truncate(keep); err != nil {
 			return errors.Join(err, u.dir.unlink(u.temp))
 		}
@@ -653,7 +688,7 @@ func (u *upload) Cut() error {
 	if !u.mtime.IsZero() {
 		_ = u.dir.chtimes(u.temp, u.mtime, u.mtime)
 	}
-	return u.dir.rename(u.temp, partialName(u.name, u.how.Owner), vfs.Overwrite)
+	return u.dir.rename(u.temp, partial, vfs.Overwrite)
 }
 
 // Discard leaves nothing behind.
@@ -673,13 +708,6 @@ func (u *upload) Discard() error {
 	return err
 }
 
-func closedErr(err error) error {
-	if errors.Is(err, os.ErrClosed) {
-		return fs.ErrClosed
-	}
-	return err
-}
-
 // A dirFlush is a directory whose fsync is running. Those who come meanwhile
 // wait for one more, together: it covers all of their renames.
 type dirFlush struct{ next *flushRound }
@@ -688,6 +716,8 @@ type flushRound struct {
 	turn chan struct{} // closed when its first member may flush
 	done chan struct{} // closed when it is over
 	err  error
+
+	members int
 }
 
 func (d *Disk) syncDir(h handle) error {
@@ -708,6 +738,7 @@ func (d *Disk) syncDir(h handle) error {
 		round = &flushRound{turn: make(chan struct{}), done: make(chan struct{})}
 		f.next = round
 	}
+	round.members++
 	d.mu.Unlock()
 	if !first {
 		<-round.done
