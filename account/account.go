@@ -14,15 +14,26 @@ import (
 	"strings"
 )
 
-// A Secret is a password. It prints as [hidden] everywhere; Reveal is the only
-// way to its bytes.
-type Secret struct{ s string }
+// A Secret is a password. It prints as [hidden]; Reveal is the only way to its
+// bytes. Two Secrets can't be compared with ==.
+type Secret struct {
+	_ [0]func() // == would compare pointers
+	// Behind a pointer, because fmt calls no methods of what stands in an
+	// unexported field: it would print a string there.
+	s *string
+}
 
 // NewSecret wraps a password.
-func NewSecret(s string) Secret { return Secret{s} }
+func NewSecret(s string) Secret { return Secret{s: &s} }
 
-// Reveal returns the password itself, for checks and for nothing else.
-func (s Secret) Reveal() string { return s.s }
+// Reveal returns the password itself, for checks and for nothing else; "" for
+// the zero Secret.
+func (s Secret) Reveal() string {
+	if s.s == nil {
+		return ""
+	}
+	return *s.s
+}
 
 func (Secret) String() string             { return "[hidden]" }
 func (Secret) GoString() string           { return "[hidden]" }
@@ -74,7 +85,7 @@ func IsAnonymousName(name string) bool {
 	return strings.EqualFold(name, "anonymous") || strings.EqualFold(name, "ftp")
 }
 
-// ErrWrong is the refusal of a login; it does not say what was wrong with it.
+// wrong is the refusal of a login; it does not say what was wrong with it.
 type wrong struct{}
 
 func (wrong) Error() string { return "no such user, or wrong password" }
@@ -122,7 +133,7 @@ type Hold interface {
 }
 
 // One is a Verifier for a single account whose password lives in memory only,
-// and, if Anonymous is not nil, for the anonymous account. The password is kept
+// and, where there is one, for the anonymous account. The password is kept
 // as a keyed hash under a key of this process.
 type One struct {
 	account   Account
@@ -132,8 +143,8 @@ type One struct {
 	has       bool
 }
 
-// NewOne makes a One. anonymous may be nil; has no password when there is no
-// named account.
+// NewOne makes a One. a and anonymous may be nil: then there is no such account,
+// and s counts for nothing without a.
 func NewOne(a *Account, s Secret, anonymous *Account) *One {
 	o := &One{anonymous: anonymous}
 	_, _ = rand.Read(o.key[:]) // never fails (crypto/rand, Go 1.24)

@@ -1,0 +1,74 @@
+// Package dray_test checks the house: which package stands on which floor.
+package dray_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// floors are the floors of doc/map.md, the lowest first. A package imports only
+// from floors below its own.
+var floors = [][]string{
+	{"ftp", "fault"},
+	{"explain", "vfs", "meter", "account", "event"},
+	{"vfs/osfs", "vfs/memfs", "vfs/vfstest", "transfer", "guard", "certs", "config"},
+	{"gate"},
+	{"ftpserver"},
+	{}, // remote, admin
+	{}, // mirror, firewall
+	{}, // shell, doctor
+	{"serve"},
+	{"cli"},
+	{"cmd/dray", "cmd/gendoc", "interop"},
+}
+
+// testsOnly are packages that only tests may import.
+var testsOnly = []string{"vfs/vfstest"}
+
+func TestFloors(t *testing.T) {
+	floor := map[string]int{}
+	for i, packages := range floors {
+		for _, p := range packages {
+			floor[p] = i
+		}
+	}
+	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	seen := map[string]bool{}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		name, ours := strings.CutPrefix(fields[0], "dray/")
+		if !ours { // the root has tests only
+			continue
+		}
+		own, ok := floor[name]
+		if !ok {
+			t.Errorf("package %s stands on no floor: name one in floors and in doc/map.md", name)
+			continue
+		}
+		seen[name] = true
+		for _, imported := range fields[1:] {
+			below, ours := strings.CutPrefix(imported, "dray/")
+			if !ours {
+				continue
+			}
+			switch at, ok := floor[below]; {
+			case !ok:
+				t.Errorf("%s imports %s, which stands on no floor", name, below)
+			case at >= own:
+				t.Errorf("%s (floor %d) imports %s (floor %d): imports go down", name, own, below, at)
+			case slices.Contains(testsOnly, below):
+				t.Errorf("%s imports %s, which is for tests", name, below)
+			}
+		}
+	}
+	for name := range floor {
+		if !seen[name] {
+			t.Errorf("floors names %s, which is not there", name)
+		}
+	}
+}
