@@ -234,6 +234,9 @@ func (c *conn) run(l line) {
 	if row == nil || row.also&keepsPending == 0 {
 		c.pending = pending{}
 	}
+	if row != nil && row.also&opensData != 0 {
+		c.data.release() // one set-up is for one transfer, also when it never began
+	}
 	if row == nil || row.verb != "ABOR" {
 		defer func() { c.aborted = c.aborted && row != nil && row.also&opensData != 0 }()
 	}

@@ -201,14 +201,14 @@ func (c *conn) target(a netip.AddrPort, verb string) (ftp.Reply, error) {
 	switch {
 	case c.epsvAll:
 		return ftp.Reply{}, fault.New(fault.Sequence, fault.IDEpsvOnly)
-	case a.Addr().Unmap() != c.remote():
+	case a.Addr().Unmap() != c.remote().WithZone(""):
 		c.log.Warn("data address refused", "verb", verb, "asked", a.String(), "peer", c.remote().String())
 		return ftp.Reply{}, fault.New(fault.Syntax, fault.IDIllegalPort, "it is not yours")
 	case a.Port() < 1024:
 		return ftp.Reply{}, fault.New(fault.Syntax, fault.IDIllegalPort, "its port is below 1024")
 	}
 	c.data.release()
-	c.data.active = a
+	c.data.active = netip.AddrPortFrom(c.remote(), a.Port()) // with the zone of a link-local one
 	return ftp.Replyf(ftp.C200OK, "Active mode."), nil
 }
 
@@ -294,7 +294,7 @@ func (c *conn) dial(ctx context.Context) (*net.TCPConn, error) {
 	}
 	nc, err := try(c.rules.ActivePort)
 	if c.rules.ActivePort != 0 && (errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EADDRNOTAVAIL)) {
-		c.log.Debug("active data from a high port", "wanted", c.rules.ActivePort, "error", err)
+		c.server.watch.highPort(c.rules.ActivePort, err)
 		nc, err = try(0)
 	}
 	if err == nil {

@@ -38,6 +38,7 @@ type lister struct {
 	entries int
 	left    int // for -R and patterns; 0: no limit
 	skipped int
+	told    bool
 	uid     uint32
 	owner   string
 	gid     uint32
@@ -79,6 +80,9 @@ func (l *lister) groupName(id uint32) string {
 }
 
 func asList(l *lister, name string, dir vfs.Path, fi fs.FileInfo) {
+	if !ftp.NameOK(name) {
+		l.odd(name) // shown with '?' in place of it
+	}
 	l.buf = ftp.AppendList(l.buf, l.entry(name, dir, fi), l.now)
 }
 
@@ -106,10 +110,17 @@ func (l *lister) facts(name string, dir vfs.Path, fi fs.FileInfo, kind ftp.Entry
 	l.buf = ftp.AppendFacts(l.buf, l.c.facts, e)
 }
 
-// skip leaves out a name that no line can hold; the log says so once a listing.
+// skip leaves out a name that no line can hold.
 func (l *lister) skip(name string) {
-	if l.skipped++; l.skipped == 1 {
-		l.c.log.Warn("a name with a line end is left out of listings", "name", strconv.Quote(name))
+	l.skipped++
+	l.odd(name)
+}
+
+// odd logs a name with a line end, once a listing.
+func (l *lister) odd(name string) {
+	if !l.told {
+		l.told = true
+		l.c.log.Warn("a name with a line end can't be shown", "name", strconv.Quote(name))
 	}
 }
 
@@ -351,7 +362,6 @@ func (c *conn) mlsd(ctx context.Context, arg string) (ftp.Reply, error) {
 func (c *conn) listing(ctx context.Context, p vfs.Path, form func(*lister, string, vfs.Path, fs.FileInfo), write func(*lister) error) (ftp.Reply, error) {
 	for _, err := range c.session.List(ctx, p) {
 		if k := fault.KindOf(err); err != nil && k != fault.NotDir && k != fault.NotFound {
-			c.data.release()
 			return ftp.Reply{}, err
 		}
 		break

@@ -58,6 +58,7 @@ func (c *conn) logout() {
 	if c.session != nil {
 		c.session.Close()
 		c.server.tickets.ended(c.visit.ID())
+		c.begun = time.Now() // the login deadline is for the next login
 	}
 	c.data.release()
 	c.session, c.phase, c.user, c.log = nil, phaseGreeted, "", c.visit.Log()
@@ -72,7 +73,6 @@ func (c *conn) rein(context.Context, string) (ftp.Reply, error) {
 		return ftp.Reply{}, fault.New(fault.NotBuilt, fault.IDNotBuilt, "under AUTH TLS a new login needs a new connection")
 	}
 	c.logout()
-	c.begun = time.Now() // the login deadline is for this login
 	return ftp.Replyf(ftp.C220Ready, "%s", c.rules.Greeting), nil
 }
 

@@ -46,7 +46,6 @@ func (c *conn) allo(ctx context.Context, arg string) (ftp.Reply, error) {
 // withData opens the planned data connection, says opening, and runs f on it,
 // all beside a reader of the control connection. f ends the connection.
 func (c *conn) withData(ctx context.Context, status func() string, opening ftp.Reply, upload bool, f func(context.Context, *dataConn) error) error {
-	defer c.data.release()
 	if !c.data.made() {
 		return fault.New(fault.NoData, fault.IDNoDataPort)
 	}
@@ -217,9 +216,6 @@ func (c *conn) upload(ctx context.Context, p vfs.Path, how vfs.Create, unique st
 	how.Expect = c.pending.allo
 	up, err := c.session.Create(ctx, p, how)
 	if err != nil {
-		if unique == "" {
-			c.data.release()
-		}
 		return ftp.Reply{}, err
 	}
 	status := func() string { return fmt.Sprintf("Receiving %s: %d bytes so far.", p, up.Bytes()) }

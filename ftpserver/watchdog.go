@@ -17,6 +17,7 @@ type watchdog struct {
 	mu       sync.Mutex
 	networks map[netip.Prefix]*sighting
 	full     time.Time // when an exhausted range was last logged
+	high     time.Time // the same for active mode from another port than 20
 }
 
 // A sighting is what is known of one client network: IPv4 /24, IPv6 /64.
@@ -130,16 +131,31 @@ func (w *watchdog) nobody(peer netip.Addr, told netip.AddrPort, ports *Ports, lo
 		"told", told.String(), "times", seen.blocked, "likely", cause)
 }
 
+// often tells whether last is so long ago that the log may say it again, and
+// notes that it did. The lock is not held.
+func (w *watchdog) often(last *time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := w.now()
+	if !last.IsZero() && now.Sub(*last) < logEvery {
+		return false
+	}
+	*last = now
+	return true
+}
+
+// highPort says that active data connections do not come from the port that
+// firewalls expect.
+func (w *watchdog) highPort(wanted uint16, err error) {
+	if w.often(&w.high) {
+		w.log.Info("active data connections come from a high port: some clients' firewalls drop them", "wanted", wanted, "error", err,
+			"fix", "CAP_NET_BIND_SERVICE, or passive mode")
+	}
+}
+
 // exhausted says that the range is too small, at most every ten minutes.
 func (w *watchdog) exhausted(ports *Ports) {
-	w.mu.Lock()
-	now := w.now()
-	loud := w.full.IsZero() || now.Sub(w.full) >= logEvery
-	if loud {
-		w.full = now
-	}
-	w.mu.Unlock()
-	if loud {
+	if w.often(&w.full) {
 		w.log.Error("all data ports are in use", "id", "pool-exhausted", "range", ports.String(), "fix", "a wider --passive A-B, open in the firewall")
 	}
 }
