@@ -86,7 +86,7 @@ type line struct {
 func newConn(s *Server, nc net.Conn, v *gate.Visit, r *Rules) *conn {
 	return &conn{
 		server: s, rules: r, visit: v, log: v.Log(), raw: nc, nc: nc, begun: time.Now(),
-		facts: ftp.DefaultFacts, tlsCfg: r.TLS,
+		facts: ftp.DefaultFacts, tlsCfg: r.TLS, text: true, // RFC 959, 5.1; Perl's Net::FTP and ftp.exe rely on it
 	}
 }
 

@@ -62,7 +62,7 @@ func (c *conn) logout() {
 	}
 	c.data.release()
 	c.session, c.phase, c.user, c.log = nil, phaseGreeted, "", c.visit.Log()
-	c.cwd, c.text, c.epsvAll, c.facts, c.pending = vfs.Root, false, false, ftp.DefaultFacts, pending{}
+	c.cwd, c.text, c.epsvAll, c.facts, c.pending = vfs.Root, true, false, ftp.DefaultFacts, pending{}
 }
 
 // rein: RFC 4217, 11 wants TLS to end with it, or the command refused. Under

@@ -219,7 +219,11 @@ func (s *Session) changedTo(verb string, p vfs.Path, to string, err error) error
 	if err != nil {
 		return err
 	}
-	s.log.Info(verb, "path", p.String(), "to", to)
+	if to == "" {
+		s.log.Info(verb, "path", p.String())
+	} else {
+		s.log.Info(verb, "path", p.String(), "to", to)
+	}
 	s.gate.emit(s.ctx, event.Change{Meta: s.visit.meta(s.account.Name), Verb: verb, Path: p.String(), To: to})
 	return nil
 }
@@ -379,10 +383,11 @@ func (s *Session) Refused(verb, arg string, err error) {
 func (s *Session) Transferred(t event.Transfer) {
 	t.Meta = s.visit.meta(s.account.Name)
 	t.TLS = t.TLS || s.visit.secured()
-	text := string(t.Direction) + " done"
-	if !t.Whole {
-		text = string(t.Direction) + " cut"
+	log := s.log.With("path", t.Path, "bytes", t.Bytes, "took", t.Took, "road", t.Road)
+	if t.Whole {
+		log.Info(string(t.Direction) + " done")
+	} else {
+		log.Warn(string(t.Direction)+" cut", "reason", t.Reason)
 	}
-	s.log.Info(text, "path", t.Path, "bytes", t.Bytes, "took", t.Took, "road", t.Road, "reason", t.Reason)
 	s.gate.emit(s.ctx, t)
 }

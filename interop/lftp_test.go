@@ -10,9 +10,20 @@ import (
 )
 
 var lftp = client{
-	name:   "lftp",
-	needs:  func(t *testing.T) { peer(t, "lftp") },
-	cannot: func(way) string { return "" },
+	name:  "lftp",
+	needs: func(t *testing.T) { peer(t, "lftp") },
+	cannot: func(w way) string {
+		if w.family == "IPv6" && w.active() && globalIPv6() == "" {
+			return "connected to ::1 it sends EPRT |2|::|, and this host has no other IPv6 address"
+		}
+		return ""
+	},
+	on: func(w way) string {
+		if w.family == "IPv6" && w.active() {
+			return globalIPv6()
+		}
+		return ""
+	},
 	story: func(t *testing.T, p *play) {
 		past := time.Date(2021, 3, 4, 5, 6, 7, 0, time.UTC)
 		stored := plant(t, filepath.Join(p.root, "there"), append(all(),

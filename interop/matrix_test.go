@@ -54,6 +54,8 @@ type client struct {
 	needs func(t *testing.T)
 	// cannot says why the client itself has no such way; "" when it has.
 	cannot func(w way) string
+	// on says where the server has to listen; nil or "": on the loopback address.
+	on func(w way) string
 	// story is what the client does, and what must have come of it.
 	story func(t *testing.T, p *play)
 }
@@ -154,6 +156,20 @@ func (c command) output() (string, error) {
 	return string(out), err
 }
 
+// globalIPv6 is an IPv6 address of this host that is not of the loopback, or "".
+func globalIPv6() string {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return ""
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() == nil && n.IP.IsGlobalUnicast() {
+			return n.IP.String()
+		}
+	}
+	return ""
+}
+
 // script is the path of a file of testdata.
 func script(t *testing.T, name string) string {
 	t.Helper()
@@ -248,10 +264,15 @@ func TestPeers(t *testing.T) {
 						m.put(c, w, m.reason(c, why))
 						continue
 					}
+					var args []string
+					if c.on != nil && c.on(w) != "" {
+						addr := net.JoinHostPort(c.on(w), "0")
+						args = []string{"--ftp", addr, "--ftps", addr} // the last one holds
+					}
 					t.Run(w.String(), func(t *testing.T) {
 						t.Parallel()
 						t.Cleanup(func() { m.put(c, w, outcome(t)) }) // runs after the server has ended
-						c.story(t, newPlay(t, w))
+						c.story(t, newPlay(t, w, args...))
 					})
 				}
 			})

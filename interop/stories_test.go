@@ -232,15 +232,22 @@ func TestOneListenerServesBothFamilies(t *testing.T) {
 	if len(s.ready.FTPS) != 0 {
 		t.Errorf("ready file: ftps = %q; want none", s.ready.FTPS)
 	}
+	told := map[string]string{} // address and port, as the ready file has them
+	for _, addr := range s.ready.FTP {
+		host, port := address(t, "ftp", []string{addr})
+		told[host] = port
+	}
 	want := tree{}
 	for _, w := range ways() {
-		if w.tls != "plain" {
+		if !w.plain() {
 			continue
 		}
 		for _, form := range []struct{ name, flag string }{{"extended", ""}, {"old", "--disable-epsv"}} {
 			p := join(t, w, s)
-			_, p.port = address(t, "ftp", s.ready.FTP)
 			p.host = map[string]string{"IPv4": "127.0.0.1", "IPv6": "::1"}[w.family]
+			if p.port = told[p.host]; p.port == "" {
+				t.Fatalf("ready file: ftp = %q; want %s among them", s.ready.FTP, p.host)
+			}
 			args := p.curlArgs()
 			if form.flag != "" {
 				if w.family == "IPv6" {
