@@ -393,8 +393,19 @@ func space(f *os.File) (free, total uint64, err error) {
 	return st.Bavail * uint64(st.Frsize), st.Blocks * uint64(st.Frsize), nil
 }
 
-func lockFile(f *os.File) error    { return unix.Flock(int(f.Fd()), unix.LOCK_EX) }
-func tryLockFile(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }
+// lockFile takes a lock that ends with the process, waiting for it. A file
+// system without locks is no error: Sweep then goes by age.
+func lockFile(f *os.File) {
+	for unix.Flock(int(f.Fd()), unix.LOCK_EX) == unix.EINTR {
+	}
+}
+
+// tryLockFile tells whether nobody holds the lock; known is false where the file
+// system has none.
+func tryLockFile(f *os.File) (free, known bool) {
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	return err == nil, err == nil || err == unix.EWOULDBLOCK
+}
 
 func linked(f *os.File) bool {
 	var i info

@@ -65,9 +65,9 @@ func space(*os.File) (free, total uint64, err error) {
 
 // Without locks that end with the process a living upload can't be told from a
 // dead one; Sweep then goes by age alone.
-func lockFile(*os.File) error    { return nil }
-func tryLockFile(*os.File) error { return errors.ErrUnsupported }
-func linked(*os.File) bool       { return true }
+func lockFile(*os.File)                       {}
+func tryLockFile(*os.File) (free, known bool) { return false, false }
+func linked(*os.File) bool                    { return true }
 
 func fstat(f *os.File) (*info, error) {
 	fi, err := f.Stat()

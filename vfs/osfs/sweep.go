@@ -224,10 +224,8 @@ func (d *Disk) sweep(dir handle, name string, before time.Time, freed func(int64
 		return err
 	}
 	defer f.Close()
-	if err := tryLockFile(f); err != nil {
-		if !errors.Is(err, errors.ErrUnsupported) || !age.Before(before) {
-			return nil // it lives
-		}
+	if free, known := tryLockFile(f); !free && (known || !age.Before(before)) {
+		return nil // it lives
 	}
 	switch {
 	case k.isNote:

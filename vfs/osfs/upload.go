@@ -151,7 +151,7 @@ func (u *upload) temporary(perm fs.FileMode) error {
 		if err != nil {
 			return err
 		}
-		if err := lockFile(f); err == nil && linked(f) { // a sweep may have come between
+		if lockFile(f); linked(f) { // a sweep may have come between
 			u.f = f
 			return nil
 		}
@@ -250,7 +250,7 @@ func (u *upload) resume(p vfs.Path) error {
 	f, err := u.dir.open(u.temp, os.O_RDWR, 0)
 	if err == nil {
 		u.f = f
-		err = lockFile(f)
+		lockFile(f)
 	}
 	if err == nil && u.how.Offset < i.size {
 		err = f.Truncate(u.how.Offset)
@@ -349,9 +349,7 @@ func (u *upload) writeNote(i *info) error {
 	u.noteF = f
 	b, err := json.Marshal(note{[]byte(u.name), i.attr.Dev, i.attr.Ino, i.size})
 	if err == nil {
-		err = lockFile(f)
-	}
-	if err == nil {
+		lockFile(f)
 		_, err = f.Write(b)
 	}
 	if err == nil && u.disk.durability == SyncCommit { // before the first byte of the append
