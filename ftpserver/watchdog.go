@@ -52,23 +52,25 @@ func (w *watchdog) at(a netip.Addr) *sighting {
 	s := w.networks[n]
 	if s == nil {
 		if len(w.networks) >= maxNetworks {
-			for k, old := range w.networks { // any that did not fail, else any
-				if old.blocked == 0 || len(w.networks) > maxNetworks {
-					delete(w.networks, k)
-					break
-				}
-			}
-			if len(w.networks) >= maxNetworks {
-				for k := range w.networks {
-					delete(w.networks, k)
-					break
-				}
-			}
+			w.forget()
 		}
 		s = &sighting{}
 		w.networks[n] = s
 	}
 	return s
+}
+
+// forget makes room: for a network that had no trouble, if one is soon found.
+func (w *watchdog) forget() {
+	var victim netip.Prefix
+	tries := 0
+	for n, s := range w.networks { // in random order
+		victim = n
+		if tries++; s.blocked == 0 || tries == 64 {
+			break
+		}
+	}
+	delete(w.networks, victim)
 }
 
 // local tells an address that can't be reached across the internet.
