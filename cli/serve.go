@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -95,7 +96,7 @@ func runServe(cmd *cobra.Command, c config.Config, passwordFile, ready string, v
 		level = slog.LevelDebug
 	}
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
-	password, from, err := readPassword(passwordFile)
+	password, from, err := readPassword(passwordFile, log)
 	if err != nil {
 		return err
 	}
@@ -143,7 +144,7 @@ func runServe(cmd *cobra.Command, c config.Config, passwordFile, ready string, v
 
 // readPassword returns the password and, unless it was made here, where it came
 // from.
-func readPassword(file string) (account.Secret, string, error) {
+func readPassword(file string, log *slog.Logger) (account.Secret, string, error) {
 	env, inEnv := os.LookupEnv(passwordEnv)
 	_ = os.Unsetenv(passwordEnv) // nothing that is started later gets it
 	switch {
@@ -153,6 +154,9 @@ func readPassword(file string) (account.Secret, string, error) {
 			return account.Secret{}, "", usagef("--password-file: %v", err)
 		}
 		defer f.Close()
+		if fi, err := f.Stat(); err == nil && fi.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+			log.Warn("others on this machine may read the password file", "file", file, "fix", "chmod 600 "+file)
+		}
 		line, err := bufio.NewReader(io.LimitReader(f, 4096)).ReadString('\n')
 		if err != nil && err != io.EOF {
 			return account.Secret{}, "", usagef("--password-file: %v", err)

@@ -313,6 +313,7 @@ func (c *conn) badLine(err error) {
 	}
 	if c.bad >= 3 {
 		c.quit = true
+		c.lastWords()
 	}
 }
 

@@ -84,7 +84,7 @@ func (c *conn) quitCmd(context.Context, string) (ftp.Reply, error) {
 // auth starts TLS (RFC 4217, 4). What was said before does not count after it,
 // and what a peer sent behind the command, in clear text, is an attack or a
 // mistake: the connection ends.
-func (c *conn) auth(ctx context.Context, arg string) (ftp.Reply, error) {
+func (c *conn) auth(_ context.Context, arg string) (ftp.Reply, error) {
 	switch mech := strings.ToUpper(arg); {
 	case c.rules.TLS == nil:
 		return ftp.Reply{}, fault.New(fault.NotBuilt, fault.IDNotBuilt, "this listener has no TLS")
@@ -101,7 +101,8 @@ func (c *conn) auth(ctx context.Context, arg string) (ftp.Reply, error) {
 	}
 	c.logout()
 	c.prot, c.pbsz = false, false
-	if err := c.handshake(ctx, c.raw); err != nil {
+	// The context of this command is that of the session which has just ended.
+	if err := c.handshake(c.visit.Context(), c.raw); err != nil {
 		c.log.Info("TLS handshake failed", "peer", c.visit.Peer().Remote.String(), "error", err)
 		c.quit = true
 	}
@@ -220,7 +221,13 @@ func (c *conn) say(e *fault.Error) {
 	if _, err := c.raw.Write(ftp.Replyf(ftp.C421Closing, "%s", explain.Sentence(e)).Append(nil)); err != nil {
 		return
 	}
-	if t, ok := c.raw.(*net.TCPConn); ok {
+	c.lastWords()
+}
+
+// lastWords ends our side and waits a moment, so that the peer can read what was
+// said last.
+func (c *conn) lastWords() {
+	if t, ok := c.nc.(interface{ CloseWrite() error }); ok { // TCP or TLS
 		_ = t.CloseWrite()
 	}
 	_ = c.raw.SetReadDeadline(time.Now().Add(time.Second))
@@ -291,7 +298,7 @@ func (c *conn) opts(_ context.Context, arg string) (ftp.Reply, error) {
 		return ftp.Replyf(ftp.C200OK, "Names are UTF-8, always."), nil
 	case "MLST":
 		c.facts = ftp.ParseFacts(rest)
-		return ftp.Replyf(ftp.C200OK, "MLST OPTS %s", c.facts), nil // RFC 3659, 7.9
+		return ftp.Replyf(ftp.C200OK, "%s", strings.TrimSpace("MLST OPTS "+c.facts.String())), nil // RFC 3659, 7.9
 	}
 	return ftp.Reply{}, fault.New(fault.Syntax, fault.IDSyntax, "OPTS UTF8 ON, or OPTS MLST type;size;modify;")
 }

@@ -60,6 +60,10 @@ func (t *tickets) ended(id string) {
 	t.order.PushBack(id)
 	for e := t.order.Front(); e != nil; e = t.order.Front() {
 		old := t.ids[e.Value.(string)]
+		if old != nil && old.until.IsZero() { // logged in again meanwhile
+			t.order.Remove(e)
+			continue
+		}
 		if t.order.Len() <= maxTickets && old != nil && now.Before(old.until) {
 			break
 		}
@@ -115,10 +119,10 @@ func dataTLS(base *tls.Config, id string, policy DataSession, upload bool, vouch
 		}
 		cfg.WrapSession = wrapSession(cfg, id)
 		cfg.UnwrapSession = func(identity []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
-			if upload && tls13 {
-				cfg.SessionTicketsDisabled = true // read again when tickets would be issued
-			}
 			ss, err := cfg.DecryptTicket(identity, cs)
+			if upload && tls13 { // after the ticket was read: without tickets there are no keys for it
+				cfg.SessionTicketsDisabled = true // asked again when tickets would be issued
+			}
 			if err != nil || ss == nil {
 				return nil, nil
 			}

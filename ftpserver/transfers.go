@@ -230,6 +230,9 @@ func (c *conn) upload(ctx context.Context, p vfs.Path, how vfs.Create, unique st
 		var err error
 		rep, err = transfer.Receive(ctx, up.Dest(), d.Conn, c.options(up.Meter()))
 		if err != nil {
+			if fault.Of(err).ID == fault.IDDataLost { // of an upload there is more to say: what is kept
+				err = fault.Because(err, fault.Cut, fault.IDUploadCut)
+			}
 			err = up.Cut(ctx, rep, noted(err, c.rules.Stall))
 			switch fault.KindOf(err) {
 			case fault.Cut, fault.Stalled, fault.Canceled, fault.Closing:

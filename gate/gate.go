@@ -180,7 +180,8 @@ func (v *Visit) mayPass(user string) bool {
 
 // Password checks a password and opens the account's tree. A wrong one is
 // answered after a wait that grows with the failures of the peer's address;
-// kind NotLoggedIn, or Closing after the last try of this connection.
+// kind NotLoggedIn, or Closing after the last try of this connection. Kind
+// Internal when it can't be checked or the tree can't be opened.
 func (v *Visit) Password(ctx context.Context, user string, s account.Secret) (*Session, error) {
 	if !v.mayPass(user) {
 		return nil, fault.New(fault.NeedTLS, fault.IDTLSRequired)
@@ -207,8 +208,10 @@ func (v *Visit) Password(ctx context.Context, user string, s account.Secret) (*S
 }
 
 func (v *Visit) refuse(ctx context.Context, user string, err error) error {
-	if !errors.Is(err, account.ErrWrong) {
-		v.log.Error("a password can't be checked", "error", err)
+	if !errors.Is(err, account.ErrWrong) { // not the peer's fault: it pays nothing for it
+		v.log.Error("a password can't be checked", "user", user, "error", err)
+		v.gate.emit(ctx, event.Login{Meta: v.meta(user), TLS: v.secured(), Reason: string(fault.IDInternal)})
+		return fault.Because(err, fault.Internal, fault.IDInternal)
 	}
 	wait, last := v.slot.Failed()
 	v.log.Warn("login failed", "user", user, "peer", v.peer.Remote.String(), "tls", v.secured())

@@ -317,7 +317,7 @@ func (s *Session) Rename(ctx context.Context, from, to vfs.Path, how vfs.Rename)
 		if err := s.may(account.Overwrite, "replace", to); err != nil {
 			return err
 		}
-		if fi.Mode().IsRegular() && from != to {
+		if fi.Mode().IsRegular() && from != to && vfs.AttrOf(fi).Links < 2 {
 			replaced = fi.Size()
 		}
 	}
@@ -331,7 +331,11 @@ func (s *Session) Rename(ctx context.Context, from, to vfs.Path, how vfs.Rename)
 			s.credit(ctx, -1, -replaced)
 		}
 	} else if parts, ok := s.fs.(vfs.Partials); ok && errors.Is(err, fs.ErrNotExist) && s.account.Keeps() != "" {
+		old, perr := s.Partial(ctx, to)
 		err = parts.MovePartial(ctx, from, to, s.account.Keeps())
+		if err == nil && perr == nil && from != to {
+			s.credit(ctx, -1, -old.Size())
+		}
 	}
 	at := from
 	if k := fault.KindOf(err); err != nil && (k == fault.Exists || k == fault.NotEmpty || k == fault.IsDir || k == fault.NotDir) {
@@ -356,7 +360,7 @@ func (s *Session) SetTime(ctx context.Context, p vfs.Path, mtime time.Time) erro
 	return s.changed("set time", p, s.fail(err, "set the time of", p))
 }
 
-// Chmod sets the nine permission bits. Kind Unsupported where the tree has none.
+// Chmod sets the nine permission bits. Kind NotBuilt where the tree has none.
 func (s *Session) Chmod(ctx context.Context, p vfs.Path, mode fs.FileMode) error {
 	if err := s.may(account.Attributes, "set the mode of", p); err != nil {
 		return err
