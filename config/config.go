@@ -113,7 +113,7 @@ func (c Config) Check() []Problem {
 	if c.FTP == Off && c.FTPS == Off {
 		add("--ftp, --ftps", "both listeners are off", "leave one of them on")
 	}
-	if c.FTP != "" && c.FTP == c.FTPS && c.FTP != Off && !strings.HasSuffix(c.FTP, ":0") {
+	if sameAddr(c.FTP, c.FTPS) {
 		add("--ftps", "the explicit listener has the same address", "give each its own port")
 	}
 	if _, _, err := PassiveRange(c.Passive); err != nil {
@@ -135,12 +135,21 @@ func (c Config) Check() []Problem {
 	return ps
 }
 
+// sameAddr tells whether two listeners would take the same port. Port 0 is
+// another one each time.
+func sameAddr(a, b string) bool {
+	if a == "" || b == "" || a == Off || b == Off {
+		return false
+	}
+	hostA, portA, errA := SplitAddr(a)
+	hostB, portB, errB := SplitAddr(b)
+	return errA == nil && errB == nil && portA == portB && portA != 0 && hostA == hostB
+}
+
 // cause leaves away what a path error repeats.
 func cause(err error) error {
-	var pe *os.PathError
 	if e, ok := err.(*os.PathError); ok {
-		pe = e
-		return pe.Err
+		return e.Err
 	}
 	return err
 }

@@ -201,7 +201,8 @@ func (c *conn) target(a netip.AddrPort, verb string) (ftp.Reply, error) {
 	switch {
 	case c.epsvAll:
 		return ftp.Reply{}, fault.New(fault.Sequence, fault.IDEpsvOnly)
-	case a.Addr().Unmap() != c.remote().WithZone(""):
+	case a.Addr().Unmap() != c.remote().WithZone("") && !a.Addr().IsUnspecified():
+		// Unspecified is "the address that you see": lftp says it from ::1.
 		c.log.Warn("data address refused", "verb", verb, "asked", a.String(), "peer", c.remote().String())
 		return ftp.Reply{}, fault.New(fault.Syntax, fault.IDIllegalPort, "it is not yours")
 	case a.Port() < 1024:
@@ -345,15 +346,15 @@ func (c *conn) secure(ctx context.Context, d *dataConn, upload bool) error {
 
 // handshakeWhy is what a peer may know of a failed handshake.
 func handshakeWhy(err error) string {
-	var alert tls.AlertError
+	var alert *net.OpError
 	var record tls.RecordHeaderError
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return "it did not end in time"
 	case errors.As(err, &record):
 		return "what came was not TLS"
-	case errors.As(err, &alert):
-		return "your program refused it, " + alert.Error()
+	case errors.As(err, &alert) && alert.Op == "remote error": // so does crypto/tls report an alert
+		return "your program refused it, " + alert.Err.Error()
 	case fault.KindOf(err) == fault.Cut:
 		return "the connection was closed in the middle"
 	}

@@ -385,9 +385,9 @@ func (c *conn) listing(ctx context.Context, p vfs.Path, form func(*lister, strin
 		return ftp.Reply{}, noted(err, c.rules.Stall)
 	}
 	if l.skipped > 0 {
-		return ftp.Replyf(ftp.C226Done, "%d entries; %d with a line end in the name are left out.", l.entries-l.skipped, l.skipped), nil
+		return ftp.Replyf(ftp.C226Done, "%d listed; %d with a line end in the name are left out.", l.entries-l.skipped, l.skipped), nil
 	}
-	return ftp.Replyf(ftp.C226Done, "%d entries.", l.entries), nil
+	return ftp.Replyf(ftp.C226Done, "%d listed.", l.entries), nil
 }
 
 func (c *conn) mlst(ctx context.Context, arg string) (ftp.Reply, error) {

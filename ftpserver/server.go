@@ -214,6 +214,7 @@ func (s *Server) ServeConn(nc net.Conn, peer gate.Peer, r *Rules) {
 	c := newConn(s, nc, visit, r)
 	s.mu.Lock()
 	s.conns[c] = struct{}{}
+	c.draining = s.closing // Shutdown may have come between
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()

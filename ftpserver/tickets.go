@@ -119,10 +119,10 @@ func dataTLS(base *tls.Config, id string, policy DataSession, upload bool, vouch
 		}
 		cfg.WrapSession = wrapSession(cfg, id)
 		cfg.UnwrapSession = func(identity []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
-			ss, err := cfg.DecryptTicket(identity, cs)
-			if upload && tls13 { // after the ticket was read: without tickets there are no keys for it
+			if upload && tls13 {
 				cfg.SessionTicketsDisabled = true // asked again when tickets would be issued
 			}
+			ss, err := outer.DecryptTicket(identity, cs) // cfg has no keys without tickets
 			if err != nil || ss == nil {
 				return nil, nil
 			}

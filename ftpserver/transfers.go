@@ -56,10 +56,15 @@ func (c *conn) withData(ctx context.Context, status func() string, opening ftp.R
 			return err
 		}
 		d := &dataConn{Conn: raw, raw: raw}
+		over := false
+		defer func() {
+			if !over { // nobody heard the opening, or a panic
+				d.abort()
+			}
+		}()
 		// RFC 959, 5.4: 150 before the data. The connection stands already, so a
 		// blocked port is answered by 425 alone.
 		if err := c.write(opening); err != nil {
-			d.abort()
 			return fault.Because(err, fault.Cut, fault.IDUploadCut)
 		}
 		if c.prot {
@@ -69,10 +74,13 @@ func (c *conn) withData(ctx context.Context, status func() string, opening ftp.R
 				} else {
 					d.finish()
 				}
+				over = true
 				return err
 			}
 		}
-		return f(ctx, d)
+		err = f(ctx, d)
+		over = true
+		return err
 	})
 	c.aborted = err != nil && fault.Of(err).ID == fault.IDAborted
 	return err
@@ -196,6 +204,9 @@ func (c *conn) stou(ctx context.Context, arg string) (ftp.Reply, error) {
 	if arg == "" {
 		arg = "upload-" + time.Now().UTC().Format("20060102-150405")
 	}
+	if _, err := c.newName(arg); err == nil && !c.data.made() { // before the search for a name, which may find none
+		return ftp.Reply{}, fault.New(fault.NoData, fault.IDNoDataPort)
+	}
 	name := arg
 	for i := 1; ; i++ {
 		p, err := c.newName(name)
@@ -224,7 +235,12 @@ func (c *conn) upload(ctx context.Context, p vfs.Path, how vfs.Create, unique st
 		opening = ftp.Replyf(ftp.C150Opening, "FILE: %s", unique)
 	}
 	var rep transfer.Report
-	begun := false
+	begun, ended := false, false
+	defer func() {
+		if !ended { // a panic: the name must not stay taken
+			_ = up.Cut(ctx, rep, fault.New(fault.Internal, fault.IDInternal))
+		}
+	}()
 	err = c.withData(ctx, status, opening, true, func(ctx context.Context, d *dataConn) error {
 		begun = true
 		var err error
@@ -248,6 +264,7 @@ func (c *conn) upload(ctx context.Context, p vfs.Path, how vfs.Create, unique st
 		}
 		return up.Commit(ctx, rep, func(ctx context.Context) error { return c.whole(ctx, rep, d.secure != nil) })
 	})
+	ended = true
 	if err != nil {
 		if !begun {
 			err = up.Cut(ctx, rep, err)

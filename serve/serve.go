@@ -59,8 +59,13 @@ const sweepWait = 2 * time.Second
 
 // Start brings up what c says, which must have its defaults and no problems. It
 // serves until Stop.
-func Start(c config.Config, log *slog.Logger) (*Running, error) {
+func Start(c config.Config, log *slog.Logger) (_ *Running, err error) {
 	r := &Running{log: log}
+	defer func() {
+		if err != nil {
+			r.release()
+		}
+	}()
 	durability := osfs.SyncCommit
 	if c.Sync == "none" {
 		durability = osfs.SyncNone
@@ -98,7 +103,6 @@ func Start(c config.Config, log *slog.Logger) (*Running, error) {
 	}
 	ports := ftpserver.NewPorts(first, last)
 	if err := r.listen(c, ports); err != nil {
-		r.closeListeners()
 		return nil, err
 	}
 
@@ -109,7 +113,7 @@ func Start(c config.Config, log *slog.Logger) (*Running, error) {
 	r.wg.Go(func() { r.housekeep(ctx) })
 	for _, s := range r.serving {
 		r.wg.Go(func() {
-			if err := r.server.Serve(s.l, func() *ftpserver.Rules { return s.rules }); err != nil {
+			if err := r.server.Serve(s.l, func() *ftpserver.Rules { return s.rules }); err != nil && !errors.Is(err, net.ErrClosed) {
 				log.Error("listener ended", "listener", s.l.Addr().String(), "error", err)
 			}
 		})
@@ -302,9 +306,13 @@ func (r *Running) housekeep(ctx context.Context) {
 	}
 }
 
-func (r *Running) closeListeners() {
+// release gives back what a start that failed has taken.
+func (r *Running) release() {
 	for _, s := range r.serving {
 		_ = s.l.Close()
+	}
+	if r.tree != nil {
+		_ = r.tree.Close()
 	}
 }
 
