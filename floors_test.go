@@ -2,7 +2,10 @@
 package dray_test
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -69,6 +72,38 @@ func TestFloors(t *testing.T) {
 	for name := range floor {
 		if !seen[name] {
 			t.Errorf("floors names %s, which is not there", name)
+		}
+	}
+}
+
+// Every id of a refusal is used by code outside fault and explain, or is what
+// fault gives to an error that has only a kind.
+func TestEveryRefusalIsUsed(t *testing.T) {
+	constants, err := os.ReadFile("fault/fault.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var code strings.Builder
+	code.Write(constants[strings.Index(string(constants), "var ids ="):])
+	err = filepath.WalkDir(".", func(name string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") ||
+			strings.HasPrefix(name, "explain/") || strings.HasPrefix(name, "fault/") {
+			return err
+		}
+		b, err := os.ReadFile(name)
+		code.Write(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := regexp.MustCompile(`(?m)^\t(ID\w+)\s+ID = `).FindAllStringSubmatch(string(constants), -1)
+	if len(ids) < 30 {
+		t.Fatalf("only %d ids found in fault/fault.go", len(ids))
+	}
+	for _, m := range ids {
+		if !regexp.MustCompile(`\b` + m[1] + `\b`).MatchString(code.String()) {
+			t.Errorf("fault.%s is used by no refusal", m[1])
 		}
 	}
 }

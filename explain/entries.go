@@ -160,18 +160,6 @@ var table = []Entry{
 		},
 	},
 	{
-		ID:       fault.IDAccountFull,
-		Facts:    []string{"used", "limit"},
-		Peer:     "Too many sessions of this account: %v of %v in use. Close one, or wait and try again.",
-		bare:     "Too many sessions of this account. Close one, or wait and try again.",
-		Means:    "The account has a limit on sessions at once, wherever they come from, and it is reached. The password was right.",
-		Operator: "A login was turned away by the account's limit. Sessions that hung up without QUIT count until they time out.",
-		Confirm:  "The logins and ends of sessions of this account in the log show which ones are still open.",
-		You:      "Lower the number of connections in your program by one or more, and close other programs that use the account.",
-		Admin:    "Give programs and people accounts of their own, so that one does not lock out the other.",
-		Dialects: []string{"421 I can't accept more than 3 connections as the same user"},
-	},
-	{
 		ID:       fault.IDIdle,
 		Facts:    []string{"seconds"},
 		Peer:     "Nothing was asked for %v seconds, so this connection is closed. Connect again.",

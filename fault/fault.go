@@ -112,7 +112,6 @@ const (
 	IDGlob         ID = "glob-too-costly"
 	IDHost         ID = "unknown-host"
 	IDBehindAuth   ID = "text-behind-auth"
-	IDAccountFull  ID = "account-busy"
 )
 
 // An Error is a failure with its cause named. Facts fill the sentence that

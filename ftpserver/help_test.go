@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -616,10 +617,13 @@ func delivered(t testing.TB, nc net.Conn) {
 	}
 }
 
-// freePorts finds n ports in a row that nobody listens on.
+var nextPort atomic.Int32
+
+// freePorts finds n ports in a row that nobody listens on, other ones at each call.
 func freePorts(t testing.TB, n int) *Ports {
 	t.Helper()
-	for base := 30000; base < 32000; base += n {
+	for range 100 {
+		base := 30000 + int(nextPort.Add(int32(n)))%2500 - n
 		ok := true
 		for i := range n {
 			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", base+i))

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"dray/fault"
 )
 
 // A watchdog remembers what clients were told about passive ports and whether
@@ -92,7 +94,7 @@ func (w *watchdog) told(peer, tell netip.Addr) {
 	w.mu.Unlock()
 	if loud {
 		w.log.Error("a private address was told to a public client: its passive transfers will fail",
-			"id", "pasv-address", "network", network(peer).String(), "told", tell.String(), "fix", "--public ADDRESS")
+			"id", string(fault.IDPasvAddress), "network", network(peer).String(), "told", tell.String(), "fix", "--public ADDRESS")
 	}
 }
 
@@ -116,7 +118,7 @@ func (w *watchdog) nobody(peer netip.Addr, told netip.AddrPort, ports *Ports, lo
 	}
 	seen := *s
 	w.mu.Unlock()
-	log.Info("nobody came to the offered data port", "id", "data-blocked", "told", told.String())
+	log.Info("nobody came to the offered data port", "id", string(fault.IDDataBlocked), "told", told.String())
 	if !loud {
 		return
 	}
@@ -129,7 +131,7 @@ func (w *watchdog) nobody(peer netip.Addr, told netip.AddrPort, ports *Ports, lo
 	case local(peer):
 		cause = "a firewall on this host, or the client never tried"
 	}
-	w.log.Warn("clients log in and can't transfer", "id", "data-blocked", "network", network(peer).String(),
+	w.log.Warn("clients log in and can't transfer", "id", string(fault.IDDataBlocked), "network", network(peer).String(),
 		"told", told.String(), "times", seen.blocked, "likely", cause)
 }
 
@@ -158,6 +160,6 @@ func (w *watchdog) highPort(wanted uint16, err error) {
 // exhausted says that the range is too small, at most every ten minutes.
 func (w *watchdog) exhausted(ports *Ports) {
 	if w.often(&w.full) {
-		w.log.Error("all data ports are in use", "id", "pool-exhausted", "range", ports.String(), "fix", "a wider --passive A-B, open in the firewall")
+		w.log.Error("all data ports are in use", "id", string(fault.IDPool), "range", ports.String(), "fix", "a wider --passive A-B, open in the firewall")
 	}
 }
