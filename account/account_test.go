@@ -184,7 +184,9 @@ func TestOne(t *testing.T) {
 }
 
 // Time can't be measured in a test; work can. A name that does not exist, one
-// that does, and a right password all cost the same allocations.
+// that does, and a right password all cost the same allocations. The race
+// detector empties pools by chance, so a few may differ; an answer without the
+// hash would save all of them.
 func TestOneDoesTheSameWorkForEveryName(t *testing.T) {
 	o := NewOne(&Account{Name: "anna", Rights: Full}, NewSecret(password), &Account{Name: "anonymous", Anonymous: true})
 	work := func(user, guess string) float64 {
@@ -192,13 +194,15 @@ func TestOneDoesTheSameWorkForEveryName(t *testing.T) {
 		return testing.AllocsPerRun(50, func() { _, _ = o.Verify(t.Context(), user, s, netip.Addr{}) })
 	}
 	want := work("anna", "a guess of 15 b")
-	for _, user := range []string{"otto", "ann4", "ftpx"} {
-		if got := work(user, "a guess of 15 b"); got != want {
-			t.Errorf("refusing %q costs %v allocations, refusing the account %v", user, got, want)
-		}
+	if want < 5 {
+		t.Fatalf("a refusal costs %v allocations: this test sees nothing", want)
 	}
-	if got := work("anna", password); got != want {
-		t.Errorf("the right password costs %v allocations, a wrong one %v", got, want)
+	for _, tt := range []struct{ user, guess string }{
+		{"otto", "a guess of 15 b"}, {"ann4", "a guess of 15 b"}, {"anonymous", "a guess of 15 b"}, {"anna", password}, {"otto", password},
+	} {
+		if got := work(tt.user, tt.guess); got < want-2 || got > want+2 {
+			t.Errorf("%q costs %v allocations, a refusal %v", tt.user, got, want)
+		}
 	}
 }
 

@@ -157,14 +157,15 @@ func (e *Error) Is(target error) bool {
 	return false
 }
 
-// Of returns err as an *Error: the one that it wraps, else one made from its
-// kind. A context that was cancelled with a cause answers with the cause.
+// Of returns err as an *Error of the caller's own: a copy of the one that err is
+// or wraps, with err as its cause, else one made from its kind.
 func Of(err error) *Error {
+	if e, ok := err.(*Error); ok {
+		own := *e
+		return &own
+	}
 	var fe *Error
 	if errors.As(err, &fe) {
-		if fe.Err == err {
-			return fe
-		}
 		return &Error{Kind: fe.Kind, ID: fe.ID, Facts: fe.Facts, Err: err}
 	}
 	kind := KindOf(err)

@@ -272,7 +272,7 @@ func (s *Session) RemoveDir(ctx context.Context, p vfs.Path) error {
 	err := s.fs.RemoveDir(ctx, p)
 	if err != nil && fault.KindOf(err) == fault.NotEmpty && s.looksEmpty(ctx, p) {
 		if parts, ok := s.fs.(vfs.Partials); ok {
-			if cerr := parts.Clear(ctx, p, s.account.Keeps()); cerr != nil {
+			if cerr := parts.Clear(ctx, p, s.account.Keeps(), func(n int64) { s.credit(ctx, -1, -n) }); cerr != nil {
 				return s.fail(cerr, "remove the directory", p)
 			}
 			err = s.fs.RemoveDir(ctx, p)

@@ -25,8 +25,8 @@ type Upload struct {
 	up      vfs.Upload
 	how     vfs.Create
 	hold    account.Hold
-	old     int64 // length of what it replaces or goes on with
-	fresh   bool  // it is one file more
+	file    int64   // length of the finished file when it began
+	taken   footing // the partial that it goes on with, which counts already
 	counter meter.Counter
 	grow    *growth
 }
@@ -66,26 +66,25 @@ func (s *Session) Continue(ctx context.Context, p vfs.Path, offset int64) (vfs.C
 // Create begins an upload. how.Owner is set here.
 func (s *Session) Create(ctx context.Context, p vfs.Path, how vfs.Create) (*Upload, error) {
 	how.Owner = s.account.Keeps()
-	u := &Upload{s: s, p: p, how: how, fresh: true}
+	u := &Upload{s: s, p: p, how: how}
 	need := account.Write
 	if fi, err := s.fs.Stat(ctx, p); err == nil {
-		u.fresh = false
-		if how.How == vfs.Replace || how.How == vfs.InPlace || how.How == vfs.Resume {
-			u.old = fi.Size()
+		u.file = fi.Size()
+		if how.How != vfs.New {
 			need = account.Overwrite
 		}
 	}
 	if err := s.may(need, "upload to", p); err != nil {
 		return nil, err
 	}
-	if how.How == vfs.Resume {
-		if part, err := s.Partial(ctx, p); err == nil { // it counts already
-			u.old, u.fresh = part.Size(), false
-		}
-	}
+	var was footing
 	if s.gate.Ledger != nil {
+		was = u.counted(ctx)
+		if how.How == vfs.Resume {
+			u.taken = u.partial(ctx)
+		}
 		files := 0
-		if u.fresh {
+		if was.files == 0 {
 			files = 1
 		}
 		hold, err := s.gate.Ledger.Hold(ctx, s.account.Name, files, 0)
@@ -96,12 +95,54 @@ func (s *Session) Create(ctx context.Context, p vfs.Path, how vfs.Create) (*Uplo
 	}
 	up, err := s.fs.Create(ctx, p, how)
 	if err != nil {
-		u.settle(ctx, 0, 0)
+		u.settle(ctx, footing{})
 		return nil, s.fail(err, "upload to", p)
 	}
 	u.up = up
-	u.grow = &growth{u: u, at: up.Offset(), room: max(u.old, up.Offset())}
+	// Only what grows over the file and the partial that the commit replaces is asked for.
+	room := was.bytes
+	if how.How == vfs.InPlace {
+		room = u.file
+	}
+	u.grow = &growth{u: u, at: up.Offset(), room: max(room, up.Offset())}
 	return u, nil
+}
+
+// A footing is what counts in the quota.
+type footing struct {
+	files int
+	bytes int64
+}
+
+func (f footing) plus(g footing) footing  { return footing{f.files + g.files, f.bytes + g.bytes} }
+func (f footing) minus(g footing) footing { return footing{f.files - g.files, f.bytes - g.bytes} }
+
+// partial is what the account's idle partial of the name counts.
+func (u *Upload) partial(ctx context.Context) footing {
+	if part, err := u.s.Partial(ctx, u.p); err == nil {
+		return footing{1, part.Size()}
+	}
+	return footing{}
+}
+
+// counted is what the name counts: the finished file and the account's partial.
+func (u *Upload) counted(ctx context.Context) footing {
+	f := u.partial(ctx)
+	if fi, err := u.s.fs.Stat(ctx, u.p); err == nil && fi.Mode().IsRegular() {
+		f = f.plus(footing{1, fi.Size()})
+	}
+	return f
+}
+
+// replaced is what counts for the name just before the commit.
+func (u *Upload) replaced(ctx context.Context) footing {
+	switch {
+	case u.hold == nil:
+		return footing{}
+	case u.how.How == vfs.InPlace: // the file has grown before our eyes
+		return u.partial(ctx).plus(footing{1, u.file})
+	}
+	return u.counted(ctx).plus(u.taken)
 }
 
 // Dest is where transfer writes.
@@ -116,11 +157,11 @@ func (u *Upload) Bytes() int64 { return u.counter.Bytes() }
 // Resumed tells whether the upload began behind the start of the file.
 func (u *Upload) Resumed() bool { return u.up.Offset() > 0 }
 
-func (u *Upload) settle(ctx context.Context, files int, bytes int64) {
+func (u *Upload) settle(ctx context.Context, gained footing) {
 	if u.hold == nil {
 		return
 	}
-	if err := u.hold.Settle(context.WithoutCancel(ctx), files, bytes); err != nil {
+	if err := u.hold.Settle(context.WithoutCancel(ctx), gained.files, gained.bytes); err != nil {
 		u.s.log.Error("quota can't be booked", "error", err)
 	}
 }
@@ -133,25 +174,22 @@ func (u *Upload) Commit(ctx context.Context, r transfer.Report, still func(conte
 	if err == nil {
 		err = context.Cause(ctx)
 	}
+	// Looked at now, because another upload may have ended since this one began,
+	// and before still, behind which nothing may come but the rename.
+	was := u.replaced(context.WithoutCancel(ctx))
 	if err == nil {
 		err = still(ctx)
 	}
-	var size int64
 	if err == nil {
-		if fi, serr := u.up.Stat(); serr == nil {
-			size = fi.Size()
-		}
 		// The decision has fallen; a client that leaves now gets what it sent.
 		err = u.up.Commit(context.WithoutCancel(ctx))
 	}
 	if err != nil {
 		return u.Cut(ctx, r, err)
 	}
-	files := 0
-	if u.fresh {
-		files = 1
+	if u.hold != nil {
+		u.settle(ctx, u.counted(context.WithoutCancel(ctx)).minus(was))
 	}
-	u.settle(ctx, files, size-u.old)
 	u.s.log.Info("upload done", "path", u.p.String(), "bytes", r.Bytes, "took", r.Took, "road", string(r.Road), "resumed", u.Resumed())
 	u.s.gate.emit(u.s.ctx, u.event(r, true, ""))
 	return nil
@@ -161,24 +199,16 @@ func (u *Upload) Commit(ctx context.Context, r transfer.Report, still func(conte
 // kept.
 func (u *Upload) Cut(ctx context.Context, r transfer.Report, why error) error {
 	ctx = context.WithoutCancel(ctx)
+	was := u.partial(ctx).plus(u.taken)
 	if err := u.up.Cut(); err != nil && !errors.Is(err, fs.ErrClosed) {
 		u.s.log.Error("a cut upload can't be put away", "path", u.p.String(), "error", err)
 	}
-	kept, bytes := "nothing kept", int64(0)
-	if part, err := u.s.Partial(ctx, u.p); err == nil {
-		bytes = part.Size()
+	left := u.partial(ctx)
+	kept, bytes := "nothing kept", left.bytes
+	if left.files > 0 {
 		kept = fmt.Sprintf("%d bytes kept to resume", bytes)
 	}
-	switch {
-	case u.how.How == vfs.InPlace:
-		u.settle(ctx, 0, 0)
-	case bytes > 0 && u.how.How == vfs.Resume:
-		u.settle(ctx, 0, bytes-u.old)
-	case bytes > 0:
-		u.settle(ctx, 1, bytes)
-	default:
-		u.settle(ctx, 0, 0)
-	}
+	u.settle(ctx, left.minus(was))
 	e := fault.Of(u.s.fail(why, "upload to", u.p))
 	e = &fault.Error{Kind: e.Kind, ID: e.ID, Facts: e.Facts, Err: why}
 	switch e.ID {
@@ -229,7 +259,11 @@ func (g *growth) Take(ctx context.Context, want int64) (int64, error) {
 			return more, nil
 		}
 	}
-	return 0, g.u.hold.More(ctx, 1)
+	if err := g.u.hold.More(ctx, 1); err != nil {
+		return 0, err
+	}
+	g.room++ // something became free meanwhile
+	return 1, nil
 }
 
 func (g *growth) Done(_, moved int64) { g.at += moved }

@@ -12,7 +12,8 @@ import (
 // A Meter hands out permission.
 type Meter interface {
 	// Take waits until bytes may move and returns how many: 1 to want. An error
-	// ends the transfer. Every Take that returned no error is followed by one Done.
+	// ends the transfer. What was granted goes back through Done, all of it, in one
+	// call or two: All returns at once what a stricter meter did not grant.
 	Take(ctx context.Context, want int64) (int64, error)
 	// Done books that of taken bytes only moved did move; the rest is given back.
 	Done(taken, moved int64)

@@ -88,7 +88,7 @@ func Start(c config.Config, log *slog.Logger) (_ *Running, err error) {
 	}
 	r.certs = certs.NewSet(cert)
 	r.tls = certs.ServerConfig(r.certs)
-	rotate(r.tls, nil)
+	keys := rotate(r.tls, nil)
 
 	verifier := account.NewOne(named(c), c.Password, anonymous(c))
 	g := &gate.Gate{
@@ -110,7 +110,7 @@ func Start(c config.Config, log *slog.Logger) (_ *Running, err error) {
 	r.cancel = cancel
 	r.sweep(ctx)
 	r.Card = r.card(c, cert)
-	r.wg.Go(func() { r.housekeep(ctx) })
+	r.wg.Go(func() { r.housekeep(ctx, keys) })
 	for _, s := range r.serving {
 		r.wg.Go(func() {
 			if err := r.server.Serve(s.l, func() *ftpserver.Rules { return s.rules }); err != nil && !errors.Is(err, net.ErrClosed) {
@@ -289,8 +289,7 @@ func (r *Running) sweepOnce(ctx context.Context) {
 }
 
 // housekeep does what has to be done from time to time.
-func (r *Running) housekeep(ctx context.Context) {
-	keys := rotate(r.tls, nil)
+func (r *Running) housekeep(ctx context.Context, keys [][32]byte) {
 	hourly, daily := time.NewTicker(time.Hour), time.NewTicker(24*time.Hour)
 	defer hourly.Stop()
 	defer daily.Stop()

@@ -132,9 +132,11 @@ type Partials interface {
 	Partial(ctx context.Context, p Path, owner string) (fs.FileInfo, error)
 	// Forget removes it. No partial is no error.
 	Forget(ctx context.Context, p Path, owner string) error
-	// Clear removes all idle partials of owner in a directory.
-	Clear(ctx context.Context, dir Path, owner string) error
-	// MovePartial gives it another name; it stays a partial.
+	// Clear removes all idle partials of owner in a directory and reports the
+	// bytes of each.
+	Clear(ctx context.Context, dir Path, owner string, freed func(sizeBytes int64)) error
+	// MovePartial gives it another name; it stays a partial, and takes the place
+	// of an older one. fs.ErrExist where a finished file has the name.
 	MovePartial(ctx context.Context, from, to Path, owner string) error
 	// SetPartialTime and ChmodPartial are kept for the commit.
 	SetPartialTime(ctx context.Context, p Path, owner string, mtime time.Time) error

@@ -414,7 +414,7 @@ func FuzzTree(f *testing.F) {
 			case 14:
 				tree.MovePartial(ctx, name(), name(), owners[arg()%3])
 			case 15:
-				tree.Clear(ctx, name(), owners[arg()%3])
+				tree.Clear(ctx, name(), owners[arg()%3], func(int64) {})
 			}
 			audit(t, tree, ups)
 		}

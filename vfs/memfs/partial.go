@@ -65,7 +65,7 @@ func (t *Tree) Forget(ctx context.Context, p vfs.Path, owner string) error {
 }
 
 // Clear removes the partials of owner in a directory, not below it.
-func (t *Tree) Clear(ctx context.Context, p vfs.Path, owner string) error {
+func (t *Tree) Clear(ctx context.Context, p vfs.Path, owner string, freed func(sizeBytes int64)) error {
 	return t.do(ctx, "clear", p, func() error {
 		at, err := t.lookup(p, follow)
 		switch {
@@ -74,8 +74,9 @@ func (t *Tree) Clear(ctx context.Context, p vfs.Path, owner string) error {
 		case !at.node.mode.IsDir():
 			return syscall.ENOTDIR
 		}
-		for key := range at.node.partials {
+		for key, d := range at.node.partials {
 			if key.owner == owner {
+				freed(int64(len(d.node.data)))
 				t.forget(at.node, key)
 			}
 		}
@@ -98,6 +99,9 @@ func (t *Tree) MovePartial(ctx context.Context, from, to vfs.Path, owner string)
 		d := a.partials[old]
 		if d == nil {
 			return syscall.ENOENT
+		}
+		if at, err := t.find(to, follow); err == nil && at.node != nil {
+			return syscall.EEXIST
 		}
 		delete(a.partials, old)
 		t.forget(b, key)

@@ -61,7 +61,7 @@ func (u *upload) begin() error {
 		return u.beginInPlace(at.node)
 	}
 	if u.how.Offset < 0 {
-		return fault.New(fault.BadOffset, fault.IDOffset)
+		return fault.New(fault.BadOffset, fault.IDOffset, u.how.Offset, int64(0))
 	}
 	if u.how.How == vfs.Resume {
 		err = u.beginResume(at)
@@ -88,7 +88,7 @@ func (u *upload) beginInPlace(n *node) error {
 		u.how.Offset = u.old
 	}
 	if u.how.Offset < 0 || u.how.Offset > u.old {
-		return fault.New(fault.BadOffset, fault.IDOffset)
+		return fault.New(fault.BadOffset, fault.IDOffset, u.how.Offset, u.old)
 	}
 	n.writer = u
 	u.draft = &draft{node: n}
@@ -104,7 +104,7 @@ func (u *upload) beginResume(at place) error {
 	case d == nil:
 		return syscall.ENOENT
 	case u.how.Offset > int64(len(d.node.data)):
-		return fault.New(fault.BadOffset, fault.IDOffset)
+		return fault.New(fault.BadOffset, fault.IDOffset, u.how.Offset, int64(len(d.node.data)))
 	}
 	delete(at.dir.partials, key)
 	at.dir.resumed[key] = u
@@ -116,8 +116,12 @@ func (u *upload) beginBeside(at place) error {
 	t := u.tree
 	var first []byte
 	if u.how.Offset > 0 {
-		if at.node == nil || u.how.Offset > int64(len(at.node.data)) {
-			return fault.New(fault.BadOffset, fault.IDOffset)
+		size := int64(0)
+		if at.node != nil {
+			size = int64(len(at.node.data))
+		}
+		if u.how.Offset > size {
+			return fault.New(fault.BadOffset, fault.IDOffset, u.how.Offset, size)
 		}
 		first = at.node.data[:u.how.Offset]
 	}

@@ -100,7 +100,7 @@ func (t *Tree) ChmodPartial(ctx context.Context, p vfs.Path, owner string, mode 
 }
 
 // Clear removes the idle partials of owner in a directory.
-func (t *Tree) Clear(ctx context.Context, dir vfs.Path, owner string) error {
+func (t *Tree) Clear(ctx context.Context, dir vfs.Path, owner string, freed func(sizeBytes int64)) error {
 	if owner == "" {
 		return nil
 	}
@@ -121,7 +121,13 @@ func (t *Tree) Clear(ctx context.Context, dir vfs.Path, owner string) error {
 		if k.owner != ownerHash(owner) || k.number != "" {
 			continue
 		}
-		if err := d.unlink(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		i, err := d.lstat(name)
+		if err == nil {
+			err = d.unlink(name)
+		}
+		if err == nil {
+			freed(i.size)
+		} else if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

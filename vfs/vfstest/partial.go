@@ -229,14 +229,17 @@ var partialTests = []test{
 		t.empties("d")
 	}},
 	{"RemoveDir fails over a partial until Clear", func(t *trial) {
-		parts := t.partials()
+		parts, freed := t.partials(), int64(0)
 		t.mkdir("d")
 		t.leave("d/f", "alice", content(1, 10_000))
 		t.leave("d/g", "alice", content(1, 10_000))
 		t.lists("d")
 		t.kind(t.tree.RemoveDir(t.Context(), t.path("d")), kinds(fault.NotEmpty), "RemoveDir(d)")
 		t.partial("d/f", "alice", 10_000-vfs.CutTail)
-		t.need(parts.Clear(t.Context(), t.path("d"), "alice"), "Clear(d, alice)")
+		t.need(parts.Clear(t.Context(), t.path("d"), "alice", func(n int64) { freed += n }), "Clear(d, alice)")
+		if freed != 2*(10_000-vfs.CutTail) {
+			t.Errorf("Clear(d, alice) frees %d bytes; want those of both partials", freed)
+		}
 		t.noPartial("d/f", "alice")
 		t.noPartial("d/g", "alice")
 		t.empties("d")
@@ -253,7 +256,7 @@ var partialTests = []test{
 		running := t.create("d/running", vfs.Create{Owner: "alice"})
 		t.write(running, content(5, 10_000), 0)
 		resumed := t.create("d/resumed", vfs.Create{How: vfs.Resume, Offset: 5000, Owner: "alice"})
-		t.need(parts.Clear(t.Context(), t.path("d"), "alice"), "Clear(d, alice)")
+		t.need(parts.Clear(t.Context(), t.path("d"), "alice", func(int64) {}), "Clear(d, alice)")
 		t.noPartial("d/f", "alice")
 		t.partial("d/f", "bob", 10_000-vfs.CutTail)
 		t.partial("d/sub/f", "alice", 10_000-vfs.CutTail)
@@ -282,8 +285,15 @@ var partialTests = []test{
 		t.write(up, want[5000:], 5000)
 		t.commit(up)
 		t.holds("e/h", want)
-		t.need(parts.Clear(t.Context(), t.path("d"), "bob"), "Clear(d, bob)")
+		t.need(parts.Clear(t.Context(), t.path("d"), "bob", func(int64) {}), "Clear(d, bob)")
 		t.empties("d")
+	}},
+	{"MovePartial does not take the place of a finished file", func(t *trial) {
+		t.leave("f", "alice", content(1, 20_000))
+		t.put("g", []byte("done"))
+		t.is(t.partials().MovePartial(t.Context(), t.path("f"), t.path("g"), "alice"), fs.ErrExist, "MovePartial(f, g)")
+		t.holds("g", []byte("done"))
+		t.partial("f", "alice", 20_000-vfs.CutTail)
 	}},
 	{"MovePartial, SetPartialTime and ChmodPartial of nothing are fs.ErrNotExist", func(t *trial) {
 		parts := t.partials()
