@@ -5,10 +5,9 @@ go 1.26.0
 require (
 	github.com/rogpeppe/go-internal v1.16.0 // testscript: stories that test the command line
 	github.com/spf13/cobra v1.10.2 // command tree, completion, man pages
+	github.com/spf13/pflag v1.0.9 // the flags of cobra, for the reference pages
 	golang.org/x/sys v0.49.0 // openat2, statx, splice and sockets as Linux has them
 )
-
-require github.com/spf13/pflag v1.0.9
 
 require (
 	github.com/cpuguy83/go-md2man/v2 v2.0.6 // indirect
