@@ -343,7 +343,7 @@ var table = []Entry{
 	{
 		ID:       fault.IDUploadInWay,
 		Facts:    []string{"path"},
-		Peer:     "%v: An unfinished upload of another account lies in it. Try again when that is done, or ask the administrator.",
+		Peer:     "%v: An unfinished upload lies in it. Try again when that is done, or ask the administrator.",
 		bare:     "An unfinished upload of another account is in the way. Try again when that is done, or ask the administrator.",
 		Means:    "The directory looks empty and is not: somebody else's upload runs in it, or was cut off and waits to be resumed. Such uploads are hidden from others.",
 		Operator: "A directory could not be removed because of another account's unfinished upload.",

@@ -75,7 +75,10 @@ func (c *conn) listen(b *beside) {
 			}
 			return
 		}
-		if err == nil {
+		c.mu.Lock()
+		first := len(c.queue) == 0 // else it waits its turn: replies come in the order of commands
+		c.mu.Unlock()
+		if err == nil && first {
 			switch {
 			case cmd.Verb == "NOOP":
 				_ = c.write(ftp.Replyf(ftp.C200OK, "A transfer is running."))

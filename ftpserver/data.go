@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -355,7 +356,7 @@ func handshakeWhy(err error) string {
 		return "what came was not TLS"
 	case errors.As(err, &alert) && alert.Op == "remote error": // so does crypto/tls report an alert
 		return "your program refused it, " + alert.Err.Error()
-	case fault.KindOf(err) == fault.Cut:
+	case fault.KindOf(err) == fault.Cut, errors.Is(err, io.EOF):
 		return "the connection was closed in the middle"
 	}
 	return "no agreement on version, cipher or certificate"

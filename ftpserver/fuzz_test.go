@@ -53,7 +53,7 @@ func FuzzSession(f *testing.F) {
 	f.Add([]byte(all.String()), true)
 	f.Add([]byte(all.String()), false)
 	f.Add([]byte("RNFR a\r\nRNTO .dray-x\r\nMKD .dray-y\r\nNLST -R *[\r\nSTAT /*\r\nREST 5\r\nEPSV ALL\r\nPASV\r\n"), true)
-	f.Add([]byte("PORT 192,0,2,1,200,1\r\nLIST\r\nNOOP\r\nSTAT\r\nABOR\r\nEPRT |1|192.0.2.1|50000|\r\nSTOR x\r\nQUIT\r\nNOOP\r\n"), true)
+	f.Add([]byte("PORT 198,51,100,1,200,1\r\nLIST\r\nNOOP\r\nSTAT\r\nABOR\r\nEPRT |1|198.51.100.1|50000|\r\nSTOR x\r\nQUIT\r\nNOOP\r\n"), true)
 	f.Add([]byte("\xff\xf4\xff\xf2ABOR\r\nMKD a\xff\xffb\r\n\xff\xfa"), true)
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"), false)
 	f.Add([]byte("\x16\x03\x01\x02\x00"), false)
@@ -77,7 +77,7 @@ func FuzzSession(f *testing.F) {
 			st := newServer(t, s)
 			client, server := net.Pipe()
 			// Addresses of nobody: no port is opened and nobody is called.
-			peer := gate.Peer{Remote: netip.MustParseAddrPort("192.0.2.1:40000"), Local: netip.MustParseAddrPort("192.0.2.2:21"), Door: st.rules.Door}
+			peer := gate.Peer{Remote: netip.MustParseAddrPort("198.51.100.1:40000"), Local: netip.MustParseAddrPort("198.51.100.2:21"), Door: st.rules.Door}
 			if in {
 				input = append([]byte("USER alice\r\nPASS secret\r\n"), input...)
 			}

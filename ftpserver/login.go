@@ -117,11 +117,7 @@ func (c *conn) hasQueue() bool {
 
 // handshake puts the control connection under TLS, within the login deadline.
 func (c *conn) handshake(ctx context.Context, nc net.Conn) error {
-	deadline := c.begun.Add(c.rules.LoginTime)
-	if soon := time.Now().Add(5 * time.Second); deadline.Before(soon) && c.phase == phaseIn {
-		deadline = soon
-	}
-	_ = c.raw.SetDeadline(deadline)
+	_ = c.raw.SetDeadline(c.begun.Add(c.rules.LoginTime))
 	defer c.raw.SetWriteDeadline(time.Time{})
 	c.tlsCfg = controlTLS(c.tlsCfg, c.visit.ID())
 	t := tls.Server(nc, c.tlsCfg)

@@ -11,11 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"dray/fault"
 	"dray/vfs"
@@ -165,19 +162,6 @@ func TestTextBehindAuthIsNeverACommand(t *testing.T) {
 	}
 }
 
-// urgent sends bytes of which the last is urgent.
-func urgent(t *testing.T, nc net.Conn, b []byte) {
-	t.Helper()
-	rc, err := nc.(syscall.Conn).SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cerr := rc.Control(func(fd uintptr) { err = unix.Sendto(int(fd), b, unix.MSG_OOB, nil) })
-	if err := errors.Join(cerr, err); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // aborts are the ways in which clients say ABOR.
 var aborts = map[string]func(t *testing.T, k *talk){
 	"alone": func(t *testing.T, k *talk) { k.say("ABOR") },
@@ -318,14 +302,15 @@ func TestStatusAndNoopDuringATransferAreAnsweredAtOnce(t *testing.T) {
 	if text := k.do(211, "STAT"); !strings.Contains(text, "Sending /big: ") {
 		t.Errorf("STAT = %q", text)
 	}
-	k.say("PWD") // this one waits
-	k.do(200, "NOOP")
+	k.say("PWD") // this one waits, and what is behind it
+	k.say("NOOP")
 	n, _ := io.Copy(io.Discard, nc)
 	if n != 16<<20 {
 		t.Errorf("%d bytes came", n)
 	}
 	k.hear(226)
 	k.hear(257)
+	k.hear(200)
 
 	nc = k.pasv()
 	k.do(150, "STOR up")
@@ -336,7 +321,6 @@ func TestStatusAndNoopDuringATransferAreAnsweredAtOnce(t *testing.T) {
 		k.do(200, "NOOP")
 	}
 	k.say(strings.Repeat("x", 5000)) // waits like any other
-	k.do(200, "NOOP")
 	_ = finish(nc)
 	k.hear(226)
 	hasID(t, k.hear(500), fault.IDLineTooLong)

@@ -140,12 +140,18 @@ var neverBuilt = map[string]string{
 	"SPSV": "EPSV has taken its place", "P@SW": "EPSV and TLS do what it was for",
 	"ESTA": "only one other server ever had it", "ESTP": "only one other server ever had it",
 	"THMB": "this server does not draw", "SMNT": "there are no other file systems to mount",
+	"SITE EXEC": "no program is run for a client", "SITE PSWD": "passwords are the administrator's",
+	"SITE GROUPS": aboutUsers, "SITE WHO": aboutUsers, "SITE QUOTA": aboutUsers, "SITE MSG": aboutUsers,
+	"SITE ZONE": "all times are UTC", "SITE CKSM": noSums, "SITE MD5": noSums,
 	"ADAT": onlyTLS, "MIC": onlyTLS, "CONF": onlyTLS, "ENC": onlyTLS,
 }
 
 const (
 	mailGone = "the mail commands have a protocol of their own"
 	onlyTLS  = "the one security mechanism is TLS"
+
+	aboutUsers = "users and their groups are nobody's business here"
+	noSums     = "it has no common form"
 )
 
 func authFeat(c *conn) string {
@@ -221,6 +227,9 @@ func (c *conn) site(ctx context.Context, arg string) (ftp.Reply, error) {
 			}
 			return row.run(c, ctx, rest)
 		}
+	}
+	if why, ok := neverBuilt["SITE "+strings.ToUpper(name)]; ok {
+		return ftp.Reply{}, fault.New(fault.NotBuilt, fault.IDNotBuilt, why)
 	}
 	return ftp.Reply{}, fault.New(fault.Unsupported, fault.IDUnsupported, "SITE CHMOD and SITE HELP")
 }

@@ -19,7 +19,7 @@ func (st *site) piped(t *testing.T) (k *talk, done chan struct{}) {
 	t.Helper()
 	client, server := net.Pipe()
 	k, done = newTalk(t, client), make(chan struct{})
-	peer := gate.Peer{Remote: netip.MustParseAddrPort("192.0.2.1:40000"), Local: netip.MustParseAddrPort("192.0.2.2:21"), Door: st.rules.Door}
+	peer := gate.Peer{Remote: netip.MustParseAddrPort("198.51.100.1:40000"), Local: netip.MustParseAddrPort("198.51.100.2:21"), Door: st.rules.Door}
 	go func() {
 		defer close(done)
 		st.server.ServeConn(server, peer, st.rules)
@@ -55,7 +55,9 @@ func TestLoginDeadlineIsForAllOfTheLogin(t *testing.T) {
 	inNoTime(t, plain(), func(t *testing.T, _ *site, k *talk, done chan struct{}) {
 		begun := time.Now()
 		k.hear(220)
+		silent := make(chan struct{})
 		go func() { // a byte every two seconds, and commands among them
+			defer close(silent)
 			for _, b := range []byte("NOOP\r\nREIN\r\nUSER alice\r\nxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx") {
 				time.Sleep(2 * time.Second)
 				if _, err := k.raw.Write([]byte{b}); err != nil {
@@ -77,6 +79,7 @@ func TestLoginDeadlineIsForAllOfTheLogin(t *testing.T) {
 			t.Errorf("it took %v", took)
 		}
 		<-done
+		<-silent
 	})
 }
 

@@ -356,7 +356,7 @@ func TestHelpKnowsEveryRow(t *testing.T) {
 
 func TestNeverBuiltCommandsSayWhy(t *testing.T) {
 	st := newSite(t, plain())
-	k := st.greeted()
+	k := st.login()
 	for verb, why := range neverBuilt {
 		if reply := k.do(502, verb); !strings.Contains(reply, why) {
 			t.Errorf("%s: %q; want the reason %q", verb, reply, why)

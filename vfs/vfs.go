@@ -106,9 +106,11 @@ type Upload interface {
 	// be. After an error the name shows what it showed before, and the upload is
 	// cut or discarded by the caller.
 	Commit(ctx context.Context) error
-	// Cut keeps what came, less its last CutTail bytes, as Owner's partial of
-	// this name, in place of an older one. Where nothing would be left, without
-	// an owner, and in place, it is Discard.
+	// Cut keeps the upload, less its last CutTail bytes, as Owner's partial of
+	// this name, in place of an older one, which goes also when nothing would be
+	// left of this one. When nothing came at all, things are as they were before
+	// Create, but that a Resume stays cut to its Offset. Without an owner, and in
+	// place, it is Discard.
 	Cut() error
 	Discard() error
 }

@@ -246,15 +246,25 @@ func (u *upload) Commit(ctx context.Context) error {
 func (u *upload) Cut() error {
 	return u.do("cut", func() error {
 		t, n := u.tree, u.draft.node
+		if u.how.Owner == "" || u.how.How == vfs.InPlace {
+			return u.discard()
+		}
+		key := owned{u.name, u.how.Owner}
 		keep := int64(len(n.data)) - vfs.CutTail
-		if keep <= 0 || u.how.Owner == "" || u.how.How == vfs.InPlace {
+		switch came := int64(len(n.data)) > u.how.Offset; {
+		case !came && u.how.How == vfs.Resume: // as it was: its tail is off already
+			keep = int64(len(n.data))
+		case !came:
+			return u.discard()
+		case keep <= 0:
+			// An older partial goes too: what came may have been another file.
+			t.forget(u.dir, key)
 			return u.discard()
 		}
 		u.end()
 		if err := t.resize(n, keep); err != nil {
 			return err
 		}
-		key := owned{u.name, u.how.Owner}
 		t.forget(u.dir, key)
 		u.draft.written = t.now()
 		u.dir.partials[key] = u.draft
