@@ -76,8 +76,7 @@ type setup struct {
 	tree      vfs.FS // memory
 	limits    guard.Limits
 	listen    string // "127.0.0.1:0"
-	ports     *Ports
-	noisy     bool // errors in the log are expected
+	noisy     bool   // errors in the log are expected
 }
 
 // A site is a running server with one listener.
