@@ -223,12 +223,16 @@ type dataConn struct {
 
 // finish ends a connection whose bytes have all gone over: close_notify, FIN.
 func (d *dataConn) finish() {
+	d.closeWrite()
+	_ = d.raw.Close()
+}
+
+func (d *dataConn) closeWrite() {
 	if d.secure != nil {
 		_ = d.raw.SetWriteDeadline(time.Now().Add(5 * time.Second))
 		_ = d.secure.CloseWrite()
 	}
 	_ = d.raw.CloseWrite()
-	_ = d.raw.Close()
 }
 
 // abort ends a connection so that the peer can't take what came for the whole:

@@ -61,7 +61,7 @@ type Rules struct {
 	Idle       time.Duration // between commands; 10 min (RFC 1123, 4.1.3.2 wants 5 at least)
 	DataWait   time.Duration // for a data connection to come; 20 s
 	Stall      time.Duration // without a byte in a transfer; 120 s
-	CutGrace   time.Duration // after the end of a clear-text upload; 10 ms
+	CutGrace   time.Duration // the least wait after the end of a clear-text upload (see grace); 10 ms
 }
 
 // A DataSession says whether a data connection under TLS must resume a session

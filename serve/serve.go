@@ -141,12 +141,12 @@ func anonymous(c config.Config) *account.Account {
 	return &account.Account{Name: "anonymous", Rights: account.ReadOnly, Anonymous: true}
 }
 
-// limits are those of guard, within what the process may open: a session has up
-// to four descriptors.
+// limits are those of guard, within what the process may open: a session in an
+// upload has six descriptors, the pipe of splice included.
 func limits() guard.Limits {
 	total := 10000
 	if n := maxFiles(); n > 0 {
-		total = max(16, min(total, n/4))
+		total = max(16, min(total, n/6))
 	}
 	return guard.Limits{
 		Total: total, PerAddress: max(8, total/2),

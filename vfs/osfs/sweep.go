@@ -233,6 +233,13 @@ func (d *Disk) sweep(dir handle, name string, before time.Time, freed func(int64
 	if free, known := tryLockFile(f); !free && (known || !age.Before(before)) {
 		return nil // it lives
 	}
+	opened, err := fstat(f)
+	if err != nil {
+		return err
+	}
+	if i, err = dir.lstat(name); err != nil || i.id() != opened.id() {
+		return err // it was published between the opening and the lock
+	}
 	switch {
 	case k.isNote:
 		d.takeBack(dir, f)

@@ -251,14 +251,29 @@ func (u *upload) resume(p vfs.Path) error {
 	if err == nil {
 		u.f = f
 		lockFile(f)
+		err = u.stillOurs(p)
 	}
 	if err == nil && u.how.Offset < i.size {
 		err = f.Truncate(u.how.Offset)
 	}
 	if err != nil {
-		return errors.Join(err, u.dir.rename(u.temp, partial, vfs.NoReplace))
+		_ = u.dir.rename(u.temp, partial, vfs.NoReplace) // unless a sweep has
+		return err
 	}
 	u.start, u.base, u.mtime, u.perm = u.how.Offset, u.how.Offset, keptTime(i), i.mode.Perm()
+	return nil
+}
+
+// stillOurs tells whether the hidden name is still the file that we have locked:
+// a sweep that came before the lock has put it away.
+func (u *upload) stillOurs(p vfs.Path) error {
+	open, err := fstat(u.f)
+	if err != nil {
+		return err
+	}
+	if named, err := u.dir.lstat(u.temp); err != nil || named.id() != open.id() {
+		return fault.New(fault.Busy, fault.IDInUse, p.String())
+	}
 	return nil
 }
 
@@ -283,6 +298,10 @@ func (u *upload) inPlace(p vfs.Path, old *info) error {
 	}
 	u.f = f
 	if err := u.lock(p, old); err != nil {
+		return err
+	}
+	if err := u.staleNote(p); err != nil {
+		u.unlock()
 		return err
 	}
 	i, err := fstat(f) // under the lock: nobody else appends now
@@ -339,8 +358,31 @@ type note struct {
 	Size     int64
 }
 
+// noteName is the one note that a file can have: who finds it taken knows of the
+// append, whoever made it.
+func noteName(name string) string { return partialName(name, "") + ".n0" }
+
+// staleNote takes back what a dead process appended, where no sweep has been yet:
+// a note that is found later must not take back this append too.
+func (u *upload) staleNote(p vfs.Path) error {
+	name := noteName(u.name)
+	f, err := u.dir.open(name, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if free, known := tryLockFile(f); known && !free || !linked(f) {
+		return fault.New(fault.Busy, fault.IDInUse, p.String())
+	}
+	u.disk.takeBack(u.dir, f)
+	return u.dir.unlink(name)
+}
+
 func (u *upload) writeNote(i *info) error {
-	u.note = partialName(u.name, u.how.Owner) + ".n" + number()
+	u.note = noteName(u.name)
 	f, err := u.dir.open(u.note, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		u.note = ""
