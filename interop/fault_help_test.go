@@ -479,7 +479,7 @@ func (v *visitor) lines(ctx context.Context, line string) (int, error) {
 // unfinished are the forms that a hidden name may have: cut, or still running.
 var (
 	cutName     = regexp.MustCompile(`^\.dray-[0-9a-f]{12}-[0-9a-f]{32}$`)
-	runningName = regexp.MustCompile(`^\.dray-[0-9a-f-]{12}-[0-9a-f]{32}\.n?[0-9a-f]{16}$`)
+	runningName = regexp.MustCompile(`^\.dray-[0-9a-f-]{12}-[0-9a-f]{32}\.(n0|[0-9a-f]{16})$`)
 )
 
 // namesIn are the names in dir, hidden ones apart.

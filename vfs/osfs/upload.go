@@ -17,9 +17,10 @@ import (
 	"dray/vfs"
 )
 
-// The hidden names of one upload: vfs.Hidden, a hash of the owner, a hash of
-// owner and name; while it runs a point and a number, for a note beside an
-// append ".n" and a number. Never the name itself, which may have 255 bytes.
+// The hidden names: vfs.Hidden, a hash of the owner, a hash of owner and name
+// for a partial; a point and a number more while the upload runs; for the note
+// beside an append the hashes of no owner and ".n0". Never the name itself, which
+// may have 255 bytes.
 const (
 	ownerDigits = 12
 	nameDigits  = 32
