@@ -108,9 +108,9 @@ type Upload interface {
 	Commit(ctx context.Context) error
 	// Cut keeps the upload, less its last CutTail bytes, as Owner's partial of
 	// this name, in place of an older one, which goes also when nothing would be
-	// left of this one. When nothing came at all, things are as they were before
-	// Create, but that a Resume stays cut to its Offset. Without an owner, and in
-	// place, it is Discard.
+	// left of this one. Where a finished file has the name, a partial of nothing
+	// is kept too: it keeps the two apart. When nothing came at all, things are as they were before
+	// Create. Without an owner, and in place, it is Discard.
 	Cut() error
 	Discard() error
 }

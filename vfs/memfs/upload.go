@@ -256,11 +256,12 @@ func (u *upload) Cut() error {
 			keep = int64(len(n.data))
 		case !came:
 			return u.discard()
-		case keep <= 0:
+		case keep <= 0 && !u.hides():
 			// An older partial goes too: what came may have been another file.
 			t.forget(u.dir, key)
 			return u.discard()
 		}
+		keep = max(keep, 0)
 		u.end()
 		if err := t.resize(n, keep); err != nil {
 			return err
@@ -309,4 +310,11 @@ func (u *upload) endInPlace() {
 	if !n.linked { // removed or replaced meanwhile
 		u.tree.used -= int64(len(n.data))
 	}
+}
+
+// hides tells whether a finished file has the name. Then even an empty partial is
+// kept: it refuses the client that takes the finished file for its own beginning.
+func (u *upload) hides() bool {
+	_, taken := u.dir.kids[u.name]
+	return taken
 }

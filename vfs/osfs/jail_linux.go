@@ -453,6 +453,10 @@ func inherit(to, from *os.File, old *info) {
 		return
 	}
 	for name := range strings.SplitSeq(strings.TrimRight(string(names[:size]), "\x00"), "\x00") {
+		// Capabilities were given to the old content, as set-uid was.
+		if strings.HasPrefix(name, "security.") && name != "security.selinux" {
+			continue
+		}
 		n, err := unix.Fgetxattr(src, name, nil)
 		if err != nil {
 			continue
@@ -462,4 +466,19 @@ func inherit(to, from *os.File, old *info) {
 			_ = unix.Fsetxattr(dst, name, value[:n], 0)
 		}
 	}
+}
+
+// ours tells whether this user made the file.
+func ours(i *info) bool { return int(i.attr.UID) == os.Geteuid() }
+
+// reserveRoom takes the room for size bytes, where the file system can.
+func reserveRoom(f *os.File, size int64) error {
+	if size == 0 {
+		return nil
+	}
+	err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, size)
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return pathErr("allocate", path.Base(f.Name()), err)
+	}
+	return nil
 }

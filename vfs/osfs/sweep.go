@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"strings"
 	"time"
 
@@ -244,7 +245,7 @@ func (d *Disk) sweep(dir handle, name string, before time.Time, freed func(int64
 	case k.isNote:
 		d.takeBack(dir, f)
 		return dir.unlink(name)
-	case k.owner == noOwner || i.size <= vfs.CutTail:
+	case k.owner == noOwner || i.size <= vfs.CutTail: // whether a finished file has the name, the hash does not say
 		if err := dir.unlink(name); err != nil {
 			return err
 		}
@@ -264,6 +265,12 @@ func (d *Disk) takeBack(dir handle, f *os.File) {
 	b, err := io.ReadAll(io.LimitReader(f, 8<<10))
 	if err != nil || json.Unmarshal(b, &n) != nil {
 		return // cut while it was written: before the first byte of the append
+	}
+	// Others may write into the tree. A note counts that this user wrote, about a
+	// file beside it.
+	if i, err := fstat(f); err != nil || !ours(i) || n.Size < 0 || noteName(string(n.Name)) != path.Base(f.Name()) || strings.Contains(string(n.Name), "/") {
+		d.log.Warn("a note of an append that is not ours is left unread", "name", f.Name())
+		return
 	}
 	target, err := dir.open(string(n.Name), os.O_RDWR|openNonblock, 0)
 	if err != nil {

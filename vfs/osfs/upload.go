@@ -61,7 +61,8 @@ type upload struct {
 	note   string    // in place: the hidden name of the note
 	noteF  *os.File
 	locked fileID      // in place: what disk.writing holds
-	trunc  bool        // in place of a file in a directory that can't be written: empty it first
+	over   *os.File    // where the directory can't be written: the file to write over; f is nameless then
+	trunc  bool        // Resume: the partial is to be cut to start before the first byte
 	perm   fs.FileMode // Resume: of the partial
 
 	mu     sync.RWMutex // read: while the file is used; write: what ends it
@@ -121,7 +122,7 @@ func (u *upload) beside(ctx context.Context, p vfs.Path, old *info) error {
 	}
 	if err := u.temporary(perm); err != nil {
 		if old != nil && fault.KindOf(err) == fault.Denied {
-			return u.instead(p, old)
+			return u.instead(ctx, p, old)
 		}
 		return err
 	}
@@ -184,20 +185,29 @@ func (u *upload) copyHead(ctx context.Context) error {
 	return nil
 }
 
-// instead takes the file itself, where its directory can't be written. The old
-// content goes with the first byte, not before: a data connection that never
-// comes destroys nothing.
-func (u *upload) instead(p vfs.Path, old *info) error {
-	f, err := u.dir.open(u.name, os.O_RDWR|openNonblock, 0)
+// instead is for a directory that can't be written and a file that can: the
+// upload is kept in a nameless file of the temporary directory and written over
+// the old content by Commit. Until then nothing is lost.
+func (u *upload) instead(ctx context.Context, p vfs.Path, old *info) error {
+	over, err := u.dir.open(u.name, os.O_RDWR|openNonblock, 0)
 	if err != nil {
 		return err
 	}
-	u.f, u.temp = f, ""
-	if err := u.lock(p, old); err != nil {
-		return err
+	spool, err := os.CreateTemp("", "dray-")
+	if err == nil {
+		u.f, u.temp = spool, ""
+		err = errors.Join(os.Remove(spool.Name()), u.lock(p, old))
 	}
-	u.start, u.base, u.trunc = u.how.Offset, old.size, true
-	u.disk.log.Warn("upload goes in place: its directory can't be written", "path", p.String())
+	if err == nil && u.how.Offset > 0 {
+		err = u.copyHead(ctx)
+	}
+	if err != nil {
+		u.unlock()
+		return errors.Join(err, over.Close())
+	}
+	u.over = over
+	u.start, u.base = u.how.Offset, u.how.Offset
+	u.disk.log.Warn("upload will be written over the old file: its directory can't be written", "path", p.String())
 	return nil
 }
 
@@ -234,47 +244,41 @@ func (u *upload) unreserve() {
 	u.disk.mu.Unlock()
 }
 
-// resume takes the partial by renaming it: of two that ask, one gets it.
+// resume takes the partial by its lock and another name: of two that ask, one
+// gets it. It is cut to the offset when the first byte comes and not before.
 func (u *upload) resume(p vfs.Path) error {
+	none := fault.New(fault.NotFound, fault.IDNotFound, p.String())
 	partial := partialName(u.name, u.how.Owner)
-	i, err := u.dir.lstat(partial)
-	if err != nil || !i.mode.IsRegular() || u.how.Owner == "" {
-		return fault.New(fault.NotFound, fault.IDNotFound, p.String())
+	if u.how.Owner == "" {
+		return none
 	}
-	if u.how.Offset > i.size {
+	f, err := u.dir.open(partial, os.O_RDWR|openNonblock, 0)
+	if err != nil {
+		return none
+	}
+	u.f = f
+	if free, known := tryLockFile(f); known && !free {
+		return fault.New(fault.Busy, fault.IDInUse, p.String())
+	}
+	i, err := fstat(f)
+	switch {
+	case err != nil:
+		return err
+	case !i.mode.IsRegular():
+		return none
+	case u.how.Offset > i.size:
 		return fault.New(fault.BadOffset, fault.IDOffset, u.how.Offset, i.size)
 	}
 	u.temp = partial + "." + number()
 	if err := u.dir.rename(partial, u.temp, vfs.NoReplace); err != nil {
-		return err
+		return none
 	}
-	f, err := u.dir.open(u.temp, os.O_RDWR, 0)
-	if err == nil {
-		u.f = f
-		lockFile(f)
-		err = u.stillOurs(p)
-	}
-	if err == nil && u.how.Offset < i.size {
-		err = f.Truncate(u.how.Offset)
-	}
-	if err != nil {
-		_ = u.dir.rename(u.temp, partial, vfs.NoReplace) // unless a sweep has
-		return err
-	}
-	u.start, u.base, u.mtime, u.perm = u.how.Offset, u.how.Offset, keptTime(i), i.mode.Perm()
-	return nil
-}
-
-// stillOurs tells whether the hidden name is still the file that we have locked:
-// a sweep that came before the lock has put it away.
-func (u *upload) stillOurs(p vfs.Path) error {
-	open, err := fstat(u.f)
-	if err != nil {
-		return err
-	}
-	if named, err := u.dir.lstat(u.temp); err != nil || named.id() != open.id() {
+	if named, err := u.dir.lstat(u.temp); err != nil || named.id() != i.id() {
+		_ = u.dir.rename(u.temp, partial, vfs.NoReplace) // another one, cut meanwhile
 		return fault.New(fault.Busy, fault.IDInUse, p.String())
 	}
+	u.start, u.base, u.mtime, u.perm = u.how.Offset, u.how.Offset, keptTime(i), i.mode.Perm()
+	u.trunc = u.how.Offset < i.size
 	return nil
 }
 
@@ -382,28 +386,33 @@ func (u *upload) staleNote(p vfs.Path) error {
 	return u.dir.unlink(name)
 }
 
+// writeNote puts the note beside the file, before the first byte of the append.
 func (u *upload) writeNote(i *info) error {
-	u.note = noteName(u.name)
-	f, err := u.dir.open(u.note, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	b, err := json.Marshal(note{[]byte(u.name), i.attr.Dev, i.attr.Ino, i.size})
 	if err != nil {
-		u.note = ""
 		return err
 	}
-	u.noteF = f
-	b, err := json.Marshal(note{[]byte(u.name), i.attr.Dev, i.attr.Ino, i.size})
-	if err == nil {
-		lockFile(f)
-		_, err = f.Write(b)
-	}
-	if err == nil && u.disk.durability == SyncCommit { // before the first byte of the append
-		if err = f.Sync(); err == nil {
-			err = u.disk.syncDir(u.dir)
+	for range 8 {
+		f, err := u.dir.open(noteName(u.name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return err
 		}
+		if lockFile(f); !linked(f) { // a sweep may have come between
+			_ = f.Close()
+			continue
+		}
+		u.note, u.noteF = noteName(u.name), f
+		if _, err = f.Write(b); err == nil && u.disk.durability == SyncCommit {
+			if err = f.Sync(); err == nil {
+				err = u.disk.syncDir(u.dir)
+			}
+		}
+		if err != nil {
+			u.removeNote()
+		}
+		return err
 	}
-	if err != nil {
-		u.removeNote()
-	}
-	return err
+	return fault.New(fault.Busy, fault.IDInUse, u.name)
 }
 
 func (u *upload) removeNote() {
@@ -498,6 +507,9 @@ func (u *upload) Stat() (fs.FileInfo, error) {
 		return nil, err
 	}
 	i.name = u.name
+	if u.trunc {
+		i.size = u.start
+	}
 	if !u.mtime.IsZero() {
 		i.mtime = u.mtime
 	}
@@ -531,6 +543,9 @@ func (u *upload) end() bool {
 // release gives back all that an upload holds, once it has ended.
 func (u *upload) release() {
 	_ = u.f.Close()
+	if u.over != nil {
+		_ = u.over.Close()
+	}
 	u.unlock()
 	u.unreserve()
 	_ = u.dir.close()
@@ -549,11 +564,15 @@ func (u *upload) Sync(ctx context.Context) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	if u.trunc { // in place and nothing was written: the upload is an empty file
+	if u.trunc { // nothing was written: the upload ends at its offset
 		if err := u.f.Truncate(u.start); err != nil {
 			return err
 		}
 		u.trunc = false
+	}
+	if u.over != nil { // what lasts is the file that Commit writes over
+		u.synced = true
+		return nil
 	}
 	if u.temp != "" && u.how.How != vfs.New {
 		u.inherit()
@@ -602,7 +621,7 @@ func (u *upload) Commit(ctx context.Context) error {
 	if err := u.Sync(ctx); err != nil {
 		return err
 	}
-	if u.temp == "" {
+	if u.temp == "" && u.over == nil {
 		return u.commitInPlace(ctx)
 	}
 	if err := context.Cause(ctx); err != nil {
@@ -618,7 +637,10 @@ func (u *upload) Commit(ctx context.Context) error {
 		u.ended = err == nil
 	}
 	u.mu.Unlock()
-	if err != nil {
+	if err != nil || u.over != nil {
+		if err == nil {
+			u.release()
+		}
 		return err
 	}
 	defer u.release()
@@ -628,9 +650,12 @@ func (u *upload) Commit(ctx context.Context) error {
 	return u.flushDir()
 }
 
-// publish gives the name the new file. Of a file with several names the content
-// is written over instead: a rename would part them.
+// publish gives the name the new file. Of a file with several names, and of one
+// whose directory can't be written, the content is written over instead.
 func (u *upload) publish() error {
+	if u.over != nil {
+		return u.writeOver(u.over)
+	}
 	how := vfs.Overwrite
 	if u.how.How == vfs.New {
 		how = vfs.NoReplace
@@ -639,28 +664,46 @@ func (u *upload) publish() error {
 	if err != nil || how == vfs.NoReplace || !old.mode.IsRegular() || old.attr.Links < 2 {
 		return u.dir.rename(u.temp, u.name, how)
 	}
-	f, err := u.dir.open(u.name, os.O_WRONLY|openNonblock, 0)
+	f, err := u.dir.open(u.name, os.O_WRONLY|openNonblock, 0) // a rename would part the names
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if _, err := u.f.Seek(0, io.SeekStart); err != nil {
+	u.disk.log.Warn("upload is written over a file with several links", "name", u.name)
+	if err := u.writeOver(f); err != nil {
 		return err
 	}
-	n, err := io.Copy(f, u.f)
+	return u.dir.unlink(u.temp)
+}
+
+// writeOver makes f's content that of the upload. Room for it is taken first, so
+// that a full disk leaves the old content.
+func (u *upload) writeOver(f *os.File) error {
+	i, err := fstat(u.f)
 	if err != nil {
 		return err
 	}
-	if err := f.Truncate(n); err != nil {
+	if err := reserveRoom(f, i.size); err != nil {
 		return err
 	}
-	if u.disk.durability == SyncCommit {
-		if err := f.Sync(); err != nil {
+	if _, err := u.f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	if _, err := io.Copy(f, u.f); err != nil {
+		return err
+	}
+	if err := f.Truncate(i.size); err != nil {
+		return err
+	}
+	if !u.mtime.IsZero() {
+		if err := setFileTime(f, u.mtime); err != nil {
 			return err
 		}
 	}
-	u.disk.log.Warn("upload written over a file with several links")
-	return u.dir.unlink(u.temp)
+	if u.disk.durability == SyncCommit {
+		return f.Sync()
+	}
+	return nil
 }
 
 func (u *upload) commitInPlace(ctx context.Context) error {
@@ -711,12 +754,12 @@ func (u *upload) Cut() error {
 	if err != nil {
 		return errors.Join(err, u.dir.unlink(u.temp))
 	}
-	came := i.size > u.base
-	switch keep := i.size - vfs.CutTail; {
+	came := !u.trunc && i.size > u.base
+	switch keep := max(i.size-vfs.CutTail, 0); {
 	case !came && u.how.How == vfs.Resume: // as it was: its tail is off already
 	case !came:
 		return u.dir.unlink(u.temp)
-	case keep <= 0:
+	case keep == 0 && !u.hides():
 		// An older partial goes too: what came may have been another file, and a
 		// client that goes on with the old one by its size would mix the two.
 		_ = u.dir.unlink(partial)
@@ -732,6 +775,13 @@ func (u *upload) Cut() error {
 	return u.dir.rename(u.temp, partial, vfs.Overwrite)
 }
 
+// hides tells whether a finished file has the name. Then even an empty partial is
+// kept: it refuses the client that takes the finished file for its own beginning.
+func (u *upload) hides() bool {
+	_, err := u.dir.lstat(u.name)
+	return err == nil
+}
+
 // Discard leaves nothing behind.
 func (u *upload) Discard() error {
 	if !u.end() {
@@ -741,8 +791,8 @@ func (u *upload) Discard() error {
 	if u.temp != "" {
 		return u.dir.unlink(u.temp)
 	}
-	if u.how.How != vfs.InPlace {
-		return nil // in place of the old content, which can't be had back
+	if u.over != nil {
+		return nil
 	}
 	err := u.f.Truncate(u.base)
 	u.removeNote()

@@ -4,6 +4,7 @@ package osfs
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -251,8 +252,8 @@ func TestReplacementKeepsWhatTheOldFileHad(t *testing.T) {
 	}
 }
 
-// Where the directory can't be written but the file can, the upload goes in
-// place, and nothing is lost before its first byte.
+// Where the directory can't be written but the file can, the old content stays
+// until the upload is whole, and a cut one changes nothing.
 func TestUnwritableDirectory(t *testing.T) {
 	if os.Geteuid() == 0 {
 		// As root every directory can be written; take a user's identity for the
@@ -287,10 +288,16 @@ func TestUnwritableDirectory(t *testing.T) {
 	if got := content(t, name); got != "old content" {
 		t.Errorf("before the first byte the file has %q", got)
 	}
-	if _, err := up.WriteAt([]byte("new"), 0); err != nil {
+	if _, err := up.WriteAt([]byte("half"), 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := up.Commit(t.Context()); err != nil {
+	if err := up.Cut(); err != nil {
+		t.Fatal(err)
+	}
+	if got := content(t, name); got != "old content" {
+		t.Errorf("after a cut the file has %q", got)
+	}
+	if err := put(t, tree, "f", "new", vfs.Create{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := content(t, name); got != "new" {
@@ -507,6 +514,57 @@ func (s *slowDir) sync() error {
 	s.begun <- struct{}{}
 	<-s.let
 	return nil
+}
+
+// A note that somebody else planted is not believed.
+func TestForgedNoteIsNotBelieved(t *testing.T) {
+	tree, dir := open(t, SyncNone)
+	outside := filepath.Join(filepath.Dir(dir), "outside")
+	if err := os.WriteFile(outside, []byte("outside the tree"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	fi, err := os.Stat(outside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := fi.Sys().(*syscall.Stat_t)
+	for _, name := range []string{"../outside", outside} {
+		b, err := json.Marshal(note{[]byte(name), st.Dev, st.Ino, 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, noteName(name)), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := tree.Sweep(t.Context(), time.Now(), func(int64) {}); err != nil {
+			t.Fatal(err)
+		}
+		if got := content(t, outside); got != "outside the tree" {
+			t.Fatalf("a note about %q cut a file outside to %q", name, got)
+		}
+	}
+}
+
+// A replacement that was cut in its first bytes keeps a partial of nothing, so
+// that nobody goes on from the length of the old file.
+func TestEarlyCutKeepsOldAndNewApart(t *testing.T) {
+	tree, dir := open(t, SyncNone)
+	if err := os.WriteFile(filepath.Join(dir, "f"), []byte("finished"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	up, err := tree.Create(t.Context(), vpath(t, "f"), vfs.Create{Owner: "alice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := up.WriteAt([]byte("another"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := up.Cut(); err != nil {
+		t.Fatal(err)
+	}
+	if fi, err := tree.Partial(t.Context(), vpath(t, "f"), "alice"); err != nil || fi.Size() != 0 {
+		t.Errorf("partial: %v, %v; want one of no bytes", fi, err)
+	}
 }
 
 // A listing of many entries allocates for the directory, not for each entry.
