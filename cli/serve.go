@@ -100,7 +100,7 @@ func runServe(cmd *cobra.Command, c config.Config, passwordFile, ready string, v
 	if err != nil {
 		return err
 	}
-	c.Password = password
+	c.Password, c.Secrets = password, passwordFile
 	c = c.Defaults()
 	if problems := c.Check(); len(problems) > 0 {
 		lines := []string{fmt.Sprintf("nothing was started: %d %s", len(problems), serve.Plural(len(problems), "problem", "problems"))}

@@ -43,6 +43,7 @@ type Config struct {
 	Public    string // address or host name that clients reach this host by
 	State     string // directory for what must survive a start; default StateDir
 	Sync      string // "commit" (default) or "none"
+	Secrets   string // the file that the password came from, "" for none
 }
 
 // A Problem is one thing that is wrong with a configuration.
@@ -129,6 +130,12 @@ func (c Config) Check() []Problem {
 	if c.Sync != "commit" && c.Sync != "none" {
 		add("--sync", fmt.Sprintf("%q is not a way to write", c.Sync), `write "commit" (on the disk before the answer) or "none"`)
 	}
+	if within(c.Secrets, c.Dir) {
+		add("--password-file", fmt.Sprintf("%q lies in the served directory, where clients could fetch it", c.Secrets), "keep it outside")
+	}
+	if within(c.State, c.Dir) {
+		add("--state", fmt.Sprintf("%q lies in the served directory, where clients could fetch the private key", c.State), "name a directory outside of it with --state DIR")
+	}
 	if c.State == "" {
 		add("--state", "no home directory is known to keep the certificate in", "name a directory with --state DIR")
 	}
@@ -144,6 +151,33 @@ func sameAddr(a, b string) bool {
 	hostA, portA, errA := SplitAddr(a)
 	hostB, portB, errB := SplitAddr(b)
 	return errA == nil && errB == nil && portA == portB && portA != 0 && hostA == hostB
+}
+
+// within tells whether name lies in dir once links are followed, also when it is
+// not there yet.
+func within(name, dir string) bool {
+	if name == "" || dir == "" {
+		return false
+	}
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return false
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return false
+	}
+	if name, err = filepath.Abs(name); err != nil {
+		return false
+	}
+	for at, rest := name, ""; ; at, rest = filepath.Dir(at), filepath.Join(filepath.Base(at), rest) {
+		if real, err := filepath.EvalSymlinks(at); err == nil {
+			rel, err := filepath.Rel(dir, filepath.Join(real, rest))
+			return err == nil && filepath.IsLocal(rel)
+		}
+		if filepath.Dir(at) == at {
+			return false
+		}
+	}
 }
 
 // cause leaves away what a path error repeats.

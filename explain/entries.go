@@ -374,7 +374,7 @@ var table = []Entry{
 	},
 	{
 		ID:       fault.IDGlob,
-		Peer:     "This pattern takes too much work to match. Use fewer wildcards, or list the directory and choose from that.",
+		Peer:     "This listing takes too much work. Use fewer wildcards, or list one directory at a time.",
 		Means:    "Patterns are matched with a limit, because some take time out of all proportion and would hold up others.",
 		Operator: "A listing with a pattern was refused as too costly. On purpose it is an attempt to overload the server.",
 		Confirm:  "The pattern in the log has many * in it.",

@@ -68,7 +68,7 @@ func (c *conn) listen(b *beside) {
 		if err != nil && !errors.Is(err, ftp.ErrBadLine) && !errors.Is(err, ftp.ErrLineTooLong) {
 			c.mu.Lock()
 			c.readErr = err
-			alive := len(c.queue) > 0
+			alive := c.spoke(time.Now())
 			c.mu.Unlock()
 			if !alive {
 				b.cancel(fault.Because(err, fault.Cut, fault.IDUploadCut))
@@ -89,7 +89,7 @@ func (c *conn) listen(b *beside) {
 			}
 		}
 		c.mu.Lock()
-		c.queue = append(c.queue, line{cmd, err})
+		c.queue = append(c.queue, line{cmd, err, time.Now()})
 		full := len(c.queue) >= maxQueued
 		c.mu.Unlock()
 		if err == nil && cmd.Verb == "ABOR" {
@@ -101,15 +101,38 @@ func (c *conn) listen(b *beside) {
 	}
 }
 
+// proofWindow is how long before the end of the data a command may have come to
+// prove that its sender has outlived them: data and commands go two ways.
+const proofWindow = time.Second
+
+// spoke tells whether a queued command proves that the client was done when it
+// left: QUIT, which devices send before they hang up without waiting, or another
+// that came with the end of the data. One from the middle of the transfer says
+// nothing about its end. c.mu is held.
+func (c *conn) spoke(dataEnded time.Time) bool {
+	for _, l := range c.queue {
+		if l.err == nil && l.cmd.Verb == "QUIT" || !l.at.Before(dataEnded.Add(-proofWindow)) {
+			return true
+		}
+	}
+	return false
+}
+
+// heard is spoke for the loop.
+func (c *conn) heard(dataEnded time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.spoke(dataEnded)
+}
+
 // alive tells whether the control connection still stands, as an error when it
 // does not. What the kernel holds and the reader has not seen yet counts: a FIN
-// with nothing queued before it is death, and so is a reset; a queued ABOR is a
-// cut; any other queued command is life, because devices send QUIT and hang up
-// without waiting.
-func (c *conn) alive() error {
+// is death, and so is a reset, unless a command before it proves that the client
+// was done; a queued ABOR is a cut.
+func (c *conn) alive(dataEnded time.Time) error {
 	for tries := 0; ; tries++ {
 		c.mu.Lock()
-		queued, ended, aborted := len(c.queue), c.readErr, false
+		spoke, ended, aborted := c.spoke(dataEnded), c.readErr, false
 		for _, l := range c.queue {
 			aborted = aborted || l.err == nil && l.cmd.Verb == "ABOR"
 		}
@@ -117,7 +140,7 @@ func (c *conn) alive() error {
 		switch {
 		case aborted:
 			return fault.New(fault.Canceled, fault.IDAborted)
-		case queued > 0:
+		case spoke:
 			return nil
 		case ended != nil:
 			return fault.Because(ended, fault.Cut, fault.IDUploadCut)
@@ -136,11 +159,4 @@ func (c *conn) alive() error {
 		}
 		time.Sleep(250 * time.Microsecond) // the reader is about to see it
 	}
-}
-
-// heard tells whether a command is waiting: proof of life that needs no grace.
-func (c *conn) heard() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.queue) > 0
 }

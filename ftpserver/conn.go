@@ -65,6 +65,7 @@ type conn struct {
 	bad     int  // lines that were none
 	aborted bool // the last transfer was ended by ABOR
 	quit    bool
+	drained *dataConn // the last one that drainLater took
 
 	wmu sync.Mutex // one writer at a time: the loop, or the reader beside a transfer
 	out []byte
@@ -72,6 +73,7 @@ type conn struct {
 	mu       sync.Mutex
 	idle     bool // waiting for a command; a shutdown may wake it
 	draining bool
+	in       bool    // logged in
 	beside   *beside // the transfer that is running
 	queue    []line  // read during a transfer, to be run after it
 	readErr  error   // the control connection has ended; told when queue is empty
@@ -81,6 +83,7 @@ type conn struct {
 type line struct {
 	cmd ftp.Command
 	err error
+	at  time.Time // when it was read, during a transfer
 }
 
 func newConn(s *Server, nc net.Conn, v *gate.Visit, r *Rules) *conn {
@@ -100,8 +103,11 @@ func (c *conn) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.draining = true
-	if c.idle {
+	switch {
+	case c.idle:
 		c.wake()
+	case !c.in: // in a handshake, or a wrong password that waits
+		c.visit.End(fault.New(fault.Closing, fault.IDShutdown))
 	}
 }
 
@@ -182,7 +188,7 @@ func (c *conn) next() (line, error) {
 	c.mu.Unlock()
 	switch {
 	case err == nil, errors.Is(err, ftp.ErrBadLine), errors.Is(err, ftp.ErrLineTooLong):
-		return line{cmd, err}, nil
+		return line{cmd: cmd, err: err}, nil
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		if ended := context.Cause(c.context()); ended != nil {
 			return line{}, ended
@@ -258,6 +264,8 @@ func (c *conn) run(l line) {
 	}
 	if c.write(reply) != nil {
 		c.quit = true
+	} else if err != nil && c.quit {
+		c.lastWords() // what the peer has sent already must not reset them
 	}
 	if after != nil {
 		after()

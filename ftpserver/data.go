@@ -25,12 +25,12 @@ type Ports struct {
 	First, Last uint16
 
 	mu   sync.Mutex
-	held map[uint16]struct{}
+	held map[uint16]netip.Addr // by the client
 }
 
 // NewPorts makes the range from first to last, both included.
 func NewPorts(first, last uint16) *Ports {
-	return &Ports{First: first, Last: last, held: map[uint16]struct{}{}}
+	return &Ports{First: first, Last: last, held: map[uint16]netip.Addr{}}
 }
 
 func (p *Ports) String() string { return fmt.Sprintf("%d-%d", p.First, p.Last) }
@@ -43,21 +43,21 @@ type reservation struct {
 	once  sync.Once
 }
 
-// reserve listens on a random free port of the range. Kind NoData, id
-// pool-exhausted, at once when there is none.
-func (p *Ports) reserve(addr netip.Addr) (*reservation, error) {
+// fairRange is the size from which on a range is shared: no client's address may
+// hold more than half of it.
+const fairRange = 200
+
+// reserve listens on a random free port of the range, for a client. Kind NoData,
+// id pool-exhausted, at once when there is none.
+func (p *Ports) reserve(addr, client netip.Addr) (*reservation, error) {
 	n := int(p.Last) - int(p.First) + 1
 	start := rand.N(n)
 	var last error
 	for i := range n {
 		port := p.First + uint16((start+i)%n)
-		p.mu.Lock()
-		_, taken := p.held[port]
-		if !taken {
-			p.held[port] = struct{}{}
-		}
-		p.mu.Unlock()
-		if taken {
+		if taken, full := p.take(port, client, n); full {
+			break
+		} else if taken {
 			continue
 		}
 		l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, port)))
@@ -65,12 +65,35 @@ func (p *Ports) reserve(addr netip.Addr) (*reservation, error) {
 			return &reservation{ports: p, port: port, l: l}, nil
 		}
 		p.free(port)
-		last = err
-		if !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EACCES) {
-			break // out of descriptors, say: another port would not help
+		if last = err; !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EACCES) {
+			// Out of descriptors, say: another port would not help.
+			return nil, fault.Because(err, fault.NoData, fault.IDInternal)
 		}
 	}
 	return nil, fault.Because(last, fault.NoData, fault.IDPool, p.String())
+}
+
+// take books a port for a client; taken when somebody has it, full when the
+// client has its share.
+func (p *Ports) take(port uint16, client netip.Addr, n int) (taken, full bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, taken := p.held[port]; taken {
+		return true, false
+	}
+	if n >= fairRange && len(p.held) >= n/2 { // counted only when it can matter
+		own := 0
+		for _, c := range p.held {
+			if c == client {
+				own++
+			}
+		}
+		if own >= n/2 {
+			return false, true
+		}
+	}
+	p.held[port] = client
+	return false, false
 }
 
 func (p *Ports) free(port uint16) {
@@ -116,9 +139,11 @@ func (c *conn) offer() (uint16, error) {
 	if c.rules.Ports == nil {
 		return 0, fault.New(fault.NotBuilt, fault.IDNotBuilt, "passive mode is off")
 	}
-	r, err := c.rules.Ports.reserve(c.local())
+	r, err := c.rules.Ports.reserve(c.local(), c.remote())
 	if err != nil {
-		c.server.watch.exhausted(c.rules.Ports)
+		if fault.Of(err).ID == fault.IDPool {
+			c.server.watch.exhausted(c.rules.Ports)
+		}
 		return 0, err
 	}
 	c.data.passive = r

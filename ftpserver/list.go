@@ -23,7 +23,8 @@ const (
 	maxDepth     = 32      // LIST -R
 	maxRecursive = 200_000 // entries of LIST -R and of a pattern
 	globSteps    = 5_000_000
-	maxStat      = 2000 // entries of STAT path, which comes over the control connection
+	maxBelow     = 10_000 // directories of one level that are kept to go into
+	maxStat      = 2000   // entries of STAT path, which comes over the control connection
 )
 
 // A lister writes entries as one of LIST, NLST, MLSD.
@@ -175,6 +176,9 @@ func (l *lister) tree(p vfs.Path, title string, depth int) error {
 			return err
 		}
 		if fi.IsDir() && depth < maxDepth {
+			if len(below) == maxBelow {
+				return errTooMany
+			}
 			below = append(below, strings.Clone(fi.Name()))
 		}
 		if err := l.put(fi.Name(), p, fi); err != nil {
@@ -237,6 +241,9 @@ func (l *lister) glob(dir vfs.Path, prefix string, parts []string, steps *int) e
 				return err
 			}
 		} else if fi.IsDir() {
+			if len(below) == maxBelow {
+				return errTooMany
+			}
 			below = append(below, strings.Clone(fi.Name()))
 		}
 	}
@@ -322,7 +329,7 @@ func (c *conn) list(ctx context.Context, arg string) (ftp.Reply, error) {
 	if err != nil {
 		return ftp.Reply{}, err
 	}
-	return c.listing(ctx, q.p, asList, q.write)
+	return c.listing(ctx, q.p, q.isDir(), asList, q.write)
 }
 
 func (c *conn) nlst(ctx context.Context, arg string) (ftp.Reply, error) {
@@ -331,7 +338,7 @@ func (c *conn) nlst(ctx context.Context, arg string) (ftp.Reply, error) {
 		return ftp.Reply{}, err
 	}
 	q.recursive = false
-	return c.listing(ctx, q.p, asNames, q.write)
+	return c.listing(ctx, q.p, q.isDir(), asNames, q.write)
 }
 
 func (c *conn) mlsd(ctx context.Context, arg string) (ftp.Reply, error) {
@@ -346,7 +353,7 @@ func (c *conn) mlsd(ctx context.Context, arg string) (ftp.Reply, error) {
 	case !fi.IsDir(): // RFC 3659, 7.1: 501, and nothing else
 		return ftp.Reply{}, fault.New(fault.Syntax, fault.IDSyntax, "MLSD directory; MLST tells about a file")
 	}
-	return c.listing(ctx, p, asFacts, func(l *lister) error {
+	return c.listing(ctx, p, true, asFacts, func(l *lister) error {
 		l.buf = l.buf[:0]
 		l.facts(".", p, fi, ftp.KindCdir)
 		l.buf = append(l.buf, '\r', '\n')
@@ -357,14 +364,21 @@ func (c *conn) mlsd(ctx context.Context, arg string) (ftp.Reply, error) {
 	})
 }
 
-// listing streams what write writes over a data connection. The directory is
-// tried first, so that one that can't be read is a 550 and no empty 226.
-func (c *conn) listing(ctx context.Context, p vfs.Path, form func(*lister, string, vfs.Path, fs.FileInfo), write func(*lister) error) (ftp.Reply, error) {
-	for _, err := range c.session.List(ctx, p) {
-		if k := fault.KindOf(err); err != nil && k != fault.NotDir && k != fault.NotFound {
-			return ftp.Reply{}, err
+func (q listing) isDir() bool { return !q.glob && q.fi.IsDir() }
+
+// listing streams what write writes over a data connection. A directory is tried
+// first, so that one that can't be read is a 550 and no empty 226.
+func (c *conn) listing(ctx context.Context, p vfs.Path, isDir bool, form func(*lister, string, vfs.Path, fs.FileInfo), write func(*lister) error) (ftp.Reply, error) {
+	if err := c.session.Listable(ctx, p); err != nil {
+		return ftp.Reply{}, err
+	}
+	if isDir {
+		for _, err := range c.session.List(ctx, p) {
+			if err != nil {
+				return ftp.Reply{}, err
+			}
+			break
 		}
-		break
 	}
 	l := &lister{c: c, form: form, now: time.Now(), buf: make([]byte, 0, 512)}
 	status := func() string { return fmt.Sprintf("Listing %s.", p) }
@@ -429,9 +443,6 @@ func (c *conn) stat(ctx context.Context, arg string) (ftp.Reply, error) {
 	}
 	if err != nil {
 		return ftp.Reply{}, err
-	}
-	if len(r.Body) == 0 {
-		r.Body = []string{"no entries"}
 	}
 	return r, nil
 }

@@ -38,6 +38,9 @@ func (c *conn) pass(ctx context.Context, arg string) (ftp.Reply, error) {
 		return ftp.Reply{}, err
 	}
 	c.session, c.phase, c.log = session, phaseIn, session.Log()
+	c.mu.Lock()
+	c.in = true
+	c.mu.Unlock()
 	c.server.tickets.loggedIn(c.visit.ID(), session.Account().Name, c.remote())
 	if c.client != "" {
 		c.log.Info("client", "name", c.client)
@@ -59,6 +62,9 @@ func (c *conn) logout() {
 		c.session.Close()
 		c.server.tickets.ended(c.visit.ID())
 		c.begun = time.Now() // the login deadline is for the next login
+		c.mu.Lock()
+		c.in = false
+		c.mu.Unlock()
 	}
 	c.data.release()
 	c.session, c.phase, c.user, c.log = nil, phaseGreeted, "", c.visit.Log()
@@ -197,7 +203,7 @@ func foreign(first []byte, line string) (proto, where string) {
 // wrongDoor answers a peer that speaks another protocol on this port: one
 // readable line, then the end.
 func (c *conn) wrongDoor(cmd ftp.Command) bool {
-	if c.tlsOn || c.phase != phaseGreeted {
+	if c.phase != phaseGreeted {
 		return false
 	}
 	proto, where := foreign(c.rd.First(16), " "+cmd.Arg)
@@ -205,8 +211,13 @@ func (c *conn) wrongDoor(cmd ftp.Command) bool {
 		return false
 	}
 	c.log.Warn("wrong door", "peer", c.visit.Peer().Remote.String(), "door", c.rules.Door.Name, "spoke", proto)
-	c.say(fault.New(fault.Closing, fault.IDWrongProto, proto, where))
 	c.quit = true
+	e := fault.New(fault.Closing, fault.IDWrongProto, proto, where)
+	if !c.tlsOn {
+		c.say(e)
+	} else if c.write(replyFor(e)) == nil { // a browser, led here to say what a page wants
+		c.lastWords()
+	}
 	return true
 }
 

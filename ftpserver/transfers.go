@@ -3,6 +3,7 @@ package ftpserver
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"dray/event"
@@ -89,6 +90,10 @@ func (c *conn) withData(ctx context.Context, status func() string, opening ftp.R
 // drainLater closes d once the client has had the final reply and has stopped
 // sending, in the background.
 func (c *conn) drainLater(d *dataConn) {
+	if c.drained != nil { // one at a time: the one before has had its chance
+		_ = c.drained.raw.Close()
+	}
+	c.drained = d
 	c.data.after = func() {
 		c.server.wg.Add(1)
 		go func() {
@@ -205,16 +210,17 @@ func (c *conn) stou(ctx context.Context, arg string) (ftp.Reply, error) {
 	if arg == "" {
 		arg = "upload-" + time.Now().UTC().Format("20060102-150405")
 	}
-	if _, err := c.newName(arg); err == nil && !c.data.made() { // before the search for a name, which may find none
-		return ftp.Reply{}, fault.New(fault.NoData, fault.IDNoDataPort)
-	}
 	name := arg
 	for i := 1; ; i++ {
 		p, err := c.newName(name)
 		if err != nil {
 			return ftp.Reply{}, err
 		}
-		reply, err := c.upload(ctx, p, vfs.Create{How: vfs.New}, p.Base())
+		told := p.Base()
+		if strings.Contains(arg, "/") {
+			told = p.String()
+		}
+		reply, err := c.upload(ctx, p, vfs.Create{How: vfs.New}, told)
 		if fault.KindOf(err) != fault.Exists || err == nil || i > 1000 || !c.data.made() {
 			return reply, err
 		}
@@ -225,12 +231,15 @@ func (c *conn) stou(ctx context.Context, arg string) (ftp.Reply, error) {
 // upload receives a file. unique is the name that STOU tells before the data
 // (RFC 1123, 4.1.2.9).
 func (c *conn) upload(ctx context.Context, p vfs.Path, how vfs.Create, unique string) (ftp.Reply, error) {
+	if !c.data.made() { // before anything is touched
+		return ftp.Reply{}, fault.New(fault.NoData, fault.IDNoDataPort)
+	}
 	how.Expect = c.pending.allo
 	up, err := c.session.Create(ctx, p, how)
 	if err != nil {
 		return ftp.Reply{}, err
 	}
-	status := func() string { return fmt.Sprintf("Receiving %s: %d bytes so far.", p, up.Bytes()) }
+	status := func() string { return fmt.Sprintf("Receiving %s: %d bytes so far.", p, up.Arrived()) }
 	opening := ftp.Replyf(ftp.C150Opening, "Opening %s data connection for %s.", c.kindOfData(), p.Base())
 	if unique != "" {
 		opening = ftp.Replyf(ftp.C150Opening, "FILE: %s", unique)
@@ -301,7 +310,7 @@ func (c *conn) whole(ctx context.Context, rep transfer.Report, secure bool) erro
 		if allo := c.pending.allo; allo > 0 && allo == rep.Bytes && !c.text {
 			return nil // to the byte what was announced
 		}
-		if wait := time.Until(rep.Ended.Add(grace(rep, c.rules.CutGrace))); wait > 0 && !c.heard() {
+		if wait := time.Until(rep.Ended.Add(grace(rep, c.rules.CutGrace))); wait > 0 && !c.heard(rep.Ended) {
 			t := time.NewTimer(wait)
 			defer t.Stop()
 			select {
@@ -310,7 +319,7 @@ func (c *conn) whole(ctx context.Context, rep transfer.Report, secure bool) erro
 			}
 		}
 	}
-	if err := c.alive(); err != nil {
+	if err := c.alive(rep.Ended); err != nil {
 		return err
 	}
 	return context.Cause(ctx)

@@ -319,8 +319,8 @@ func TestAnUploadEndsWhereTheQuotaEnds(t *testing.T) {
 			up, err := s.Create(t.Context(), at(t, "/a"), vfs.Create{})
 			need(t, err)
 			rep, err := put(t, up, tt.size)
-			if rep.Bytes != tt.want || up.Bytes() != tt.want {
-				t.Errorf("%d bytes were written, %d counted, want %d", rep.Bytes, up.Bytes(), tt.want)
+			if rep.Bytes != tt.want || up.Arrived() != tt.want {
+				t.Errorf("%d bytes were written, %d counted, want %d", rep.Bytes, up.Arrived(), tt.want)
 			}
 			if tt.want == tt.size {
 				need(t, err)

@@ -61,6 +61,7 @@ func acts() []act {
 			_, err := s.Continue(t.Context(), at(t, "/file"), 1)
 			return err
 		}},
+		{"Listable", "list", account.List, func(t *testing.T, s *Session) error { return s.Listable(t.Context(), vfs.Root) }},
 		{"List", "list", account.List, func(t *testing.T, s *Session) error {
 			for _, err := range s.List(t.Context(), vfs.Root) {
 				if err != nil {

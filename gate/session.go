@@ -130,6 +130,11 @@ func (s *Session) Partial(ctx context.Context, p vfs.Path) (fs.FileInfo, error) 
 	return fi, s.fail(err, "look at", p)
 }
 
+// Listable tells whether the account may list p at all.
+func (s *Session) Listable(_ context.Context, p vfs.Path) error {
+	return s.may(account.List, "list", p)
+}
+
 // List yields the entries of a directory; see vfs.FS.
 func (s *Session) List(ctx context.Context, p vfs.Path) iter.Seq2[fs.FileInfo, error] {
 	return func(yield func(fs.FileInfo, error) bool) {

@@ -98,6 +98,11 @@ func (s *Session) Create(ctx context.Context, p vfs.Path, how vfs.Create) (*Uplo
 		u.settle(ctx, footing{})
 		return nil, s.fail(err, "upload to", p)
 	}
+	if fi, serr := up.Stat(); how.How == vfs.InPlace && how.Offset >= 0 && serr == nil && fi.Size() != how.Offset {
+		// It has grown since Continue looked: what came would go over it.
+		u.settle(ctx, footing{})
+		return nil, errors.Join(fault.New(fault.BadOffset, fault.IDOffset, how.Offset, fi.Size()), up.Discard())
+	}
 	u.up = up
 	// Only what grows over the file and the partial that the commit replaces is asked for.
 	room := was.bytes
@@ -151,8 +156,14 @@ func (u *Upload) Dest() transfer.Dest { return u.up }
 // Meter is the permission to write: growth within the quota, and the count.
 func (u *Upload) Meter() meter.Meter { return meter.All(u.grow, &u.counter) }
 
-// Bytes is how much has come so far.
-func (u *Upload) Bytes() int64 { return u.counter.Bytes() }
+// Arrived is how many bytes have come so far. The kernel road books by the slice;
+// the file knows better.
+func (u *Upload) Arrived() int64 {
+	if fi, err := u.up.Stat(); err == nil && u.how.How != vfs.InPlace {
+		return max(fi.Size()-u.up.Offset(), 0)
+	}
+	return u.counter.Bytes()
+}
 
 // Resumed tells whether the upload began behind the start of the file.
 func (u *Upload) Resumed() bool { return u.up.Offset() > 0 }

@@ -2,7 +2,6 @@ package serve
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -23,21 +22,25 @@ type publicName struct {
 	asking bool
 }
 
+// shared100 is shared address space (RFC 6598): the provider's NAT, and overlay
+// networks in which both ends have such an address.
+var shared100 = netip.MustParsePrefix("100.64.0.0/10")
+
 const lookAgain = 2 * time.Minute
 
-func newPublicName(name string, log *slog.Logger) (*publicName, error) {
+func newPublicName(name string, log *slog.Logger) *publicName {
 	p := &publicName{name: name, log: log}
 	if name == "" {
-		return p, nil
+		return p
 	}
 	if a, err := netip.ParseAddr(name); err == nil {
 		p.name, p.addr = "", a.Unmap()
-		return p, nil
+		return p
 	}
-	if err := p.look(); err != nil {
-		return nil, fmt.Errorf("--public: %w", err)
+	if err := p.look(); err != nil { // at boot the network may come later than we do
+		log.Error("--public can't be looked up: until it can, clients elsewhere are told an address of this host", "name", name, "error", err)
 	}
-	return p, nil
+	return p
 }
 
 // fixed is the address when it was given as one.
@@ -81,7 +84,8 @@ func (p *publicName) tell(peer, local netip.Addr) (netip.Addr, error) {
 		}()
 	}
 	p.mu.Unlock()
-	near := peer.IsPrivate() || peer.IsLoopback() || peer.IsLinkLocalUnicast()
+	near := peer.IsPrivate() || peer.IsLoopback() || peer.IsLinkLocalUnicast() ||
+		shared100.Contains(peer) && shared100.Contains(local)
 	if !addr.Is4() || near {
 		return local, nil
 	}

@@ -76,9 +76,7 @@ func Start(c config.Config, log *slog.Logger) (_ *Running, err error) {
 		return nil, err
 	}
 	r.tree = tree
-	if r.public, err = newPublicName(c.Public, log); err != nil {
-		return nil, err
-	}
+	r.public = newPublicName(c.Public, log)
 	cert, err := certificate(c, r.public)
 	if err != nil {
 		return nil, err

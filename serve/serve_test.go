@@ -480,14 +480,13 @@ func TestWhatPASVTells(t *testing.T) {
 		{"and a peer on the link", public4, "169.254.3.4", "169.254.1.1", "169.254.1.1"},
 		{"an IPv6 peer of a private network", public4, "fd00::9", "fd00::2", "fd00::2"},
 		{"IPv4 inside IPv6 is IPv4", "::ffff:" + public4, "203.0.113.9", "10.0.0.2", public4},
+		{"two ends of one overlay network", public4, "100.101.0.9", "100.101.0.2", "100.101.0.2"},
+		{"a provider's NAT is elsewhere", public4, "100.101.0.9", "10.0.0.2", public4},
 		{"PASV has no room for an IPv6 address", public6, "203.0.113.9", "10.0.0.2", "10.0.0.2"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			p, err := newPublicName(tt.public, slog.New(slog.DiscardHandler))
-			if err != nil {
-				t.Fatal(err)
-			}
+			p := newPublicName(tt.public, slog.New(slog.DiscardHandler))
 			got, err := p.tell(addr(tt.peer), addr(tt.local))
 			if err != nil || got != addr(tt.want) {
 				t.Errorf("tell(%s, %s) = %v, %v; want %s", tt.peer, tt.local, got, err, tt.want)
@@ -498,10 +497,7 @@ func TestWhatPASVTells(t *testing.T) {
 
 func TestAPublicNameIsLookedUp(t *testing.T) {
 	j := new(journal)
-	p, err := newPublicName("localhost", j.log())
-	if err != nil {
-		t.Skip("localhost has no address here: ", err)
-	}
+	p := newPublicName("localhost", j.log())
 	loopback := p.addr
 	if !loopback.IsLoopback() || p.fixed().IsValid() {
 		t.Errorf("localhost is %v, fixed %v", loopback, p.fixed())

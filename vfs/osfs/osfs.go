@@ -99,7 +99,15 @@ func (t *Tree) Stat(ctx context.Context, p vfs.Path) (fs.FileInfo, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
-	return t.jail.stat(p.Rel(), true)
+	return t.stat(p, true)
+}
+
+func (t *Tree) stat(p vfs.Path, follow bool) (fs.FileInfo, error) {
+	i, err := t.jail.stat(p.Rel(), follow)
+	if err != nil {
+		return nil, err // and no *info of nil, which is a FileInfo
+	}
+	return i, nil
 }
 
 // Lstat does not follow the last link.
@@ -107,7 +115,7 @@ func (t *Tree) Lstat(ctx context.Context, p vfs.Path) (fs.FileInfo, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
-	return t.jail.stat(p.Rel(), false)
+	return t.stat(p, false)
 }
 
 // List opens the directory once and looks at each entry relative to it.
