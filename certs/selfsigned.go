@@ -25,6 +25,10 @@ import (
 // no second process can leave a certificate beside another's key.
 const SelfSignedFile = "certificate.pem"
 
+// PublicFile is the name, beside SelfSignedFile, of the certificate alone: the
+// copy to give to clients.
+const PublicFile = "certificate.crt"
+
 // maker stands as organization in what SelfSigned makes: only such a
 // certificate is ever replaced without asking.
 const maker = "dray"
@@ -59,6 +63,22 @@ func SelfSigned(dir string, names []string, ips []netip.Addr, now time.Time) (*C
 		e.Do = "remove the file to have a new certificate made, or put a good one with its key there"
 	}
 	return nil, fmt.Errorf("self-signed certificate: %w", err)
+}
+
+// WritePublic puts the certificate without its key into dir as PublicFile, where
+// it is not there already, and returns the name of the file.
+func (c *Certificate) WritePublic(dir string) (string, error) {
+	file := filepath.Join(dir, PublicFile)
+	var data []byte
+	for _, der := range c.TLS.Certificate {
+		data = append(data, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	if old, err := os.ReadFile(file); err == nil && bytes.Equal(old, data) {
+		return file, nil
+	}
+	return file, write(file, data, func(temp string) error {
+		return errors.Join(os.Chmod(temp, 0o644), os.Rename(temp, file))
+	})
 }
 
 // reuse loads what an earlier start left. The certificate comes with the error

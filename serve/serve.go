@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -84,6 +83,10 @@ func Start(c config.Config, log *slog.Logger) (_ *Running, err error) {
 	if cert.Note != "" {
 		log.Info("certificate", "note", cert.Note)
 	}
+	public, err := cert.WritePublic(c.State)
+	if err != nil {
+		return nil, fmt.Errorf("certificate for clients: %w", err)
+	}
 	r.certs = certs.NewSet(cert)
 	r.tls = certs.ServerConfig(r.certs)
 	keys := rotate(r.tls, nil)
@@ -107,7 +110,7 @@ func Start(c config.Config, log *slog.Logger) (_ *Running, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
 	r.sweep(ctx)
-	r.Card = r.card(c, cert)
+	r.Card = r.card(c, cert, public)
 	r.wg.Go(func() { r.housekeep(ctx, keys) })
 	for _, s := range r.serving {
 		r.wg.Go(func() {
@@ -334,13 +337,13 @@ type Card struct {
 	Public      string
 	SHA256      string // of the certificate, colon separated
 	SHA256Hex   string
-	Certificate string // its file
+	Certificate string // its file, without the key: for clients
 }
 
-func (r *Running) card(c config.Config, cert *certs.Certificate) Card {
+func (r *Running) card(c config.Config, cert *certs.Certificate, public string) Card {
 	card := Card{
 		Dir: c.Dir, User: c.User, Anonymous: c.Anonymous, Plain: c.Plain, ReadOnly: c.ReadOnly, Passive: c.Passive,
-		Public: c.Public, SHA256: cert.SHA256(), SHA256Hex: cert.Hex(), Certificate: filepath.Join(c.State, certs.SelfSignedFile),
+		Public: c.Public, SHA256: cert.SHA256(), SHA256Hex: cert.Hex(), Certificate: public,
 	}
 	for _, s := range r.serving {
 		if s.rules.Implicit {

@@ -246,11 +246,14 @@ func TestTheCardTellsWhatAClientHasToKnow(t *testing.T) {
 	if got := strings.ToLower(strings.ReplaceAll(card.SHA256, ":", "")); got != card.SHA256Hex || len(got) != 64 {
 		t.Errorf("fingerprints %s and %s", card.SHA256, card.SHA256Hex)
 	}
-	if card.Certificate != filepath.Join(c.State, certs.SelfSignedFile) {
+	if card.Certificate != filepath.Join(c.State, certs.PublicFile) {
 		t.Errorf("the certificate is said to be %s", card.Certificate)
 	}
-	if fi, err := os.Stat(card.Certificate); err != nil || fi.Mode().Perm() != 0o600 {
-		t.Errorf("the certificate file: %v, %v", fi, err)
+	if b, err := os.ReadFile(card.Certificate); err != nil || strings.Contains(string(b), "PRIVATE") {
+		t.Errorf("the card names a file with the key, or none: %v", err)
+	}
+	if fi, err := os.Stat(filepath.Join(c.State, certs.SelfSignedFile)); err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("the file with the key: %v, %v", fi, err)
 	}
 	for _, addr := range append(card.FTP, card.FTPS...) {
 		if ap, err := netip.ParseAddrPort(addr); err != nil || ap.Port() == 0 {
