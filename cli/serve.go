@@ -65,7 +65,7 @@ second one ends at once.`,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&c.User, "user", "", `name of the user (default "dray")`)
+	f.StringVar(&c.User, "user", "", "`NAME` of the user (default dray)")
 	f.StringVar(&passwordFile, "password-file", "", "read the password from the first line of `FILE`")
 	f.BoolVar(&c.Anonymous, "anonymous", false, "let anybody read, as anonymous or ftp, also in clear text")
 	f.BoolVar(&c.ReadOnly, "read-only", false, "let nobody change anything")
@@ -75,7 +75,7 @@ second one ends at once.`,
 	f.StringVar(&c.Passive, "passive", "", "ports `A-B` for data connections (default "+config.DefaultPassive+")")
 	f.StringVar(&c.Public, "public", "", "`ADDRESS` or name that clients reach this host by, when it is behind NAT")
 	f.StringVar(&c.State, "state", "", "`DIR` for the certificate (default "+stateHint()+")")
-	f.StringVar(&c.Sync, "sync", "", "`commit`: an upload is on the disk before it is answered; none: the kernel has it (default commit)")
+	f.StringVar(&c.Sync, "sync", "", "`HOW` uploads are kept: commit, on the disk before they are answered, or none, by the kernel (default commit)")
 	f.StringVar(&ready, "ready", "", "write the addresses as JSON to `FILE` once all listeners are up")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log the dialogue, with passwords masked")
 	_ = cmd.RegisterFlagCompletionFunc("sync", cobra.FixedCompletions([]string{"commit", "none"}, cobra.ShellCompDirectiveNoFileComp))
