@@ -147,23 +147,29 @@ type hiddenName struct {
 	isNote  bool
 }
 
+// parseHidden is the zero hiddenName for a name that none of ours has the form of.
 func parseHidden(name string) hiddenName {
 	rest, ok := strings.CutPrefix(name, vfs.Hidden)
 	if !ok || len(rest) < ownerDigits+1+nameDigits || rest[ownerDigits] != '-' {
 		return hiddenName{}
 	}
 	k := hiddenName{owner: rest[:ownerDigits], partial: name[:len(vfs.Hidden)+ownerDigits+1+nameDigits]}
+	if !hexDigits(rest[ownerDigits+1:ownerDigits+1+nameDigits]) || k.owner != noOwner && !hexDigits(k.owner) {
+		return hiddenName{}
+	}
 	tail := rest[ownerDigits+1+nameDigits:]
 	if tail == "" {
 		return k
 	}
 	k.number, ok = strings.CutPrefix(tail, ".")
-	if !ok {
+	k.number, k.isNote = strings.CutPrefix(k.number, "n")
+	if !ok || !hexDigits(k.number) {
 		return hiddenName{}
 	}
-	k.number, k.isNote = strings.CutPrefix(k.number, "n")
 	return k
 }
+
+func hexDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789abcdef") == "" }
 
 // Sweep walks the whole tree; see vfs.Partials. What it can't read it passes
 // over and reports at the end, joined.
