@@ -221,7 +221,9 @@ func printCard(w io.Writer, card serve.Card, password account.Secret, from strin
 		row("clear text", "no password is taken without TLS: set clients to explicit TLS")
 	}
 	row("certificate", "self-signed, SHA-256 "+card.SHA256)
-	row("", card.Certificate)
+	if card.Certificate != "" {
+		row("", card.Certificate)
+	}
 	row("passive range", card.Passive)
 	row("firewall", fmt.Sprintf("let in TCP %s and %s; for active mode let out from TCP 20 and 989", strings.Join(ports, ", "), card.Passive))
 	fmt.Fprintln(w)

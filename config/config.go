@@ -159,11 +159,11 @@ func within(name, dir string) bool {
 	if name == "" || dir == "" {
 		return false
 	}
-	dir, err := filepath.EvalSymlinks(dir)
+	dir, err := filepath.Abs(dir) // first: the working directory may be known by a link
 	if err != nil {
 		return false
 	}
-	if dir, err = filepath.Abs(dir); err != nil {
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return false
 	}
 	if name, err = filepath.Abs(name); err != nil {

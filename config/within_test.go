@@ -46,3 +46,17 @@ func TestSecretsOutsideTheServedDirectory(t *testing.T) {
 		})
 	}
 }
+
+// The working directory may itself be known by a link.
+func TestSecretsBelowALinkedWorkingDirectory(t *testing.T) {
+	root := t.TempDir()
+	if err := os.Symlink(root, root+"-link"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(root + "-link") })
+	t.Chdir(root + "-link")
+	problems := Config{Dir: ".", State: "sub"}.Defaults().Check()
+	if len(problems) != 1 || problems[0].Field != "--state" {
+		t.Errorf("problems %v; want one about --state", problems)
+	}
+}

@@ -65,7 +65,7 @@ type conn struct {
 	bad     int  // lines that were none
 	aborted bool // the last transfer was ended by ABOR
 	quit    bool
-	drained *dataConn // the last one that drainLater took
+	drained *net.TCPConn // the last one that drainLater took
 
 	wmu sync.Mutex // one writer at a time: the loop, or the reader beside a transfer
 	out []byte

@@ -214,7 +214,8 @@ func (s *Server) ServeConn(nc net.Conn, peer gate.Peer, r *Rules) {
 	c := newConn(s, nc, visit, r)
 	s.mu.Lock()
 	s.conns[c] = struct{}{}
-	c.draining = s.closing // Shutdown may have come between
+	closing := s.closing // Shutdown may have come between
+	c.draining = closing
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
@@ -222,6 +223,9 @@ func (s *Server) ServeConn(nc net.Conn, peer gate.Peer, r *Rules) {
 		s.mu.Unlock()
 	}()
 	// What ends the visit ends a read of its control connection too.
+	if closing {
+		visit.End(fault.New(fault.Closing, fault.IDShutdown))
+	}
 	stop := context.AfterFunc(visit.Context(), func() { c.wake() })
 	defer stop()
 	c.serve()

@@ -91,9 +91,9 @@ func (c *conn) withData(ctx context.Context, status func() string, opening ftp.R
 // sending, in the background.
 func (c *conn) drainLater(d *dataConn) {
 	if c.drained != nil { // one at a time: the one before has had its chance
-		_ = c.drained.raw.Close()
+		_ = c.drained.Close()
 	}
-	c.drained = d
+	c.drained = d.raw
 	c.data.after = func() {
 		c.server.wg.Add(1)
 		go func() {

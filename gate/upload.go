@@ -103,6 +103,9 @@ func (s *Session) Create(ctx context.Context, p vfs.Path, how vfs.Create) (*Uplo
 		u.settle(ctx, footing{})
 		return nil, errors.Join(fault.New(fault.BadOffset, fault.IDOffset, how.Offset, fi.Size()), up.Discard())
 	}
+	if fi, serr := up.Stat(); how.How == vfs.InPlace && serr == nil {
+		u.file = fi.Size() // as it is under the lock
+	}
 	u.up = up
 	// Only what grows over the file and the partial that the commit replaces is asked for.
 	room := was.bytes

@@ -83,9 +83,10 @@ func Start(c config.Config, log *slog.Logger) (_ *Running, err error) {
 	if cert.Note != "" {
 		log.Info("certificate", "note", cert.Note)
 	}
-	public, err := cert.WritePublic(c.State)
-	if err != nil {
-		return nil, fmt.Errorf("certificate for clients: %w", err)
+	public, perr := cert.WritePublic(c.State)
+	if perr != nil { // a state directory that is only to be read is no reason not to start
+		log.Warn("the copy of the certificate for clients can't be written", "error", perr)
+		public = ""
 	}
 	r.certs = certs.NewSet(cert)
 	r.tls = certs.ServerConfig(r.certs)

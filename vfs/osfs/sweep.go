@@ -256,6 +256,9 @@ func (d *Disk) sweep(dir handle, name string, before time.Time, freed func(int64
 			return err
 		}
 		freed(i.size)
+		if older, err := dir.lstat(k.partial); err == nil && k.owner != noOwner && i.size > 0 && dir.unlink(k.partial) == nil {
+			freed(older.size) // as Cut has it: what came may have been another file
+		}
 		return nil
 	}
 	if err := f.Truncate(i.size - vfs.CutTail); err != nil {
@@ -275,7 +278,7 @@ func (d *Disk) takeBack(dir handle, f *os.File) {
 	// Others may write into the tree. A note counts that this user wrote, about a
 	// file beside it.
 	if i, err := fstat(f); err != nil || !ours(i) || n.Size < 0 || noteName(string(n.Name)) != path.Base(f.Name()) || strings.Contains(string(n.Name), "/") {
-		d.log.Warn("a note of an append that is not ours is left unread", "name", f.Name())
+		d.log.Warn("a note of an append that is not ours is removed unread", "name", f.Name())
 		return
 	}
 	target, err := dir.open(string(n.Name), os.O_RDWR|openNonblock, 0)

@@ -60,7 +60,8 @@ type upload struct {
 	mtime  time.Time // to be set at the commit; zero: as written
 	note   string    // in place: the hidden name of the note
 	noteF  *os.File
-	locked fileID      // in place: what disk.writing holds
+	file   fileID      // in place: what is written to
+	locked bool        // in place: disk.writing has it
 	over   *os.File    // where the directory can't be written: the file to write over; f is nameless then
 	trunc  bool        // Resume: the partial is to be cut to start before the first byte
 	perm   fs.FileMode // Resume: of the partial
@@ -193,8 +194,13 @@ func (u *upload) instead(ctx context.Context, p vfs.Path, old *info) error {
 	if err != nil {
 		return err
 	}
+	if i, err := fstat(over); err != nil || i.id() != old.id() {
+		return errors.Join(fault.New(fault.Busy, fault.IDInUse, p.String()), over.Close())
+	}
 	spool, err := os.CreateTemp("", "dray-")
-	if err == nil {
+	if err != nil { // it is not about the file that was asked for
+		err = fault.Because(err, fault.Internal, fault.IDInternal)
+	} else {
 		u.f, u.temp = spool, ""
 		err = errors.Join(os.Remove(spool.Name()), u.lock(p, old))
 	}
@@ -253,8 +259,11 @@ func (u *upload) resume(p vfs.Path) error {
 		return none
 	}
 	f, err := u.dir.open(partial, os.O_RDWR|openNonblock, 0)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return none
+	}
+	if err != nil {
+		return err
 	}
 	u.f = f
 	if free, known := tryLockFile(f); known && !free {
@@ -341,19 +350,19 @@ func (u *upload) lock(p vfs.Path, old *info) error {
 	if _, taken := u.disk.writing[old.id()]; taken {
 		return fault.New(fault.Busy, fault.IDInUse, p.String())
 	}
-	u.locked = old.id()
-	u.disk.writing[u.locked] = struct{}{}
+	u.file, u.locked = old.id(), true
+	u.disk.writing[u.file] = struct{}{}
 	return nil
 }
 
 func (u *upload) unlock() {
-	if u.locked == (fileID{}) {
+	if !u.locked {
 		return
 	}
 	u.disk.mu.Lock()
-	delete(u.disk.writing, u.locked)
+	delete(u.disk.writing, u.file)
 	u.disk.mu.Unlock()
-	u.locked = fileID{}
+	u.locked = false
 }
 
 // A note is what lies beside a file that is being appended to.
@@ -375,6 +384,10 @@ func (u *upload) staleNote(p vfs.Path) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	if errors.Is(err, fs.ErrPermission) { // another user's: not ours to believe, nor to be stopped by
+		u.disk.log.Warn("a note of another user's append is removed unread", "path", p.String())
+		return u.dir.unlink(name)
+	}
 	if err != nil {
 		return err
 	}
@@ -394,6 +407,9 @@ func (u *upload) writeNote(i *info) error {
 	}
 	for range 8 {
 		f, err := u.dir.open(noteName(u.name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		if errors.Is(err, fs.ErrExist) { // of another process
+			return fault.New(fault.Busy, fault.IDInUse, u.name)
+		}
 		if err != nil {
 			return err
 		}
@@ -434,10 +450,14 @@ func (u *upload) step(op string) error {
 	return u.disk.hook(op)
 }
 
-// OSFile is the file itself; its bytes may be spliced in.
+// OSFile is the file itself; its bytes may be spliced in. Not for a resume that
+// begins before the partial's end: that one is cut by the first byte, and only
+// WriteAt sees it come.
 func (u *upload) OSFile() *os.File {
-	if u.empty() != nil {
-		return nil // the copy road meets the same error and reports it
+	u.mu.RLock()
+	defer u.mu.RUnlock()
+	if u.ended || u.trunc {
+		return nil
 	}
 	return u.f
 }
@@ -488,6 +508,9 @@ func (u *upload) WriteAt(b []byte, off int64) (int, error) {
 }
 
 func (u *upload) Truncate(size int64) error {
+	if err := u.empty(); err != nil {
+		return err
+	}
 	u.mu.RLock()
 	defer u.mu.RUnlock()
 	if u.ended {
@@ -654,6 +677,9 @@ func (u *upload) Commit(ctx context.Context) error {
 // whose directory can't be written, the content is written over instead.
 func (u *upload) publish() error {
 	if u.over != nil {
+		if err := u.stillNamed(); err != nil {
+			return err
+		}
 		return u.writeOver(u.over)
 	}
 	how := vfs.Overwrite
@@ -673,7 +699,10 @@ func (u *upload) publish() error {
 	if err := u.writeOver(f); err != nil {
 		return err
 	}
-	return u.dir.unlink(u.temp)
+	if err := u.dir.unlink(u.temp); err != nil { // published all the same; a sweep takes it
+		u.disk.log.Warn("hidden file stays behind", "error", err)
+	}
+	return nil
 }
 
 // writeOver makes f's content that of the upload. Room for it is taken first, so
@@ -690,6 +719,7 @@ func (u *upload) writeOver(f *os.File) error {
 		return err
 	}
 	if _, err := io.Copy(f, u.f); err != nil {
+		u.disk.log.Error("a file is damaged: writing over it failed in the middle", "name", u.name, "error", err)
 		return err
 	}
 	if err := f.Truncate(i.size); err != nil {
@@ -706,16 +736,25 @@ func (u *upload) writeOver(f *os.File) error {
 	return nil
 }
 
-func (u *upload) commitInPlace(ctx context.Context) error {
-	if err := context.Cause(ctx); err != nil {
-		return err
-	}
+// stillNamed tells whether the name is still that of the file that we write to:
+// it may have been replaced or renamed meanwhile.
+func (u *upload) stillNamed() error {
 	i, err := u.dir.lstat(u.name)
 	if err != nil {
 		return err
 	}
-	if i.id() != u.locked { // replaced or renamed away while we wrote
+	if i.id() != u.file {
 		return fault.New(fault.Busy, fault.IDInUse, u.name)
+	}
+	return nil
+}
+
+func (u *upload) commitInPlace(ctx context.Context) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if err := u.stillNamed(); err != nil {
+		return err
 	}
 	if !u.end() {
 		return fs.ErrClosed

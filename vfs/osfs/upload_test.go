@@ -590,3 +590,80 @@ func TestListDoesNotAllocatePerEntry(t *testing.T) {
 		t.Errorf("%d entries listed with %.0f allocations; want %d with at most 50", seen, allocs, n)
 	}
 }
+
+// A resume that begins before the partial's end cuts nothing until its first
+// byte comes.
+func TestResumeCutsWithItsFirstByte(t *testing.T) {
+	tree, _ := open(t, SyncNone)
+	leave := func(n int) {
+		t.Helper()
+		up, err := tree.Create(t.Context(), vpath(t, "f"), vfs.Create{Owner: "alice"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := up.WriteAt(make([]byte, n), 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := up.Cut(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leave(20_000 + vfs.CutTail)
+	up, err := tree.Create(t.Context(), vpath(t, "f"), vfs.Create{How: vfs.Resume, Offset: 100, Owner: "alice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := up.(vfs.Kernel).OSFile(); f != nil {
+		t.Error("the kernel would write behind the old bytes")
+	}
+	if err := up.Cut(); err != nil {
+		t.Fatal(err)
+	}
+	if fi, err := tree.Partial(t.Context(), vpath(t, "f"), "alice"); err != nil || fi.Size() != 20_000 {
+		t.Errorf("after a resume without a byte: %v, %v; want all of the partial", fi, err)
+	}
+}
+
+// A file that is removed or replaced while an upload is to be written over it
+// is no place for a 226.
+func TestWrittenOverFileMustStillBeThere(t *testing.T) {
+	if os.Geteuid() == 0 {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+	}
+	tree, dir := open(t, SyncNone)
+	name := filepath.Join(dir, "f")
+	if err := os.WriteFile(name, []byte("old"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for name, mode := range map[string]os.FileMode{name: 0o666, dir: 0o555, filepath.Dir(dir): 0o755} {
+		if err := os.Chmod(name, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer os.Chmod(dir, 0o755)
+	if os.Geteuid() == 0 {
+		if err := unix.Setfsuid(65534); err != nil {
+			t.Fatal(err)
+		}
+	}
+	up, err := tree.Create(t.Context(), vpath(t, "f"), vfs.Create{})
+	if os.Geteuid() == 0 {
+		_ = unix.Setfsuid(0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := up.WriteAt([]byte("new"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Remove(name)); err != nil {
+		t.Fatal(err)
+	}
+	if err := up.Commit(t.Context()); err == nil {
+		t.Error("Commit says that a removed file was written")
+	}
+	if err := up.Cut(); err != nil {
+		t.Error(err)
+	}
+}
