@@ -103,7 +103,11 @@ func runServe(cmd *cobra.Command, c config.Config, passwordFile, ready string, v
 	c.Password, c.Secrets = password, passwordFile
 	c = c.Defaults()
 	if problems := c.Check(); len(problems) > 0 {
-		lines := []string{fmt.Sprintf("nothing was started: %d %s", len(problems), serve.Plural(len(problems), "problem", "problems"))}
+		noun := "problems"
+		if len(problems) == 1 {
+			noun = "problem"
+		}
+		lines := []string{fmt.Sprintf("nothing was started: %d %s", len(problems), noun)}
 		for _, p := range problems {
 			lines = append(lines, "      "+p.String())
 		}

@@ -405,11 +405,3 @@ func hostAddrs() []netip.Addr {
 	slices.SortStableFunc(out, func(a, b netip.Addr) int { return a.BitLen() - b.BitLen() })
 	return out
 }
-
-// Plural helps sentences of the card.
-func Plural(n int, one, many string) string {
-	if n == 1 {
-		return one
-	}
-	return many
-}

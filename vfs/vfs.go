@@ -79,7 +79,7 @@ const (
 
 // Create says how an upload begins. Owner is whose partial it becomes when it
 // is cut; "" means that none is kept. Expect is the size that was announced, 0
-// when none was.
+// when none was: a hint for trees that store by the piece, and never a limit.
 type Create struct {
 	How    How
 	Offset int64

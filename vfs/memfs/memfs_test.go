@@ -211,7 +211,7 @@ func TestLinks(t *testing.T) {
 		need(t, tree.Link(fmt.Sprintf("h%d", i), target))
 	}
 	for link, target := range map[string]string{
-		"d/abs": "/d/e", "d/out": "../../../f", "d/dots": "./e/../e//./f", "d/dir": "e/", "slash": "f/", "d/up": "..", "nowhere": "no/f", "d/root": "/",
+		"d/abs": "/d/e", "d/out": "../../../f", "d/dots": "./e/../e//./f", "d/dir": "e/", "slash": "f/", "d/up": "..", "nowhere": "no/f", "d/top": "/",
 	} {
 		need(t, tree.Link(link, target))
 	}
@@ -225,8 +225,8 @@ func TestLinks(t *testing.T) {
 		{"a slash at the end of a directory", "d/dir/f", "hello", 0},
 		{"a slash at the end of a file", "slash", "", fault.NotDir},
 		{"a directory above", "d/up/d/up/f", "root", 0},
-		{"the root itself", "d/root/f", "root", 0},
-		{"the root is no file", "d/root", "", fault.IsDir},
+		{"the root itself", "d/top/f", "root", 0},
+		{"the root is no file", "d/top", "", fault.IsDir},
 		{"a missing directory", "nowhere", "", fault.NotFound},
 		{"as many hops as are allowed", fmt.Sprintf("h%d", MaxHops-1), "root", 0},
 		{"one hop too many", fmt.Sprintf("h%d", MaxHops), "", fault.Denied},
@@ -246,10 +246,10 @@ func TestLinks(t *testing.T) {
 	if _, err := tree.Partial(t.Context(), path(t, "f"), "alice"); err != nil {
 		t.Errorf("Partial(f) of an upload to a link to f: %v", err)
 	}
-	if err := tree.Mkdir(t.Context(), path(t, "d/root/d/root/new")); err != nil {
+	if err := tree.Mkdir(t.Context(), path(t, "d/top/d/top/new")); err != nil {
 		t.Errorf("Mkdir through links: %v", err)
 	}
-	if err := tree.Rename(t.Context(), path(t, "d"), path(t, "d/root/d/e/d"), vfs.Overwrite); fault.KindOf(err) != fault.BadName {
+	if err := tree.Rename(t.Context(), path(t, "d"), path(t, "d/top/d/e/d"), vfs.Overwrite); fault.KindOf(err) != fault.BadName {
 		t.Errorf("Rename below itself through a link = %v; want kind BadName", err)
 	}
 }
