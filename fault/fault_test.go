@@ -138,7 +138,7 @@ func TestAPathThatLeavesARootIsDenied(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := os.Symlink("../secret", filepath.Join(inside, "out")); err != nil {
-		t.Skip("no symbolic links here: ", err)
+		t.Fatal(err)
 	}
 	root, err := os.OpenRoot(inside)
 	if err != nil {

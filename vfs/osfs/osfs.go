@@ -187,6 +187,23 @@ func (t *Tree) parent(ctx context.Context, p vfs.Path) (handle, string, error) {
 	return d, p.Base(), err
 }
 
+// entry is parent with what the name is, a link itself; nil when there is none.
+func (t *Tree) entry(ctx context.Context, p vfs.Path) (handle, string, *info, error) {
+	if p.IsRoot() {
+		return nil, "", nil, fault.New(fault.IsDir, fault.IDIsDir, p.String())
+	}
+	d, name, err := t.parent(ctx, p)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	i, err := d.lstat(name)
+	if err != nil && !os.IsNotExist(err) {
+		_ = d.close()
+		return nil, "", nil, err
+	}
+	return d, name, i, nil
+}
+
 // locate is parent with the links at the last part followed: the directory and
 // name where the file really is or would be made. info is nil when there is no
 // such file yet.

@@ -1,33 +1,37 @@
 package osfs
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"dray/vfs"
 	"dray/vfs/vfstest"
 )
 
-func newTree(t *testing.T) vfs.FS {
-	t.Helper()
-	tree, err := NewDisk(SyncNone, nil).Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { tree.Close() })
-	return tree
+// A placed is a tree and where it is, so that the suite can make links in it.
+type placed struct {
+	*Tree
+	dir string
 }
 
-func TestContract(t *testing.T) { vfstest.Run(t, newTree) }
-
-// The road for systems without openat2 keeps the same contract.
-func TestContractByRoot(t *testing.T) {
-	vfstest.Run(t, func(t *testing.T) vfs.FS {
-		j, err := openRoot(t.TempDir())
+func contract(t *testing.T, d Durability, open func(dir string) (jail, error)) {
+	vfstest.RunWith(t, func(t *testing.T) vfs.FS {
+		dir := t.TempDir()
+		j, err := open(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
-		tree := &Tree{disk: NewDisk(SyncCommit, nil), jail: j}
-		t.Cleanup(func() { tree.Close() })
-		return tree
-	})
+		return placed{&Tree{disk: NewDisk(d, nil), jail: j}, dir}
+	}, vfstest.Options{Symlink: func(t *testing.T, tree vfs.FS, p vfs.Path, target string) {
+		t.Helper()
+		if err := os.Symlink(target, filepath.Join(tree.(placed).dir, p.Rel())); err != nil {
+			t.Fatal(err)
+		}
+	}})
 }
+
+func TestContract(t *testing.T) { contract(t, SyncNone, openJail) }
+
+// The road for systems without openat2 keeps the same contract.
+func TestContractByRoot(t *testing.T) { contract(t, SyncCommit, openRoot) }

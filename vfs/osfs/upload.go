@@ -73,7 +73,11 @@ type upload struct {
 
 // Create begins an upload; see vfs.Create.
 func (t *Tree) Create(ctx context.Context, p vfs.Path, how vfs.Create) (vfs.Upload, error) {
-	dir, name, old, err := t.locate(ctx, p)
+	find := t.locate
+	if how.How == vfs.New {
+		find = t.entry // a link is a name that is taken, wherever it leads
+	}
+	dir, name, old, err := find(ctx, p)
 	if err != nil {
 		return nil, err
 	}
