@@ -20,6 +20,7 @@ type beside struct {
 	cancel   context.CancelCauseFunc
 	done     chan struct{}
 	stopping bool          // under conn.mu
+	ended    time.Time     // when the data ended, zero before; under conn.mu
 	status   func() string // what STAT says about the transfer
 }
 
@@ -68,7 +69,11 @@ func (c *conn) listen(b *beside) {
 		if err != nil && !errors.Is(err, ftp.ErrBadLine) && !errors.Is(err, ftp.ErrLineTooLong) {
 			c.mu.Lock()
 			c.readErr = err
-			alive := c.spoke(time.Now())
+			ended := b.ended
+			if ended.IsZero() {
+				ended = time.Now()
+			}
+			alive := c.spoke(ended)
 			c.mu.Unlock()
 			if !alive {
 				b.cancel(fault.Because(err, fault.Cut, fault.IDUploadCut))
@@ -116,6 +121,13 @@ func (c *conn) spoke(dataEnded time.Time) bool {
 		}
 	}
 	return false
+}
+
+// dataEnded tells the reader beside an upload when its data ended.
+func (c *conn) dataEnded(at time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.beside.ended = at
 }
 
 // heard is spoke for the loop.

@@ -269,6 +269,7 @@ func (c *conn) upload(ctx context.Context, p vfs.Path, how vfs.Create, unique st
 			return err
 		}
 		d.finish()
+		c.dataEnded(rep.Ended)
 		if allo := c.pending.allo; allo > 0 && rep.Bytes != allo {
 			c.log.Info("upload is not as long as ALLO said", "path", p.String(), "said", allo, "bytes", rep.Bytes)
 		}
@@ -279,6 +280,7 @@ func (c *conn) upload(ctx context.Context, p vfs.Path, how vfs.Create, unique st
 		if !begun {
 			err = up.Cut(ctx, rep, err)
 		}
+		c.data.release() // spent: STOU must not try another name on it
 		return ftp.Reply{}, err
 	}
 	return done(rep), nil

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -170,5 +172,28 @@ func TestReserveSaysWhatIsMissing(t *testing.T) {
 	}
 	if len(p.held) != 0 {
 		t.Errorf("%d ports stay held", len(p.held))
+	}
+}
+
+// A name that is taken while a STOU runs is a refusal, not a second transfer over
+// a connection that is spent.
+func TestStouWhoseNameIsTakenMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := plain()
+	tree, dir := onDisk(t)
+	s.tree = tree
+	st := newSite(t, s)
+	k := st.login()
+	nc := k.pasv()
+	k.do(150, "STOU up")
+	_, _ = io.WriteString(nc, "mine")
+	if err := os.WriteFile(filepath.Join(dir, "up"), []byte("theirs"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_ = finish(nc)
+	hasID(t, k.hear(550), fault.IDExists)
+	k.do(200, "NOOP")
+	if b, err := os.ReadFile(filepath.Join(dir, "up")); string(b) != "theirs" || err != nil {
+		t.Errorf("the file has %q, %v", b, err)
 	}
 }
