@@ -252,35 +252,44 @@ func TestReplacementKeepsWhatTheOldFileHad(t *testing.T) {
 	}
 }
 
-// Where the directory can't be written but the file can, the old content stays
-// until the upload is whole, and a cut one changes nothing.
-func TestUnwritableDirectory(t *testing.T) {
-	if os.Geteuid() == 0 {
-		// As root every directory can be written; take a user's identity for the
-		// file system, on this thread only.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-	}
-	tree, dir := open(t, SyncNone)
+// unwritable is a tree whose directory can't be written, with a file f that can.
+// As root every directory can be: the test takes a user's identity for the file
+// system, on its thread only, until it calls asRoot or ends.
+func unwritable(t *testing.T) (tree *Tree, dir string, asRoot func()) {
+	t.Helper()
+	tree, dir = open(t, SyncNone)
 	name := filepath.Join(dir, "f")
 	if err := os.WriteFile(name, []byte("old content"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(name, 0o666); err != nil {
-		t.Fatal(err)
-	}
-	for name, mode := range map[string]os.FileMode{dir: 0o555, filepath.Dir(dir): 0o755} {
+	for name, mode := range map[string]os.FileMode{name: 0o666, dir: 0o555, filepath.Dir(dir): 0o755} {
 		if err := os.Chmod(name, mode); err != nil {
 			t.Fatal(err)
 		}
 	}
-	defer os.Chmod(dir, 0o755)
+	asRoot = func() {}
 	if os.Geteuid() == 0 {
+		runtime.LockOSThread()
 		if err := unix.Setfsuid(65534); err != nil {
 			t.Fatal(err)
 		}
-		defer unix.Setfsuid(0)
+		asRoot = sync.OnceFunc(func() {
+			_ = unix.Setfsuid(0)
+			runtime.UnlockOSThread()
+		})
 	}
+	t.Cleanup(func() {
+		asRoot()
+		_ = os.Chmod(dir, 0o755)
+	})
+	return tree, dir, asRoot
+}
+
+// Where the directory can't be written but the file can, the old content stays
+// until the upload is whole, and a cut one changes nothing.
+func TestUnwritableDirectory(t *testing.T) {
+	tree, dir, _ := unwritable(t)
+	name := filepath.Join(dir, "f")
 	up, err := tree.Create(t.Context(), vpath(t, "f"), vfs.Create{})
 	if err != nil {
 		t.Fatal(err)
@@ -627,37 +636,16 @@ func TestResumeCutsWithItsFirstByte(t *testing.T) {
 // A file that is removed or replaced while an upload is to be written over it
 // is no place for a 226.
 func TestWrittenOverFileMustStillBeThere(t *testing.T) {
-	if os.Geteuid() == 0 {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-	}
-	tree, dir := open(t, SyncNone)
-	name := filepath.Join(dir, "f")
-	if err := os.WriteFile(name, []byte("old"), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	for name, mode := range map[string]os.FileMode{name: 0o666, dir: 0o555, filepath.Dir(dir): 0o755} {
-		if err := os.Chmod(name, mode); err != nil {
-			t.Fatal(err)
-		}
-	}
-	defer os.Chmod(dir, 0o755)
-	if os.Geteuid() == 0 {
-		if err := unix.Setfsuid(65534); err != nil {
-			t.Fatal(err)
-		}
-	}
+	tree, dir, asRoot := unwritable(t)
 	up, err := tree.Create(t.Context(), vpath(t, "f"), vfs.Create{})
-	if os.Geteuid() == 0 {
-		_ = unix.Setfsuid(0)
-	}
+	asRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := up.WriteAt([]byte("new"), 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(os.Chmod(dir, 0o755), os.Remove(name)); err != nil {
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Remove(filepath.Join(dir, "f"))); err != nil {
 		t.Fatal(err)
 	}
 	if err := up.Commit(t.Context()); err == nil {
