@@ -40,46 +40,6 @@ func (Secret) GoString() string           { return "[hidden]" }
 func (Secret) LogValue() slog.Value       { return slog.StringValue("[hidden]") }
 func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[hidden]")) }
 
-// Rights are what an account may do in its tree, as a set.
-type Rights uint16
-
-// The rights. Write is for new names, Overwrite for taking the place of a
-// finished file or changing it.
-const (
-	List Rights = 1 << iota
-	Read
-	Write
-	Overwrite
-	Delete
-	Rename
-	MakeDir
-	Attributes // times and modes
-
-	ReadOnly = List | Read
-	Full     = List | Read | Write | Overwrite | Delete | Rename | MakeDir | Attributes
-)
-
-// Has tells whether all of want are in r.
-func (r Rights) Has(want Rights) bool { return r&want == want }
-
-// An Account is one user. Anonymous accounts are shared by strangers: they need
-// no password and keep no partials.
-type Account struct {
-	Name      string
-	Rights    Rights
-	Anonymous bool
-	MaxBytes  int64 // quota in bytes; 0: none
-}
-
-// Keeps tells under which owner the partials of this account are kept; "" when
-// none are.
-func (a Account) Keeps() string {
-	if a.Anonymous || !a.Rights.Has(Read|Write) {
-		return ""
-	}
-	return a.Name
-}
-
 // IsAnonymousName tells whether name asks for the anonymous account (RFC 1635).
 func IsAnonymousName(name string) bool {
 	return strings.EqualFold(name, "anonymous") || strings.EqualFold(name, "ftp")
@@ -93,7 +53,9 @@ func (wrong) Error() string { return "no such user, or wrong password" }
 // ErrWrong is returned by a Verifier for every login that it refuses.
 var ErrWrong error = wrong{}
 
-// A Directory looks accounts up. fs.ErrNotExist when there is none of that name.
+// A Directory looks accounts up, with the hashes of their passwords. An error
+// that satisfies fs.ErrNotExist says that there is none of that name; any other
+// that it can't be known now. Names are bytes, compared exactly.
 type Directory interface {
 	Lookup(ctx context.Context, name string) (Account, error)
 }
@@ -108,7 +70,9 @@ type Verifier interface {
 type Store interface {
 	Directory
 	All(ctx context.Context) iter.Seq2[Account, error]
+	// Put writes a whole account, new or not.
 	Put(ctx context.Context, a Account) error
+	// Remove removes an account and its usage; fs.ErrNotExist when there is none.
 	Remove(ctx context.Context, name string) error
 }
 

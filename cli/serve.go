@@ -32,7 +32,7 @@ const grace = 30 * time.Second
 const passwordEnv = "DRAY_PASSWORD"
 
 func serveCommand() *cobra.Command {
-	var c config.Config
+	var c config.Quick
 	var passwordFile, ready string
 	var verbose bool
 	cmd := &cobra.Command{
@@ -90,7 +90,7 @@ second one ends at once.`,
 
 func stateHint() string { return "/var/lib/dray for root, else $XDG_STATE_HOME/dray" }
 
-func runServe(cmd *cobra.Command, c config.Config, passwordFile, ready string, verbose bool) error {
+func runServe(cmd *cobra.Command, c config.Quick, passwordFile, ready string, verbose bool) error {
 	level := slog.LevelInfo
 	if verbose {
 		level = slog.LevelDebug

@@ -35,7 +35,7 @@ func TestSecretsOutsideTheServedDirectory(t *testing.T) {
 		{"password file beside", aside, filepath.Join(aside, "password"), served, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			problems := Config{Dir: c.dir, State: c.state, Secrets: c.secrets}.Defaults().Check()
+			problems := Quick{Dir: c.dir, State: c.state, Secrets: c.secrets}.Defaults().Check()
 			var said []string
 			for _, p := range problems {
 				said = append(said, p.Field)
@@ -55,7 +55,7 @@ func TestSecretsBelowALinkedWorkingDirectory(t *testing.T) {
 	}
 	t.Cleanup(func() { os.Remove(root + "-link") })
 	t.Chdir(root + "-link")
-	problems := Config{Dir: ".", State: "sub"}.Defaults().Check()
+	problems := Quick{Dir: ".", State: "sub"}.Defaults().Check()
 	if len(problems) != 1 || problems[0].Field != "--state" {
 		t.Errorf("problems %v; want one about --state", problems)
 	}

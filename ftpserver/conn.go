@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -60,6 +61,11 @@ type conn struct {
 	epsvAll bool
 	facts   ftp.Facts
 	client  string // CLNT
+	sums    sums   // HASH, RANG
+	deflate deflate
+	fxp     fxp
+	idleFor time.Duration // SITE IDLE; 0: as the rules say
+	mask    *fs.FileMode  // SITE UMASK; nil: the tree's own
 	pending pending
 	data    dataPlan
 	bad     int  // lines that were none
@@ -289,6 +295,8 @@ func (c *conn) refuse(row *command, cmd ftp.Command) error {
 		return fault.New(fault.Unknown, fault.IDUnknown)
 	}
 	switch {
+	case c.off(row, row.verb):
+		return fault.New(fault.NotBuilt, fault.IDNotBuilt, switchedOff)
 	case c.phase < row.phase && row.phase == phaseIn:
 		return fault.New(fault.NotLoggedIn, fault.IDLogin)
 	case c.phase < row.phase:

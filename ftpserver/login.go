@@ -69,6 +69,8 @@ func (c *conn) logout() {
 	c.data.release()
 	c.session, c.phase, c.user, c.log = nil, phaseGreeted, "", c.visit.Log()
 	c.cwd, c.text, c.epsvAll, c.facts, c.pending = vfs.Root, true, false, ftp.DefaultFacts, pending{}
+	c.sums, c.deflate, c.fxp = sums{}, deflate{}, fxp{}
+	c.idleFor, c.mask = 0, nil
 }
 
 // rein: RFC 4217, 11 wants TLS to end with it, or the command refused. Under
@@ -291,23 +293,36 @@ func (c *conn) host(_ context.Context, arg string) (ftp.Reply, error) {
 	return ftp.Reply{}, fault.New(fault.Unsupported, fault.IDHost)
 }
 
+// options are what OPTS may be said of (RFC 2389, 4).
+func options() map[string]func(*conn, string) (ftp.Reply, error) {
+	return map[string]func(*conn, string) (ftp.Reply, error){
+		"UTF8": (*conn).optsUTF8, "UTF-8": (*conn).optsUTF8, "MLST": (*conn).optsMLST,
+		"HASH": (*conn).optsHash, "MODE": (*conn).optsMode,
+	}
+}
+
 func (c *conn) opts(_ context.Context, arg string) (ftp.Reply, error) {
 	name, rest, _ := strings.Cut(arg, " ")
-	switch strings.ToUpper(name) {
-	case "UTF8": // bytes are kept as they come, so it is always on
-		switch strings.ToUpper(strings.TrimSpace(rest)) {
-		case "", "ON", "NLST":
-			return ftp.Replyf(ftp.C200OK, "Names are UTF-8, always."), nil
-		case "OFF":
-			return ftp.Reply{}, fault.New(fault.Unsupported, fault.IDUnsupported, "OPTS UTF8 ON; names are bytes, and go back as they came")
-		}
-	case "UTF-8":
-		return ftp.Replyf(ftp.C200OK, "Names are UTF-8, always."), nil
-	case "MLST":
-		c.facts = ftp.ParseFacts(rest)
-		return ftp.Replyf(ftp.C200OK, "%s", strings.TrimSpace("MLST OPTS "+c.facts.String())), nil // RFC 3659, 7.9
+	if run, ok := options()[strings.ToUpper(name)]; ok {
+		return run(c, strings.TrimSpace(rest))
 	}
 	return ftp.Reply{}, fault.New(fault.Syntax, fault.IDSyntax, "OPTS UTF8 ON, or OPTS MLST type;size;modify;")
+}
+
+// optsUTF8: bytes are kept as they come, so it is always on.
+func (c *conn) optsUTF8(arg string) (ftp.Reply, error) {
+	switch strings.ToUpper(arg) {
+	case "", "ON", "NLST":
+		return ftp.Replyf(ftp.C200OK, "Names are UTF-8, always."), nil
+	case "OFF":
+		return ftp.Reply{}, fault.New(fault.Unsupported, fault.IDUnsupported, "OPTS UTF8 ON; names are bytes, and go back as they came")
+	}
+	return ftp.Reply{}, fault.New(fault.Syntax, fault.IDSyntax, "OPTS UTF8 ON")
+}
+
+func (c *conn) optsMLST(arg string) (ftp.Reply, error) {
+	c.facts = ftp.ParseFacts(arg)
+	return ftp.Replyf(ftp.C200OK, "%s", strings.TrimSpace("MLST OPTS "+c.facts.String())), nil // RFC 3659, 7.9
 }
 
 func (c *conn) clnt(_ context.Context, arg string) (ftp.Reply, error) {

@@ -57,6 +57,11 @@ type Rules struct {
 	ActivePort uint16
 	BareEnd    bool // uploads over TLS may end without close_notify (tls-end = "accept")
 	Greeting   string
+	Welcome    string        // after the login, "{user}" is the name; "": one line of ours
+	Goodbye    string        // at QUIT
+	Allow      []string      // switches that are on: CCC, COPY, FXP, PRET, RMDA
+	Deny       []string      // commands to refuse, as "DELE", "SITE CHMOD", "MODE Z"
+	IdleMax    time.Duration // what SITE IDLE may ask for; 2 h
 	LoginTime  time.Duration // from accept to login; 30 s
 	Idle       time.Duration // between commands; 10 min (RFC 1123, 4.1.3.2 wants 5 at least)
 	DataWait   time.Duration // for a data connection to come; 20 s
@@ -84,6 +89,7 @@ func (r *Rules) defaults() *Rules {
 	}
 	or(&d.LoginTime, 30*time.Second)
 	or(&d.Idle, 10*time.Minute)
+	or(&d.IdleMax, 2*time.Hour)
 	or(&d.DataWait, 20*time.Second)
 	or(&d.Stall, 120*time.Second)
 	or(&d.CutGrace, 10*time.Millisecond)
@@ -99,6 +105,7 @@ type Server struct {
 	gate    *gate.Gate
 	log     *slog.Logger
 	table   []command
+	site    []command
 	rows    map[string]*command
 	watch   *watchdog
 	tickets *tickets
@@ -119,7 +126,7 @@ func New(g *gate.Gate, log *slog.Logger) *Server {
 		log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		gate: g, log: log, table: commands(), rows: map[string]*command{},
+		gate: g, log: log, table: commands(), site: siteCommands(), rows: map[string]*command{},
 		watch: newWatchdog(log), tickets: newTickets(),
 		conns: map[*conn]struct{}{}, listeners: map[net.Listener]struct{}{},
 	}

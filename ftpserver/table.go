@@ -38,6 +38,7 @@ type command struct {
 	also  trait
 	run   func(*conn, context.Context, string) (ftp.Reply, error)
 	feat  func(*conn) string // its line of FEAT, "" when there is none now
+	by    string             // the word of Rules.Allow that switches it on; "": it always is
 	usage string             // the argument as the reference writes it
 	help  string
 	rfc   string
@@ -64,6 +65,10 @@ func withTLS(s string) func(*conn) string {
 }
 
 func commands() []command { // a function: FEAT and HELP read the table they stand in
+	return slices.Concat(baseCommands(), factCommands(), sumCommands(), copyCommands(), fxpCommands())
+}
+
+func baseCommands() []command {
 	return []command{
 		{verb: "USER", arg: argRequired, run: (*conn).userCmd, usage: "name", help: "log in as", rfc: "RFC 959, 4.1.1"},
 		{verb: "PASS", arg: argOptional, phase: phaseNamed, run: (*conn).pass, usage: "password", help: "the password", rfc: "RFC 959, 4.1.1"},
@@ -125,6 +130,10 @@ func commands() []command { // a function: FEAT and HELP read the table they sta
 
 // siteCommands are the sub-commands of SITE, rows of the same kind.
 func siteCommands() []command {
+	return slices.Concat(baseSite(), factSite(), copySite())
+}
+
+func baseSite() []command {
 	return []command{
 		{verb: "CHMOD", arg: argRequired, phase: phaseIn, also: changesTree, run: (*conn).chmod, usage: "mode path", help: "set permission bits", rfc: "no RFC"},
 		{verb: "HELP", arg: argOptional, phase: phaseIn, run: (*conn).siteHelp, help: "list these", rfc: "RFC 959, 4.1.3"},
@@ -174,7 +183,7 @@ func (c *conn) featCmd(context.Context, string) (ftp.Reply, error) {
 	r := ftp.Reply{Code: ftp.C211Features, Text: "Extensions:", Last: "End"}
 	for i := range c.server.table {
 		row := &c.server.table[i]
-		if row.feat == nil {
+		if row.feat == nil || c.off(row, row.verb) {
 			continue
 		}
 		if line := row.feat(c); line != "" {
@@ -202,7 +211,7 @@ func (c *conn) helpCmd(ctx context.Context, arg string) (ftp.Reply, error) {
 }
 
 func (c *conn) siteHelp(context.Context, string) (ftp.Reply, error) {
-	return helpTable("Commands behind SITE:", siteCommands()), nil
+	return helpTable("Commands behind SITE:", c.server.site), nil
 }
 
 func helpTable(title string, rows []command) ftp.Reply {
@@ -220,16 +229,28 @@ func helpTable(title string, rows []command) ftp.Reply {
 
 func (c *conn) site(ctx context.Context, arg string) (ftp.Reply, error) {
 	name, rest, _ := strings.Cut(arg, " ")
-	for _, row := range siteCommands() {
-		if strings.EqualFold(row.verb, name) {
-			if row.arg == argRequired && rest == "" {
-				return ftp.Reply{}, fault.New(fault.Syntax, fault.IDSyntax, "SITE "+row.form())
-			}
-			return row.run(c, ctx, rest)
+	name = strings.ToUpper(name)
+	for _, row := range c.server.site {
+		if row.verb != name {
+			continue
 		}
+		switch {
+		case c.off(&row, "SITE "+name):
+			return ftp.Reply{}, fault.New(fault.NotBuilt, fault.IDNotBuilt, switchedOff)
+		case (row.arg == argRequired || row.arg == argPath) && rest == "", row.arg == argNone && rest != "":
+			return ftp.Reply{}, fault.New(fault.Syntax, fault.IDSyntax, "SITE "+row.form())
+		}
+		return row.run(c, ctx, rest)
 	}
-	if why, ok := neverBuilt["SITE "+strings.ToUpper(name)]; ok {
+	if why, ok := neverBuilt["SITE "+name]; ok {
 		return ftp.Reply{}, fault.New(fault.NotBuilt, fault.IDNotBuilt, why)
 	}
-	return ftp.Reply{}, fault.New(fault.Unsupported, fault.IDUnsupported, "SITE CHMOD and SITE HELP")
+	return ftp.Reply{}, fault.New(fault.Unsupported, fault.IDUnsupported, "the commands that SITE HELP lists")
+}
+
+const switchedOff = "it is switched off here"
+
+// off tells whether the listener's rules switch a command off, by name.
+func (c *conn) off(row *command, name string) bool {
+	return row.by != "" && !slices.Contains(c.rules.Allow, row.by) || slices.Contains(c.rules.Deny, name)
 }

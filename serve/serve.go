@@ -1,4 +1,4 @@
-// Package serve turns a config.Config into a running server: certificate, gate,
+// Package serve turns a config.Quick into a running server: certificate, gate,
 // trees, listeners. It is the only package that does.
 package serve
 
@@ -58,7 +58,7 @@ const sweepWait = 2 * time.Second
 
 // Start brings up what c says, which must have its defaults and no problems. It
 // serves until Stop.
-func Start(c config.Config, log *slog.Logger) (_ *Running, err error) {
+func Start(c config.Quick, log *slog.Logger) (_ *Running, err error) {
 	r := &Running{log: log}
 	defer func() {
 		if err != nil {
@@ -128,7 +128,7 @@ type shared struct{ *osfs.Tree }
 
 func (shared) Close() error { return nil }
 
-func named(c config.Config) *account.Account {
+func named(c config.Quick) *account.Account {
 	a := &account.Account{Name: c.User, Rights: account.Full}
 	if c.ReadOnly {
 		a.Rights = account.ReadOnly
@@ -136,7 +136,7 @@ func named(c config.Config) *account.Account {
 	return a
 }
 
-func anonymous(c config.Config) *account.Account {
+func anonymous(c config.Quick) *account.Account {
 	if !c.Anonymous {
 		return nil
 	}
@@ -156,7 +156,7 @@ func limits() guard.Limits {
 	}
 }
 
-func certificate(c config.Config, public *publicName) (*certs.Certificate, error) {
+func certificate(c config.Quick, public *publicName) (*certs.Certificate, error) {
 	var names []string
 	if c.Public != "" {
 		if _, err := netip.ParseAddr(c.Public); err != nil {
@@ -185,7 +185,7 @@ func rotate(cfg *tls.Config, keys [][32]byte) [][32]byte {
 	return keys
 }
 
-func (r *Running) listen(c config.Config, ports *ftpserver.Ports) error {
+func (r *Running) listen(c config.Quick, ports *ftpserver.Ports) error {
 	open := func(field, addr string, port, high uint16, implicit bool) error {
 		if addr == config.Off {
 			return nil
@@ -205,7 +205,7 @@ func (r *Running) listen(c config.Config, ports *ftpserver.Ports) error {
 	)
 }
 
-func (r *Running) rules(c config.Config, ports *ftpserver.Ports, implicit bool) *ftpserver.Rules {
+func (r *Running) rules(c config.Quick, ports *ftpserver.Ports, implicit bool) *ftpserver.Rules {
 	door := &gate.Door{Name: "ftp", Protocol: "ftp", Plain: c.Plain, AnonymousPlain: c.Anonymous}
 	rules := &ftpserver.Rules{
 		Door: door, TLS: r.tls, Implicit: implicit, ClearData: c.Plain && !implicit, Ports: ports,
@@ -341,7 +341,7 @@ type Card struct {
 	Certificate string // its file, without the key: for clients
 }
 
-func (r *Running) card(c config.Config, cert *certs.Certificate, public string) Card {
+func (r *Running) card(c config.Quick, cert *certs.Certificate, public string) Card {
 	card := Card{
 		Dir: c.Dir, User: c.User, Anonymous: c.Anonymous, Plain: c.Plain, ReadOnly: c.ReadOnly, Passive: c.Passive,
 		Public: c.Public, SHA256: cert.SHA256(), SHA256Hex: cert.Hex(), Certificate: public,

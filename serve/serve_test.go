@@ -52,9 +52,9 @@ func (j *journal) String() string {
 func (j *journal) log() *slog.Logger { return slog.New(slog.NewTextHandler(j, nil)) }
 
 // onLoopback is a configuration of temporary directories and free ports.
-func onLoopback(t *testing.T) config.Config {
+func onLoopback(t *testing.T) config.Quick {
 	t.Helper()
-	c := config.Config{
+	c := config.Quick{
 		Dir: t.TempDir(), State: t.TempDir(), Password: account.NewSecret(password),
 		FTP: "127.0.0.1:0", FTPS: "127.0.0.1:0", Sync: "none",
 	}.Defaults()
@@ -65,7 +65,7 @@ func onLoopback(t *testing.T) config.Config {
 }
 
 // start serves until stop is called, or the test ends.
-func start(t *testing.T, c config.Config) (r *Running, stop func(), j *journal) {
+func start(t *testing.T, c config.Quick) (r *Running, stop func(), j *journal) {
 	t.Helper()
 	j = new(journal)
 	r, err := Start(c, j.log())
@@ -201,18 +201,18 @@ func TestOneListenerMayBeOff(t *testing.T) {
 func TestWhoMayDoWhat(t *testing.T) {
 	tests := []struct {
 		name     string
-		set      func(*config.Config)
+		set      func(*config.Quick)
 		user     string
 		clear    bool   // whether the password is taken in clear text
 		readOnly bool   // what the login says
 		mkd      string // the answer to MKD
 	}{
-		{"the user", func(*config.Config) {}, "dray", false, false, "257"},
-		{"a user of another name", func(c *config.Config) { c.User = "scanner" }, "scanner", false, false, "257"},
-		{"a reader", func(c *config.Config) { c.ReadOnly = true }, "dray", false, true, "550"},
-		{"the user where clear text is allowed", func(c *config.Config) { c.Plain = true }, "dray", true, false, "257"},
-		{"strangers, in clear text too", func(c *config.Config) { c.Anonymous = true }, "anonymous", true, true, "550"},
-		{"the user beside strangers", func(c *config.Config) { c.Anonymous = true }, "dray", false, false, "257"},
+		{"the user", func(*config.Quick) {}, "dray", false, false, "257"},
+		{"a user of another name", func(c *config.Quick) { c.User = "scanner" }, "scanner", false, false, "257"},
+		{"a reader", func(c *config.Quick) { c.ReadOnly = true }, "dray", false, true, "550"},
+		{"the user where clear text is allowed", func(c *config.Quick) { c.Plain = true }, "dray", true, false, "257"},
+		{"strangers, in clear text too", func(c *config.Quick) { c.Anonymous = true }, "anonymous", true, true, "550"},
+		{"the user beside strangers", func(c *config.Quick) { c.Anonymous = true }, "dray", false, false, "257"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -363,17 +363,17 @@ func TestAStartThatFailsSaysWhyAndLeavesNothing(t *testing.T) {
 	}
 	tests := []struct {
 		name string
-		set  func(t *testing.T, c *config.Config)
+		set  func(t *testing.T, c *config.Quick)
 		want []string
 	}{
-		{"a port that is taken", func(t *testing.T, c *config.Config) { c.FTP, c.FTPS = free(t), taken.Addr().String() },
+		{"a port that is taken", func(t *testing.T, c *config.Quick) { c.FTP, c.FTPS = free(t), taken.Addr().String() },
 			[]string{"--ftps", "in use by another program"}},
-		{"both ports taken are both named", func(t *testing.T, c *config.Config) { c.FTP, c.FTPS = taken.Addr().String(), taken.Addr().String() },
+		{"both ports taken are both named", func(t *testing.T, c *config.Quick) { c.FTP, c.FTPS = taken.Addr().String(), taken.Addr().String() },
 			[]string{"--ftp:", "--ftps:"}},
-		{"an address of another host", func(t *testing.T, c *config.Config) { c.FTP = "192.0.2.1:0" },
+		{"an address of another host", func(t *testing.T, c *config.Quick) { c.FTP = "192.0.2.1:0" },
 			[]string{"--ftp", "does not have that address"}},
-		{"a directory that has gone", func(t *testing.T, c *config.Config) { c.Dir += "/gone" }, []string{"gone", "no such file"}},
-		{"a certificate that is none", func(t *testing.T, c *config.Config) {
+		{"a directory that has gone", func(t *testing.T, c *config.Quick) { c.Dir += "/gone" }, []string{"gone", "no such file"}},
+		{"a certificate that is none", func(t *testing.T, c *config.Quick) {
 			if err := os.WriteFile(filepath.Join(c.State, certs.SelfSignedFile), []byte("hello"), 0o600); err != nil {
 				t.Fatal(err)
 			}

@@ -80,11 +80,14 @@ const (
 // Create says how an upload begins. Owner is whose partial it becomes when it
 // is cut; "" means that none is kept. Expect is the size that was announced, 0
 // when none was: a hint for trees that store by the piece, and never a limit.
+// Mode are the permission bits of a file that is new, 0 for those that the tree
+// gives by itself; a file that takes the place of another has the other's.
 type Create struct {
 	How    How
 	Offset int64
 	Expect int64
 	Owner  string
+	Mode   fs.FileMode
 }
 
 // An Upload is a file being written. It ends by exactly one of Commit, Cut and
@@ -153,6 +156,13 @@ type Partials interface {
 // A Linker has symbolic links that may be read.
 type Linker interface {
 	Readlink(ctx context.Context, p Path) (string, error)
+}
+
+// A Symlinker makes symbolic links. target is what the link will hold, relative to
+// the directory of p; a tree refuses one that is absolute or leads out of it with
+// kind Denied. fs.ErrExist when the name is taken.
+type Symlinker interface {
+	Symlink(ctx context.Context, target string, p Path) error
 }
 
 // A Moder has permission bits that may be set; only the lowest nine are.

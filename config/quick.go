@@ -29,8 +29,8 @@ const (
 // outgoing connection takes one of its ports.
 const DefaultPassive = "30000-30999"
 
-// A Config is all that can be set. The zero value of a field is its default.
-type Config struct {
+// A Quick is all that can be set. The zero value of a field is its default.
+type Quick struct {
 	Dir       string // the directory to serve; required
 	User      string // default "dray"
 	Password  account.Secret
@@ -57,7 +57,7 @@ func (p Problem) String() string { return p.Field + ": " + p.What + "; " + p.Do 
 
 // Defaults returns c with every unset field set, except the addresses, whose
 // default is a search.
-func (c Config) Defaults() Config {
+func (c Quick) Defaults() Quick {
 	set := func(field *string, value string) {
 		if *field == "" {
 			*field = value
@@ -86,7 +86,7 @@ func StateDir() string {
 }
 
 // Check lists all that is wrong with c, which has its defaults.
-func (c Config) Check() []Problem {
+func (c Quick) Check() []Problem {
 	var ps []Problem
 	add := func(field, what, do string) { ps = append(ps, Problem{field, what, do}) }
 	switch fi, err := os.Stat(c.Dir); {

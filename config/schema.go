@@ -1,0 +1,141 @@
+package config
+
+import (
+	"net/netip"
+	"time"
+
+	"dray/account"
+)
+
+// A Config is all that can be set, as a configuration file has it. The tags are
+// its contract: `toml` is the key, `default` the value of a key that is missing
+// (shown by the reference and set by Defaults), `doc` the sentence of the
+// reference and of the example file. Reference, example, environment names and
+// checks are made from them.
+type Config struct {
+	State   string `toml:"state" default:"/var/lib/dray" doc:"directory for what must survive a start: accounts, certificate, what cut uploads count"`
+	Public  string `toml:"public" doc:"address or host name by which clients elsewhere reach this host, when it is behind NAT; a name is looked up again every two minutes"`
+	Passive string `toml:"passive" default:"30000-30999" doc:"passive range: the ports of data connections, to be opened in the firewall"`
+	Sync    string `toml:"sync" default:"commit" doc:"commit: an upload is on the disk before it is answered; none: the kernel has it" oneof:"commit,none"`
+
+	PublicFor  []PublicFor `toml:"public-for" doc:"another public address for the clients of a network"`
+	Listeners  []Listener  `toml:"listener" doc:"where clients connect; without any: explicit TLS on 21 and implicit TLS on 990"`
+	TLS        TLS         `toml:"tls" doc:"certificates and versions"`
+	Accounts   Accounts    `toml:"accounts" doc:"where accounts are kept, and what a new one has"`
+	Anonymous  Anonymous   `toml:"anonymous" doc:"login without a password, for strangers"`
+	Limits     Limits      `toml:"limits" doc:"how much of everything"`
+	Messages   Messages    `toml:"messages" doc:"what clients are told"`
+	Commands   Commands    `toml:"commands" doc:"commands that are off by default, and those to refuse"`
+	Log        Log         `toml:"log" doc:"records"`
+	Exceptions []Exception `toml:"exception" doc:"old ways that are let in on purpose, with a reason and until a day"`
+
+	File string `toml:"-"` // the file that it came from, "" for none
+}
+
+// A Listener is one address, or several with the same rules.
+type Listener struct {
+	Name        string         `toml:"name" doc:"for the log; default: the protocol and the port"`
+	Protocol    string         `toml:"protocol" default:"ftp" oneof:"ftp,ftps" doc:"ftp: explicit TLS, on request of the client; ftps: implicit TLS from the first byte"`
+	Listen      []string       `toml:"listen" doc:"addresses as \"192.0.2.1:21\", \"[2001:db8::1]:21\" or \":21\"; default: the port of the protocol on all addresses"`
+	Plain       bool           `toml:"plain" doc:"let passwords and files cross in clear text, for devices without TLS; better: an exception for their network"`
+	ClearData   bool           `toml:"clear-data" doc:"let files cross in clear text on a connection whose login was under TLS (PROT C)"`
+	DataSession string         `toml:"data-session" default:"prefer" oneof:"prefer,require,off" doc:"whether data connections under TLS must resume the session of their control connection; require refuses curl 7.88 with TLS 1.2, second uploads of single-ticket clients, and most Perl programs"`
+	TLSEnd      string         `toml:"tls-end" default:"require" oneof:"require,accept" doc:"accept: an upload over TLS counts as whole without close_notify, for old devices; a cut one can then look whole"`
+	Certificate string         `toml:"certificate" doc:"name of the certificate for clients that name none; default: the first"`
+	ClientCA    string         `toml:"client-ca" doc:"PEM file with the CA whose client certificates log in to accounts that say \"ca\""`
+	Active      bool           `toml:"active" default:"true" doc:"active mode: the server connects to the client"`
+	ActivePort  int            `toml:"active-port" default:"-1" doc:"source port of active data connections, 0 for any; default: 20, and 989 for ftps, where it may be bound"`
+	Passive     string         `toml:"passive" doc:"a passive range of its own"`
+	Networks    []netip.Prefix `toml:"networks" doc:"who may connect; default: everybody"`
+	Banner      string         `toml:"banner" doc:"the greeting; default: that of [messages]"`
+}
+
+// A PublicFor is what PASV tells the clients of one network.
+type PublicFor struct {
+	Network netip.Prefix `toml:"network" required:"true" doc:"network of the clients, as \"10.0.0.0/8\""`
+	Address string       `toml:"address" required:"true" doc:"address or host name that they reach this host by; \"local\": the one that they have connected to"`
+}
+
+// TLS is what all listeners share.
+type TLS struct {
+	Certificates []Certificate `toml:"certificate" doc:"certificates, chosen by the name that the client asks for; the first for those that name none. Without any a self-signed one is made and kept"`
+	MinVersion   string        `toml:"min-version" default:"1.2" oneof:"1.2,1.3" doc:"oldest version of TLS; older ones only by an exception"`
+}
+
+// A Certificate is a pair of PEM files.
+type Certificate struct {
+	File string `toml:"file" required:"true" doc:"PEM file with the certificate and its chain"`
+	Key  string `toml:"key" doc:"PEM file with the private key; default: in the same file"`
+}
+
+// Accounts says where accounts are kept and what they begin with.
+type Accounts struct {
+	Database string         `toml:"database" doc:"SQLite file; default: accounts.db in the state directory"`
+	Home     string         `toml:"home" doc:"home of an account that names none, with {name} in it, as \"/srv/ftp/{name}\"; without it every account needs its own"`
+	MakeHome bool           `toml:"make-home" default:"true" doc:"make a missing home at the first login, where it comes from the line above"`
+	Rights   account.Rights `toml:"rights" default:"full" doc:"rights of a new account: full, read-only, upload-only, or words between commas"`
+}
+
+// Anonymous is the account of strangers.
+type Anonymous struct {
+	Directory   string `toml:"directory" doc:"directory that anonymous and ftp read, without a password; empty: no anonymous login"`
+	Incoming    string `toml:"incoming" doc:"directory in it to which they may upload, as \"incoming\"; nothing in it can be listed, read, replaced or removed by them"`
+	Plain       bool   `toml:"plain" default:"true" doc:"also in clear text: there is no password to protect"`
+	MaxSessions int    `toml:"max-sessions" default:"50" doc:"sessions of anonymous at once"`
+	MaxBytes    Size   `toml:"max-bytes" doc:"quota of the incoming directory, as \"10G\""`
+	RateDown    Size   `toml:"rate-down" doc:"bytes a second to all of them together, as \"5M\""`
+	RateUp      Size   `toml:"rate-up" doc:"bytes a second from all of them together"`
+}
+
+// Limits bound what clients can take. A zero is the default of the code, which
+// the reference shows; "off" is -1.
+type Limits struct {
+	Sessions           int            `toml:"sessions" doc:"control connections in all; default: 10000, or a sixth of the descriptors that the process may open"`
+	SessionsPerAddress int            `toml:"sessions-per-address" doc:"of one address; default: half of all"`
+	SessionsPerAccount int            `toml:"sessions-per-account" doc:"of an account that has no limit of its own; default: none"`
+	Tries              int            `toml:"tries" default:"3" doc:"wrong passwords in one connection"`
+	BanAfter           int            `toml:"ban-after" default:"50" doc:"wrong passwords of one address within ban-window that ban it; -1: never"`
+	BanFor             time.Duration  `toml:"ban-for" default:"10m" doc:"how long a ban lasts"`
+	BanWindow          time.Duration  `toml:"ban-window" default:"10m" doc:"how far back wrong passwords count"`
+	Exempt             []netip.Prefix `toml:"exempt" doc:"networks that are neither delayed nor banned: your own, and proxies"`
+	LoginTime          time.Duration  `toml:"login-time" default:"30s" doc:"from connect to login"`
+	Idle               time.Duration  `toml:"idle" default:"10m" doc:"between commands"`
+	IdleMax            time.Duration  `toml:"idle-max" default:"2h" doc:"what SITE IDLE may ask for"`
+	DataWait           time.Duration  `toml:"data-wait" default:"20s" doc:"for a data connection to come"`
+	Stall              time.Duration  `toml:"stall" default:"2m" doc:"without a byte in a transfer"`
+	Partials           time.Duration  `toml:"partials" default:"168h" doc:"how long a cut upload waits to be resumed"`
+	StopGrace          time.Duration  `toml:"stop-grace" default:"30s" doc:"how long transfers may go on when the server stops"`
+}
+
+// Messages are what clients are told. {name} in welcome is the user.
+type Messages struct {
+	Banner  string `toml:"banner" default:"dray ready." doc:"the greeting; several lines are allowed"`
+	Welcome string `toml:"welcome" doc:"after the login; several lines are allowed, {user} is the name"`
+	Goodbye string `toml:"goodbye" default:"Goodbye." doc:"at QUIT"`
+}
+
+// Commands are switches.
+type Commands struct {
+	Allow []string `toml:"allow" doc:"of CCC (back to a clear-text control connection), COPY (SITE COPY, CPFR, CPTO), FXP (server to server, with SSCN and CPSV), PRET, RMDA"`
+	Deny  []string `toml:"deny" doc:"commands to answer with 502, as \"SITE CHMOD\" or \"MODE Z\""`
+}
+
+// A Log is where records go.
+type Log struct {
+	Format     string   `toml:"format" default:"text" oneof:"text,json" doc:"of the log"`
+	Level      string   `toml:"level" default:"info" oneof:"debug,info,warn,error" doc:"debug has the dialogue, with passwords masked"`
+	File       string   `toml:"file" doc:"file to append to, opened again at SIGHUP; default: standard error, which the journal keeps"`
+	Xferlog    string   `toml:"xferlog" doc:"file with one line a transfer in the format of wu-ftpd and vsftpd"`
+	Transcript []string `toml:"transcript" doc:"accounts whose dialogue is logged, with passwords masked"`
+}
+
+// An Exception lets one old way in. Until it holds everywhere that its fields
+// say; afterwards it is as if it were not there, and the log says so.
+type Exception struct {
+	Allow    string       `toml:"allow" required:"true" oneof:"plain,tls-end,tls1.0,tls1.1,old-ciphers" doc:"plain: login and files in clear text; tls-end: uploads over TLS that end without close_notify; tls1.0 and tls1.1: from this version of TLS on; old-ciphers: CBC and key exchange without forward secrecy"`
+	Account  string       `toml:"account" doc:"plain only: the one account; then network is needed too"`
+	Listener string       `toml:"listener" doc:"name of the one listener; default: all"`
+	Network  netip.Prefix `toml:"network" doc:"network of the clients; needed for plain"`
+	Reason   string       `toml:"reason" required:"true" doc:"why, for whoever reads it later"`
+	Until    Date         `toml:"until" required:"true" doc:"last day, as 2027-06-30"`
+}

@@ -1,0 +1,5 @@
+package ftpserver
+
+func copyCommands() []command { return nil }
+
+func copySite() []command { return nil }

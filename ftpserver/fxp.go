@@ -1,0 +1,5 @@
+package ftpserver
+
+type fxp struct{}
+
+func fxpCommands() []command { return nil }
