@@ -107,3 +107,43 @@ func (p Path) Join(name string) (Path, error) {
 func (p Path) Under(dir Path) bool {
 	return p.s == dir.s || strings.HasPrefix(p.s, dir.s+"/")
 }
+
+// Below is p as a tree sees it whose root is dir; false when p is not under dir.
+func (p Path) Below(dir Path) (Path, bool) {
+	if !p.Under(dir) {
+		return Path{}, false
+	}
+	return Path{p.s[len(dir.s):]}, true
+}
+
+// CheckTarget tells whether a symbolic link at p may hold target: kind Denied
+// when it is absolute or its dots lead out of the tree, BadName when no Path can
+// have such a part or when it is empty. It reads the letters only. What links on
+// its way make of the target is the tree's to watch when it is followed.
+func (p Path) CheckTarget(target string) error {
+	if target == "" {
+		return fault.New(fault.BadName, fault.IDBadName, "a link needs a target")
+	}
+	if strings.HasPrefix(target, "/") {
+		return fault.New(fault.Denied, fault.IDPerm, "make a link with an absolute target")
+	}
+	if _, err := Resolve(p.Dir(), target); err != nil {
+		return err
+	}
+	depth := strings.Count(p.Dir().s, "/")
+	for part := range strings.SplitSeq(target, "/") {
+		switch {
+		case part == "..":
+			depth--
+		case part != "" && part != ".":
+			depth++
+		}
+		if depth < 0 {
+			return fault.New(fault.Denied, fault.IDPerm, "make a link that leads out of this tree")
+		}
+		if strings.HasPrefix(part, Hidden) { // also one that ".." takes back
+			return fault.New(fault.BadName, fault.IDBadName, `names that begin with "`+Hidden+`" are kept for unfinished uploads`)
+		}
+	}
+	return nil
+}

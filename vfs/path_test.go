@@ -131,6 +131,62 @@ func TestUnder(t *testing.T) {
 	}
 }
 
+func TestBelow(t *testing.T) {
+	for _, row := range []struct{ name, path, dir, want string }{
+		{"a path below a directory", "/a/b/c", "/a", "/b/c"},
+		{"the directory itself is the root", "/a/b", "/a/b", "/"},
+		{"all is below the root", "/a/b", "/", "/a/b"},
+		{"the root is below itself", "/", "/", "/"},
+		{"a name that begins alike is not below", "/ab/c", "/a", ""},
+		{"a directory is not below what it holds", "/a", "/a/b", ""},
+		{"the root is below nothing else", "/", "/a", ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			p, dir := resolve(t, row.path), resolve(t, row.dir)
+			got, ok := p.Below(dir)
+			if ok != (row.want != "") || (ok && got != resolve(t, row.want)) {
+				t.Errorf("%s.Below(%s) = %s, %v; want %q", p, dir, got, ok, row.want)
+			}
+		})
+	}
+}
+
+func TestCheckTarget(t *testing.T) {
+	const fine = fault.Kind(-1)
+	for _, row := range []struct {
+		name, link, target string
+		want               fault.Kind
+	}{
+		{"a name beside the link", "/d/l", "f", fine},
+		{"the directory of the link", "/d/l", ".", fine},
+		{"up to the root", "/d/e/l", "../..", fine},
+		{"up and down again", "/d/l", "../e/./f//g/", fine},
+		{"down and up again", "/l", "d/../f", fine},
+		{"bytes that are not UTF-8", "/l", "caf\xe9", fine},
+		{"a name that begins with dots", "/l", "..f", fine},
+		{"nothing", "/l", "", fault.BadName},
+		{"an absolute target", "/d/l", "/d/f", fault.Denied},
+		{"the root", "/d/l", "/", fault.Denied},
+		{"above the root", "/l", "..", fault.Denied},
+		{"above the root from a directory", "/d/l", "../../f", fault.Denied},
+		{"above the root by a way round", "/d/l", "e/../../../d/f", fault.Denied},
+		{"above the root and back to the same place", "/d/l", "../../d/f", fault.Denied},
+		{"a hidden name", "/l", "d/" + Hidden + "1", fault.BadName},
+		{"a hidden name that dots take back", "/l", Hidden + "1/../f", fault.BadName},
+		{"a NUL", "/l", "a\x00b", fault.BadName},
+		{"a line end", "/l", "a\r\nb", fault.BadName},
+		{"a name that is too long", "/l", strings.Repeat("n", MaxName+1), fault.BadName},
+		{"a path that is too long", "/l", strings.Repeat("a/", MaxPath), fault.BadName},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			err := resolve(t, row.link).CheckTarget(row.target)
+			if (err == nil) != (row.want == fine) || (err != nil && fault.KindOf(err) != row.want) {
+				t.Errorf("%s.CheckTarget(%q) = %v; want kind %d", row.link, row.target, err, row.want)
+			}
+		})
+	}
+}
+
 func TestJoin(t *testing.T) {
 	for _, row := range []struct{ dir, name, want string }{
 		{"/", "a", "/a"},

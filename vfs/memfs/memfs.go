@@ -25,11 +25,12 @@ import (
 )
 
 var (
-	_ vfs.FS       = (*Tree)(nil)
-	_ vfs.Partials = (*Tree)(nil)
-	_ vfs.Linker   = (*Tree)(nil)
-	_ vfs.Moder    = (*Tree)(nil)
-	_ vfs.Spacer   = (*Tree)(nil)
+	_ vfs.FS        = (*Tree)(nil)
+	_ vfs.Partials  = (*Tree)(nil)
+	_ vfs.Linker    = (*Tree)(nil)
+	_ vfs.Symlinker = (*Tree)(nil)
+	_ vfs.Moder     = (*Tree)(nil)
+	_ vfs.Spacer    = (*Tree)(nil)
 )
 
 // DefaultMaxBytes is the room of a tree that is given none, in bytes.
@@ -447,6 +448,30 @@ func (t *Tree) Readlink(ctx context.Context, p vfs.Path) (target string, err err
 	return target, err
 }
 
+// Symlink makes a symbolic link, of targets that vfs.Path.CheckTarget lets pass.
+func (t *Tree) Symlink(ctx context.Context, target string, p vfs.Path) error {
+	if err := p.CheckTarget(target); err != nil {
+		return failed("symlink", p, err)
+	}
+	return t.link(ctx, target, p)
+}
+
+func (t *Tree) link(ctx context.Context, target string, p vfs.Path) error {
+	return t.do(ctx, "symlink", p, func() error {
+		at, err := t.find(p, noFollow)
+		switch {
+		case err != nil:
+			return err
+		case at.node != nil:
+			return syscall.EEXIST
+		}
+		n := t.node(fs.ModeSymlink | 0o777)
+		n.target = target
+		t.put(at.dir, at.name, n)
+		return nil
+	})
+}
+
 // Space tells what is left of MaxBytes.
 func (t *Tree) Space(ctx context.Context, p vfs.Path) (free, total uint64, err error) {
 	err = t.do(ctx, "space", p, func() error {
@@ -638,24 +663,13 @@ func (t *Tree) MkdirAll(path string) error {
 	})
 }
 
-// Link makes a symbolic link at a path. A target that begins with a slash is
-// looked up from the root of the tree; ".." stays inside.
+// Link makes a symbolic link at a path, also one that Symlink refuses: it is how
+// a test gets a tree that somebody else filled. A target that begins with a
+// slash is looked up from the root of the tree; ".." stays inside.
 func (t *Tree) Link(path, target string) error {
 	p, err := vfs.Resolve(vfs.Root, path)
 	if err != nil {
 		return err
 	}
-	return t.do(context.Background(), "symlink", p, func() error {
-		at, err := t.find(p, noFollow)
-		switch {
-		case err != nil:
-			return err
-		case at.node != nil:
-			return syscall.EEXIST
-		}
-		n := t.node(fs.ModeSymlink | 0o777)
-		n.target = target
-		t.put(at.dir, at.name, n)
-		return nil
-	})
+	return t.link(context.Background(), target, p)
 }

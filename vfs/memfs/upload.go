@@ -125,7 +125,14 @@ func (u *upload) beginBeside(at place) error {
 		}
 		first = at.node.data[:u.how.Offset]
 	}
-	d := &draft{node: t.node(0o644)}
+	mode := fs.FileMode(0o644)
+	switch {
+	case at.node != nil:
+		mode = at.node.mode.Perm()
+	case u.how.Mode != 0:
+		mode = u.how.Mode.Perm()
+	}
+	d := &draft{node: t.node(mode)}
 	d.written = d.node.mtime
 	if _, err := t.writeAt(d.node, first, 0); err != nil {
 		return err

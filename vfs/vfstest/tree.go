@@ -247,14 +247,15 @@ var listTests = []test{
 	{"one sequence can be ranged over twice", func(t *trial) {
 		t.mkdir("d")
 		seq := t.tree.List(t.Context(), vfs.Root)
+		want := 1 + len(t.opt.Shows)
 		for i := range 2 {
 			n := 0
 			for _, err := range seq {
 				t.need(err, "List(/)")
 				n++
 			}
-			if n != 1 {
-				t.Errorf("pass %d yields %d entries; want 1", i+1, n)
+			if n != want {
+				t.Errorf("pass %d yields %d entries; want %d", i+1, n, want)
 			}
 		}
 	}},
@@ -506,6 +507,105 @@ var linkTests = []test{
 	}},
 }
 
+// symlinkTests are about vfs.Symlinker, and need no Options.Symlink.
+var symlinkTests = []test{
+	{"what is made is read back and leads to its target", func(t *trial) {
+		links := t.symlinker()
+		t.mkdir("d")
+		t.mkdir("d/sub")
+		t.put("d/f", []byte("hello"))
+		t.put("g", []byte("above"))
+		for _, row := range []struct{ link, target, holds string }{
+			{"l", "d/f", "hello"},
+			{"d/beside", "f", "hello"},
+			{"d/up", "../g", "above"},
+			{"d/sub/round", "../../d/sub/../f", "hello"},
+		} {
+			t.need(links.Symlink(t.Context(), row.target, t.path(row.link)), "Symlink(%s, %s)", row.target, row.link)
+			fi, err := t.tree.Lstat(t.Context(), t.path(row.link))
+			t.need(err, "Lstat(%s)", row.link)
+			if fi.Mode().Type() != fs.ModeSymlink {
+				t.Errorf("Lstat(%s) has mode %v; want a link", row.link, fi.Mode())
+			}
+			t.holds(row.link, []byte(row.holds))
+			if r, ok := t.tree.(vfs.Linker); ok {
+				if got, err := r.Readlink(t.Context(), t.path(row.link)); got != row.target || err != nil {
+					t.Errorf("Readlink(%s) = %q, %v; want %q", row.link, got, err, row.target)
+				}
+			}
+		}
+		t.lists("/", "d", "g", "l")
+		t.lists("d", "beside", "f", "sub", "up")
+	}},
+	{"a link to a directory is a way into it", func(t *trial) {
+		links := t.symlinker()
+		t.mkdir("d")
+		t.need(links.Symlink(t.Context(), "d", t.path("l")), "Symlink(d, l)")
+		t.put("l/f", []byte("hello"))
+		t.holds("d/f", []byte("hello"))
+	}},
+	{"a link may be made before its target", func(t *trial) {
+		links := t.symlinker()
+		t.need(links.Symlink(t.Context(), "f", t.path("l")), "Symlink(f, l)")
+		_, err := t.tree.Stat(t.Context(), t.path("l"))
+		t.is(err, fs.ErrNotExist, "Stat(l)")
+		t.put("f", []byte("hello"))
+		t.holds("l", []byte("hello"))
+	}},
+	{"a target that is absolute or leads out of the tree is refused", func(t *trial) {
+		links := t.symlinker()
+		t.mkdir("d")
+		t.put("d/f", []byte("x"))
+		for _, row := range [][2]string{
+			{"l", "/"}, {"l", "/d/f"}, {"l", ".."}, {"l", "../d/f"}, {"l", "d/../../d/f"},
+			{"d/l", "../../d/f"}, {"d/l", "../../../../../../../../etc/passwd"}, {"d/l", "/etc/passwd"},
+		} {
+			t.kind(links.Symlink(t.Context(), row[1], t.path(row[0])), kinds(fault.Denied), "Symlink(%s, %s)", row[1], row[0])
+		}
+		t.lists("/", "d")
+		t.lists("d", "f")
+	}},
+	{"a target with a reserved name, or none, is refused", func(t *trial) {
+		links := t.symlinker()
+		t.mkdir("d")
+		for _, target := range []string{vfs.Hidden + "x", "d/" + vfs.Hidden + "x", vfs.Hidden + "x/../d"} {
+			t.kind(links.Symlink(t.Context(), target, t.path("l")), kinds(fault.Denied, fault.BadName), "Symlink(%s, l)", target)
+		}
+		t.fails(links.Symlink(t.Context(), "", t.path("l")), "Symlink of no target")
+		t.lists("/", "d")
+	}},
+	{"a taken name is fs.ErrExist and stays what it is", func(t *trial) {
+		links := t.symlinker()
+		t.mkdir("d")
+		t.put("f", []byte("x"))
+		t.need(links.Symlink(t.Context(), "no", t.path("l")), "Symlink(no, l)")
+		for _, name := range []string{"d", "f", "l"} {
+			t.is(links.Symlink(t.Context(), "f", t.path(name)), fs.ErrExist, "Symlink(f, %s)", name)
+		}
+		t.fails(links.Symlink(t.Context(), "f", vfs.Root), "Symlink(f, /)")
+		_, err := t.tree.Stat(t.Context(), t.path("l"))
+		t.is(err, fs.ErrNotExist, "Stat(l)")
+		t.holds("f", []byte("x"))
+		t.lists("/", "d", "f", "l")
+	}},
+	{"the directory must exist and be one", func(t *trial) {
+		links := t.symlinker()
+		t.put("f", []byte("x"))
+		t.is(links.Symlink(t.Context(), "f", t.path("no/l")), fs.ErrNotExist, "Symlink(f, no/l)")
+		t.kind(links.Symlink(t.Context(), "f", t.path("f/l")), kinds(fault.NotDir, fault.NotFound), "Symlink(f, f/l)")
+		t.lists("/", "f")
+	}},
+}
+
+func (t *trial) symlinker() vfs.Symlinker {
+	t.Helper()
+	s, ok := t.tree.(vfs.Symlinker)
+	if !ok {
+		t.Skip("this tree makes no links")
+	}
+	return s
+}
+
 func (t *trial) linker() func(name, target string) {
 	t.Helper()
 	if t.opt.Symlink == nil {
@@ -540,6 +640,52 @@ var extraTests = []test{
 		t.put("f", []byte("new"))
 		if got := t.stat("f").Mode(); got != 0o604 {
 			t.Errorf("f has mode %v; want %v", got, fs.FileMode(0o604))
+		}
+	}},
+	{"a new file has the mode that was asked for", func(t *trial) {
+		t.moder()
+		for i, how := range []vfs.Create{{}, {How: vfs.New}, {Owner: "alice"}} {
+			// Modes that leave nothing to a umask: whether one holds here too is the tree's.
+			for _, mode := range []fs.FileMode{0o600, 0o700} {
+				name := fmt.Sprintf("%d-%o", i, mode)
+				how.Mode = mode | fs.ModeSetuid
+				up := t.create(name, how)
+				t.write(up, []byte("x"), 0)
+				t.commit(up)
+				t.holds(name, []byte("x"))
+				if got := t.stat(name).Mode(); got != mode {
+					t.Errorf("a file of Create(%+v) has mode %v; want %v", how, got, mode)
+				}
+			}
+		}
+	}},
+	{"the mode of a file that is replaced or written in place wins", func(t *trial) {
+		m := t.moder()
+		t.put("f", []byte("old"))
+		t.need(m.Chmod(t.Context(), t.path("f"), 0o604), "Chmod(f)")
+		for _, how := range []vfs.Create{{}, {Offset: 1}, {How: vfs.InPlace, Offset: -1}} {
+			how.Mode = 0o700
+			up := t.create("f", how)
+			t.write(up, []byte("x"), up.Offset())
+			t.commit(up)
+			if got := t.stat("f").Mode(); got != 0o604 {
+				t.Errorf("f has mode %v after Create(%+v); want %v", got, how, fs.FileMode(0o604))
+			}
+		}
+	}},
+	{"a resumed upload has the mode that it began with", func(t *trial) {
+		t.partials()
+		t.moder()
+		want := content(1, 20_000)
+		up := t.create("f", vfs.Create{Owner: "alice", Mode: 0o600})
+		t.write(up, want[:10_000], 0)
+		t.cut(up)
+		up = t.create("f", vfs.Create{How: vfs.Resume, Offset: 5000, Owner: "alice", Mode: 0o700})
+		t.write(up, want[5000:], 5000)
+		t.commit(up)
+		t.holds("f", want)
+		if got := t.stat("f").Mode(); got != 0o600 {
+			t.Errorf("f has mode %v; want %v", got, fs.FileMode(0o600))
 		}
 	}},
 	{"no more room is free than there is", func(t *trial) {

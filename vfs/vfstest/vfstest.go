@@ -30,13 +30,17 @@ type Options struct {
 	NoPartials bool
 	// UTF8Only is a tree that refuses names with other bytes.
 	UTF8Only bool
-	// Symlink makes a symbolic link at p in a tree that newTree made. The tests
-	// of links are skipped when it is nil, because the contract has no such call.
+	// Symlink makes a symbolic link at p in a tree that newTree made, of any
+	// target: vfs.Symlinker refuses some that a tree may hold all the same. Most
+	// tests of links are skipped when it is nil.
 	Symlink func(t *testing.T, tree vfs.FS, p vfs.Path, target string)
+	// Shows are the names that a new tree has in its root. The tests leave them
+	// alone, and name nothing so.
+	Shows []string
 }
 
-// Run runs the suite. Each test asks newTree for an empty tree of its own and
-// closes it. The tree must take its times from the wall clock.
+// Run runs the suite. Each test asks newTree for a tree of its own, empty but for
+// Options.Shows, and closes it. The tree must take its times from the wall clock.
 func Run(t *testing.T, newTree func(t *testing.T) vfs.FS) {
 	RunWith(t, newTree, Options{})
 }
@@ -73,6 +77,7 @@ var groups = []struct {
 	{"listings", listTests},
 	{"renames", renameTests},
 	{"links", linkTests},
+	{"links that are made", symlinkTests},
 	{"modes and room", extraTests},
 	{"uploads", uploadTests},
 	{"uploads in place", inPlaceTests},
@@ -245,13 +250,22 @@ func (t *trial) gone(s string) {
 	}
 }
 
-// list is the sorted names of a directory.
+// list is the sorted names of a directory, in the root without Options.Shows.
 func (t *trial) list(s string) []string {
 	t.Helper()
+	p := t.path(s)
 	names := []string{}
-	for fi, err := range t.tree.List(t.Context(), t.path(s)) {
+	shown := 0
+	for fi, err := range t.tree.List(t.Context(), p) {
 		t.need(err, "List(%s)", s)
+		if p.IsRoot() && slices.Contains(t.opt.Shows, fi.Name()) {
+			shown++
+			continue
+		}
 		names = append(names, strings.Clone(fi.Name())) // a copy: valid until the next step only
+	}
+	if p.IsRoot() && shown != len(t.opt.Shows) {
+		t.Errorf("List(/) shows %d of the names %q; want each once", shown, t.opt.Shows)
 	}
 	slices.Sort(names)
 	return names
