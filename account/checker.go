@@ -1,0 +1,176 @@
+package account
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+const (
+	cacheLife = 5 * time.Minute
+	cacheMost = 10_000 // entries
+
+	// Refusals come at multiples of this after the work has begun, so that they
+	// take as long for a hash that is cheap to check as for a name that is unknown.
+	refusalGrain = 250 * time.Millisecond
+)
+
+// A Checker is a Verifier over the accounts of a Directory. It checks passwords
+// and nothing else: whether the account may be used now, from there and by that
+// protocol, is for its caller. Refusals take the same time and the same turns
+// whatever their reason. Passwords that were right are known for five minutes
+// under a key of this process, for clients that log in again for each file.
+type Checker struct {
+	directory Directory
+	queue     *Queue
+	now       func() time.Time
+	anonymous *Account
+	dummy     Hash // that nobody has; dear as those of NewHash
+	key       [32]byte
+	check     func(Hash, Secret) (bool, error)
+
+	mu    sync.Mutex
+	right map[string]success // by name
+}
+
+// A success is a password that was right.
+type success struct {
+	sum   [32]byte // of name, password and hash
+	until time.Time
+}
+
+// NewChecker makes a Checker whose work q runs. now is the clock, nil for
+// time.Now. At most one anonymous account may be given: then its names log in
+// with any password, without work.
+func NewChecker(d Directory, q *Queue, now func() time.Time, anonymous ...*Account) *Checker {
+	if now == nil {
+		now = time.Now
+	}
+	c := &Checker{directory: d, queue: q, now: now, check: Hash.Check, right: map[string]success{}}
+	if len(anonymous) > 0 {
+		c.anonymous = anonymous[0]
+	}
+	var b [hashSalt + hashSum]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand, Go 1.24)
+	c.dummy = phc(b[:hashSalt], b[hashSalt:])
+	_, _ = rand.Read(c.key[:])
+	return c
+}
+
+// Verify checks a password. The error is, or wraps, ErrWrong for every refusal:
+// with its reason for an account whose stored hash is damaged. Any other is the
+// directory's, as it came, the cause of ctx, or that of a Queue with too many
+// waiting, which is of kind fault.Closing.
+func (c *Checker) Verify(ctx context.Context, name string, s Secret, from netip.Addr) (Account, error) {
+	if c.anonymous != nil && IsAnonymousName(name) {
+		return *c.anonymous, nil
+	}
+	a, failed := c.lookup(ctx, name)
+	hash, known := a.Hash, failed == nil && a.Hash != ""
+	if !known {
+		hash = c.dummy
+	}
+	sum := c.sum(name, s, hash)
+	if c.cached(name, sum) {
+		return a, nil
+	}
+	var right bool
+	var damaged error
+	var begun time.Time
+	err := c.queue.Do(ctx, from, func() {
+		begun = time.Now()
+		if right = c.cached(name, sum); right { // another login of this client has done it
+			return
+		}
+		if right, damaged = c.check(hash, s); damaged != nil {
+			_, _ = c.check(c.dummy, s)
+		}
+		if right = right && known; right {
+			c.keep(name, sum)
+		}
+	})
+	switch {
+	case err != nil:
+		return Account{}, err
+	case right:
+		return a, nil
+	}
+	if err := wait(ctx, refusalGrain-time.Since(begun)%refusalGrain); err != nil {
+		return Account{}, err
+	}
+	switch {
+	case failed != nil && !errors.Is(failed, fs.ErrNotExist):
+		return Account{}, failed
+	case damaged != nil:
+		return Account{}, fmt.Errorf("%w: the stored hash can't be used: %w", ErrWrong, damaged)
+	}
+	return Account{}, ErrWrong
+}
+
+// lookup finds the account of exactly that name.
+func (c *Checker) lookup(ctx context.Context, name string) (Account, error) {
+	if IsAnonymousName(name) {
+		return Account{}, fs.ErrNotExist
+	}
+	a, err := c.directory.Lookup(ctx, name)
+	if err == nil && a.Name != name {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		return Account{}, err
+	}
+	return a, nil
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (c *Checker) sum(name string, s Secret, h Hash) (sum [32]byte) {
+	m := hmac.New(sha256.New, c.key[:])
+	fmt.Fprintf(m, "%d:%s%d:%s%s", len(name), name, len(h), string(h), s.Reveal())
+	m.Sum(sum[:0])
+	return sum
+}
+
+// cached tells whether this password was right for this name and hash a short
+// while ago.
+func (c *Checker) cached(name string, sum [32]byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was, ok := c.right[name]
+	if ok && !c.now().Before(was.until) {
+		delete(c.right, name)
+		return false
+	}
+	return ok && hmac.Equal(was.sum[:], sum[:])
+}
+
+// keep remembers a password that was right.
+func (c *Checker) keep(name string, sum [32]byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.right[name]; !ok && len(c.right) >= cacheMost {
+		for other := range c.right { // any: it costs its owner one check
+			delete(c.right, other)
+			break
+		}
+	}
+	c.right[name] = success{sum, c.now().Add(cacheLife)}
+}
+
+var _ Verifier = (*Checker)(nil)
