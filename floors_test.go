@@ -16,7 +16,7 @@ import (
 var floors = [][]string{
 	{"ftp", "fault"},
 	{"explain", "vfs", "meter", "account", "event"},
-	{"vfs/osfs", "vfs/memfs", "vfs/vfstest", "transfer", "guard", "certs", "config"},
+	{"vfs/osfs", "vfs/memfs", "vfs/mount", "vfs/vfstest", "account/accountsql", "account/accounttest", "transfer", "guard", "certs", "config", "record"},
 	{"gate"},
 	{"ftpserver"},
 	{}, // remote, admin
@@ -28,7 +28,7 @@ var floors = [][]string{
 }
 
 // testsOnly are packages that only tests may import.
-var testsOnly = []string{"vfs/vfstest"}
+var testsOnly = []string{"vfs/vfstest", "account/accounttest"}
 
 func TestFloors(t *testing.T) {
 	floor := map[string]int{}

@@ -75,7 +75,7 @@ is shown under its name when it is whole and on the disk, and not before.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%v\n      %s --help shows the options", err, cmd.CommandPath())
 	})
-	root.AddCommand(serveCommand())
+	root.AddCommand(initCommand(), serveCommand(), userCommand(), configCommand())
 	return root
 }
 

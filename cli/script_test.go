@@ -126,7 +126,7 @@ func first(s []string) string {
 	return s[0]
 }
 
-var madePassword = regexp.MustCompile(`(?m)^  password +([a-z2-7]{5}(?:-[a-z2-7]{5}){3})   \(made for this run, shown once\)$`)
+var madePassword = regexp.MustCompile(`(?m)^  password +([a-z2-7]{5}(?:-[a-z2-7]{5}){3})   \(made now, shown once\)$`)
 
 // password takes the password that was made from what a server has printed to a
 // file: password out.txt VARIABLE.

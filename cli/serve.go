@@ -18,7 +18,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"dray/account"
 	"dray/config"
@@ -33,11 +35,11 @@ const passwordEnv = "DRAY_PASSWORD"
 
 func serveCommand() *cobra.Command {
 	var c config.Quick
-	var passwordFile, ready string
+	var passwordFile, ready, file string
 	var verbose bool
 	cmd := &cobra.Command{
-		Use:   "serve DIR",
-		Short: "serve a directory over FTP and FTPS",
+		Use:   "serve DIR | --config FILE",
+		Short: "serve a directory, or what a configuration says, over FTP and FTPS",
 		Long: `Serve DIR to one user, over FTP with TLS (AUTH TLS) on port 21 and over implicit
 FTPS on port 990; where these ports may not be bound, on 2121 and 2990. The
 certificate is self-signed, made at the first start and kept.
@@ -46,25 +48,48 @@ The password comes from --password-file, from the environment variable
 ` + passwordEnv + `, or is made for this run and shown once. It is accepted over TLS only,
 unless --plain allows clear text.
 
+With --config, serve the accounts of "dray user" as the file says; "dray init"
+writes one. SIGHUP reads it again, with its certificates and listeners, and ends
+no session; a file with a mistake changes nothing. Sockets of systemd are taken,
+and readiness is told to it.
+
 SIGTERM and SIGINT end accepting and let transfers finish, for 30 s at most; a
 second one ends at once.`,
 		Example: `  dray serve /srv/files
+  dray serve --config /etc/dray/dray.toml
   dray serve /srv/pub --anonymous --read-only
   dray serve /srv/scans --plain --user scanner --password-file /etc/dray/scanner
   dray serve /srv/files --public ftp.example.net --passive 40000-40099`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usagef("serve takes one directory\n      for example: dray serve /srv/files")
+		Args: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case file != "" && len(args) > 0:
+				return usagef("serve takes a directory or --config, not both")
+			case file != "":
+				var extra []string
+				cmd.Flags().Visit(func(f *pflag.Flag) {
+					if f.Name != "config" && f.Name != "ready" && f.Name != "verbose" {
+						extra = append(extra, "--"+f.Name)
+					}
+				})
+				if len(extra) > 0 {
+					return usagef("%s belongs to \"serve DIR\"\n      write it into %s instead; dray config example shows where", strings.Join(extra, ", "), file)
+				}
+			case len(args) != 1:
+				return usagef("serve takes one directory, or --config\n      for example: dray serve /srv/files")
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if file != "" {
+				return runConfigured(cmd, file, ready, verbose)
+			}
 			c.Dir = args[0]
 			return runServe(cmd, c, passwordFile, ready, verbose)
 		},
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
+	f.StringVar(&file, "config", "", "serve what `FILE` says")
 	f.StringVar(&c.User, "user", "", "`NAME` of the user (default dray)")
 	f.StringVar(&passwordFile, "password-file", "", "read the password from the first line of `FILE`")
 	f.BoolVar(&c.Anonymous, "anonymous", false, "let anybody read, as anonymous or ftp, also in clear text")
@@ -79,6 +104,7 @@ second one ends at once.`,
 	f.StringVar(&ready, "ready", "", "write the addresses as JSON to `FILE` once all listeners are up")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log the dialogue, with passwords masked")
 	_ = cmd.RegisterFlagCompletionFunc("sync", cobra.FixedCompletions([]string{"commit", "none"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.MarkFlagFilename("config", "toml")
 	_ = cmd.MarkFlagFilename("password-file")
 	_ = cmd.MarkFlagFilename("ready")
 	_ = cmd.MarkFlagDirname("state")
@@ -103,25 +129,45 @@ func runServe(cmd *cobra.Command, c config.Quick, passwordFile, ready string, ve
 	c.Password, c.Secrets = password, passwordFile
 	c = c.Defaults()
 	if problems := c.Check(); len(problems) > 0 {
-		noun := "problems"
-		if len(problems) == 1 {
-			noun = "problem"
-		}
-		lines := []string{fmt.Sprintf("nothing was started: %d %s", len(problems), noun)}
-		for _, p := range problems {
-			lines = append(lines, "      "+p.String())
-		}
-		return usagef("%s", strings.Join(lines, "\n"))
+		return refuse("nothing was started", problems)
 	}
-
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
-	defer signal.Stop(signals)
-	running, err := serve.Start(c, log)
+	stop := listenForSignals()
+	defer stop.end()
+	running, err := serve.Start(serve.Quick(c), log)
 	if err != nil {
 		return fmt.Errorf("can't serve %s: %w", c.Dir, err)
 	}
 	printCard(cmd.OutOrStdout(), running.Card, password, from)
+	return stop.wait(running, log, ready, grace, nil)
+}
+
+// refuse is the error that lists what is wrong with a configuration.
+func refuse(what string, problems []config.Problem) error {
+	noun := "problems"
+	if len(problems) == 1 {
+		noun = "problem"
+	}
+	lines := []string{fmt.Sprintf("%s: %d %s", what, len(problems), noun)}
+	for _, p := range problems {
+		lines = append(lines, "      "+p.String())
+	}
+	return usagef("%s", strings.Join(lines, "\n"))
+}
+
+// signals are those that a server hears.
+type signals struct{ c chan os.Signal }
+
+func listenForSignals() signals {
+	s := signals{make(chan os.Signal, 8)}
+	signal.Notify(s.c, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
+	return s
+}
+
+func (s signals) end() { signal.Stop(s.c) }
+
+// wait writes the ready file and serves until a signal ends it; reload is called
+// at SIGHUP, which ends a server that has nothing to read again.
+func (s signals) wait(running *serve.Running, log *slog.Logger, ready string, grace time.Duration, reload func()) error {
 	if ready != "" {
 		if err := writeReady(ready, running.Card); err != nil {
 			ctx, cancel := context.WithCancel(context.Background())
@@ -130,12 +176,19 @@ func runServe(cmd *cobra.Command, c config.Quick, passwordFile, ready string, ve
 			return fmt.Errorf("--ready: %w", err)
 		}
 	}
-
-	log.Info("stopping: transfers may finish", "signal", (<-signals).String(), "grace", grace)
+	notify(daemon.SdNotifyReady)
+	got := <-s.c
+	for got == syscall.SIGHUP && reload != nil {
+		reload()
+		got = <-s.c
+	}
+	notify(daemon.SdNotifyStopping)
+	log.Info("stopping: transfers may finish", "signal", got.String(), "grace", grace)
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	go func() {
-		<-signals
+		for <-s.c == syscall.SIGHUP {
+		}
 		log.Warn("stopping now")
 		cancel()
 	}()
@@ -146,6 +199,9 @@ func runServe(cmd *cobra.Command, c config.Quick, passwordFile, ready string, ve
 	return nil
 }
 
+// notify tells systemd, where it listens (sd_notify(3)).
+func notify(state string) { _, _ = daemon.SdNotify(false, state) }
+
 // readPassword returns the password and, unless it was made here, where it came
 // from.
 func readPassword(file string, log *slog.Logger) (account.Secret, string, error) {
@@ -153,35 +209,49 @@ func readPassword(file string, log *slog.Logger) (account.Secret, string, error)
 	_ = os.Unsetenv(passwordEnv) // nothing that is started later gets it
 	switch {
 	case file != "":
-		f, err := os.Open(file)
-		if err != nil {
-			return account.Secret{}, "", usagef("--password-file: %v", err)
-		}
-		defer f.Close()
-		if fi, err := f.Stat(); err == nil && fi.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
-			log.Warn("others on this machine may read the password file", "file", file, "fix", "chmod 600 "+file)
-		}
-		line, err := bufio.NewReader(io.LimitReader(f, 4096)).ReadString('\n')
-		if err != nil && err != io.EOF {
-			return account.Secret{}, "", usagef("--password-file: %v", err)
-		}
-		if line = strings.TrimRight(line, "\r\n"); line == "" {
-			return account.Secret{}, "", usagef("--password-file: the first line of %s is empty", file)
-		}
-		return account.NewSecret(line), "from " + file, nil
+		s, err := passwordIn(file, log)
+		return s, "from " + file, err
 	case inEnv && env == "":
 		return account.Secret{}, "", usagef("%s is set and empty\n      set a password, or unset it to have one made", passwordEnv)
 	case inEnv:
 		return account.NewSecret(env), "from " + passwordEnv, nil
 	}
+	return account.NewSecret(newPassword()), "", nil
+}
+
+// newPassword is a new password of 100 bits.
+func newPassword() string {
 	text := strings.ToLower(rand.Text())
-	return account.NewSecret(text[:5] + "-" + text[5:10] + "-" + text[10:15] + "-" + text[15:20]), "", nil
+	return text[:5] + "-" + text[5:10] + "-" + text[10:15] + "-" + text[15:20]
+}
+
+// passwordIn is the first line of a file.
+func passwordIn(file string, log *slog.Logger) (account.Secret, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return account.Secret{}, usagef("--password-file: %v", err)
+	}
+	defer f.Close()
+	if fi, err := f.Stat(); err == nil && fi.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+		log.Warn("others on this machine may read the password file", "file", file, "fix", "chmod 600 "+file)
+	}
+	line, err := bufio.NewReader(io.LimitReader(f, 4096)).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return account.Secret{}, usagef("--password-file: %v", err)
+	}
+	if line = strings.TrimRight(line, "\r\n"); line == "" {
+		return account.Secret{}, usagef("--password-file: the first line of %s is empty", file)
+	}
+	return account.NewSecret(line), nil
 }
 
 // printCard writes what a client, and whoever opens the firewall, has to know.
+// Where accounts are in a database the card has no user.
 func printCard(w io.Writer, card serve.Card, password account.Secret, from string) {
 	row := func(name, value string) { fmt.Fprintf(w, "  %-15s %s\n", name, value) }
-	fmt.Fprintf(w, "dray serves %s\n\n", card.Dir)
+	if card.Dir != "" {
+		fmt.Fprintf(w, "dray serves %s\n\n", card.Dir)
+	}
 	url := func(scheme, addr string) string {
 		host, port, _ := net.SplitHostPort(addr)
 		standard := map[string]string{"ftp": "21", "ftps": "990"}[scheme]
@@ -191,7 +261,10 @@ func printCard(w io.Writer, card serve.Card, password account.Secret, from strin
 				addr = "[" + host + "]"
 			}
 		}
-		return fmt.Sprintf("%s://%s@%s/", scheme, card.User, addr)
+		if card.User != "" {
+			addr = card.User + "@" + addr
+		}
+		return fmt.Sprintf("%s://%s/", scheme, addr)
 	}
 	ports := []string{}
 	for _, l := range []struct {
@@ -207,14 +280,18 @@ func printCard(w io.Writer, card serve.Card, password account.Secret, from strin
 			}
 		}
 	}
-	row("user", card.User)
-	if from == "" {
-		row("password", password.Reveal()+"   (made for this run, shown once)")
-	} else {
+	switch {
+	case card.User == "":
+		row("accounts", "those of dray user")
+	case from == "":
+		row("user", card.User)
+		row("password", password.Reveal()+"   (made now, shown once)")
+	default:
+		row("user", card.User)
 		row("password", from)
 	}
 	if card.Anonymous {
-		row("anonymous", "anonymous or ftp with any password, to read")
+		row("anonymous", "anonymous or ftp with any password")
 	}
 	if card.ReadOnly {
 		row("rights", "read only")
@@ -224,7 +301,11 @@ func printCard(w io.Writer, card serve.Card, password account.Secret, from strin
 	} else {
 		row("clear text", "no password is taken without TLS: set clients to explicit TLS")
 	}
-	row("certificate", "self-signed, SHA-256 "+card.SHA256)
+	kind := "SHA-256 "
+	if card.SelfSigned {
+		kind = "self-signed, SHA-256 "
+	}
+	row("certificate", kind+card.SHA256)
 	if card.Certificate != "" {
 		row("", card.Certificate)
 	}

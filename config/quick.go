@@ -29,7 +29,8 @@ const (
 // outgoing connection takes one of its ports.
 const DefaultPassive = "30000-30999"
 
-// A Quick is all that can be set. The zero value of a field is its default.
+// A Quick is what the flags of "serve DIR" set: one directory and one account. The
+// zero value of a field is its default.
 type Quick struct {
 	Dir       string // the directory to serve; required
 	User      string // default "dray"
@@ -48,12 +49,26 @@ type Quick struct {
 
 // A Problem is one thing that is wrong with a configuration.
 type Problem struct {
-	Field string // as it is set on the command line
-	What  string // what is wrong
-	Do    string // what to write instead
+	Field   string // as it is set: a flag, a key such as limits.idle, or a variable
+	What    string // what is wrong
+	Do      string // what to write instead
+	File    string // the configuration file, "" for none
+	Line    int    // in File, from 1; 0: of no line
+	Warning bool   // nothing is refused for it
 }
 
-func (p Problem) String() string { return p.Field + ": " + p.What + "; " + p.Do }
+// String is one line, with the place in front where there is one:
+// "dray.toml:12: limits.idle: ...".
+func (p Problem) String() string {
+	s := p.Field + ": " + p.What + "; " + p.Do
+	if p.Warning {
+		s = "warning: " + s
+	}
+	if p.Line > 0 {
+		s = fmt.Sprintf("%s:%d: %s", p.File, p.Line, s)
+	}
+	return s
+}
 
 // Defaults returns c with every unset field set, except the addresses, whose
 // default is a search.
@@ -67,6 +82,29 @@ func (c Quick) Defaults() Quick {
 	set(&c.Passive, DefaultPassive)
 	set(&c.Sync, "commit")
 	set(&c.State, StateDir())
+	return c
+}
+
+// Config is q as a configuration file would have it, without the account. A
+// listener without an address is to be found one.
+func (q Quick) Config() Config {
+	c := Config{State: q.State, Public: q.Public, Passive: q.Passive, Sync: q.Sync}
+	for _, l := range []struct{ protocol, addr string }{{"ftp", q.FTP}, {"ftps", q.FTPS}} {
+		if l.addr == Off {
+			continue
+		}
+		listener := Listener{
+			Name: l.protocol, Protocol: l.protocol, Plain: q.Plain, ClearData: q.Plain && l.protocol == "ftp",
+			DataSession: "prefer", TLSEnd: "require", Active: true, ActivePort: -1,
+		}
+		if l.addr != "" {
+			listener.Listen = []string{l.addr}
+		}
+		c.Listeners = append(c.Listeners, listener)
+	}
+	if q.Anonymous {
+		c.Anonymous = Anonymous{Directory: q.Dir, Plain: true}
+	}
 	return c
 }
 
@@ -88,7 +126,7 @@ func StateDir() string {
 // Check lists all that is wrong with c, which has its defaults.
 func (c Quick) Check() []Problem {
 	var ps []Problem
-	add := func(field, what, do string) { ps = append(ps, Problem{field, what, do}) }
+	add := func(field, what, do string) { ps = append(ps, Problem{Field: field, What: what, Do: do}) }
 	switch fi, err := os.Stat(c.Dir); {
 	case c.Dir == "":
 		add("DIR", "no directory is named", "write the directory to serve: dray serve DIR")

@@ -16,6 +16,8 @@ type Meta struct {
 	Protocol string // "ftp", "ftps"
 	Remote   netip.AddrPort
 	User     string // "" before a login
+
+	Anonymous bool // User is that of strangers
 }
 
 // A Login is one attempt to log in.
@@ -47,6 +49,7 @@ type Transfer struct {
 	Road      string
 	TLS       bool
 	Resumed   bool
+	Text      bool // TYPE A
 	Whole     bool
 	Reason    string // the id of what cut it, "" when whole
 }

@@ -33,6 +33,7 @@ const (
 	C227Passive      Code = 227
 	C229Extended     Code = 229 // RFC 2428, 3
 	C230LoggedIn     Code = 230
+	C232Certificate  Code = 232 // logged in by the certificate (RFC 2228, 7)
 	C232NoPassword   Code = 232 // RFC 2228: logged in by the security exchange
 	C234TLS          Code = 234 // RFC 4217, 4: the handshake follows
 	C235SecurityDone Code = 235 // RFC 2228: security data taken

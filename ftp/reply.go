@@ -113,3 +113,18 @@ func cleanText(s string) string {
 func Quote(path string) string {
 	return `"` + strings.ReplaceAll(path, `"`, `""`) + `"`
 }
+
+// Lines makes a reply of a text of one line, or of several with last behind them.
+// Control characters are as Replyf has them; line ends around the text do not
+// count.
+func Lines(code Code, text, last string) Reply {
+	lines := strings.Split(strings.Trim(strings.ReplaceAll(text, "\r\n", "\n"), "\n"), "\n")
+	for i := range lines {
+		lines[i] = cleanText(lines[i])
+	}
+	r := Reply{Code: code, Text: lines[0], Body: lines[1:]}
+	if len(r.Body) > 0 {
+		r.Last = cleanText(last)
+	}
+	return r
+}

@@ -125,3 +125,22 @@ func TestCodesAreReplyCodes(t *testing.T) {
 		}
 	}
 }
+
+func TestLinesMakesOneReplyOfAnyText(t *testing.T) {
+	tests := []struct{ name, text, want string }{
+		{"one line", "Hello", "220 Hello\r\n"},
+		{"two lines", "Hello\nthere", "220-Hello\r\n there\r\n220 Ready.\r\n"},
+		{"line ends of any kind, and one behind it", "a\r\nb\nc\n", "220-a\r\n b\r\n c\r\n220 Ready.\r\n"},
+		{"a line that looks like the end of a reply", "a\n220 b\nc", "220-a\r\n 220 b\r\n c\r\n220 Ready.\r\n"},
+		{"an empty line inside", "a\n\nb", "220-a\r\n \r\n b\r\n220 Ready.\r\n"},
+		{"nothing", "", "220 \r\n"},
+		{"control characters", "a\x1b[31m", "220 a?[31m\r\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := string(Lines(C220Ready, tt.text, "Ready.").Append(nil)); got != tt.want {
+				t.Errorf("Lines(%q) = %q, want %q", tt.text, got, tt.want)
+			}
+		})
+	}
+}

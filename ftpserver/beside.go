@@ -21,7 +21,7 @@ type beside struct {
 	done     chan struct{}
 	stopping bool          // under conn.mu
 	ended    time.Time     // when the data ended, zero before; under conn.mu
-	status   func() string // what STAT says about the transfer
+	status   func() string // what STAT says about the transfer; nil: nothing was said yet, and all lines wait
 }
 
 // during runs f, a transfer, while a second goroutine listens to the control
@@ -83,7 +83,7 @@ func (c *conn) listen(b *beside) {
 		c.mu.Lock()
 		first := len(c.queue) == 0 // else it waits its turn: replies come in the order of commands
 		c.mu.Unlock()
-		if err == nil && first {
+		if err == nil && first && b.status != nil {
 			switch {
 			case cmd.Verb == "NOOP":
 				_ = c.write(ftp.Replyf(ftp.C200OK, "A transfer is running."))

@@ -35,6 +35,10 @@ type pending struct {
 	allo   int64    // ALLO
 	rename vfs.Path // RNFR
 	named  bool     // rename is set
+
+	span    ftp.Range // RANG
+	copy    vfs.Path  // SITE CPFR
+	copying bool      // copy is set
 }
 
 // A conn is one control connection. Its fields belong to the command loop,
@@ -49,29 +53,36 @@ type conn struct {
 	rd     *ftp.Reader
 	tlsOn  bool
 	tlsCfg *tls.Config // what the control connection's handshake used
-	begun  time.Time
+	// Where CCC is allowed: the socket as TLS reads it, and whether CCC was said.
+	records *records
+	cleared bool
+	begun   time.Time
 
-	phase   phase
-	user    string
-	session *gate.Session
-	cwd     vfs.Path
-	text    bool // TYPE A
-	prot    bool // PROT P
-	pbsz    bool
-	epsvAll bool
-	facts   ftp.Facts
-	client  string // CLNT
-	sums    sums   // HASH, RANG
-	deflate deflate
-	fxp     fxp
-	idleFor time.Duration // SITE IDLE; 0: as the rules say
-	mask    *fs.FileMode  // SITE UMASK; nil: the tree's own
-	pending pending
-	data    dataPlan
-	bad     int  // lines that were none
-	aborted bool // the last transfer was ended by ABOR
-	quit    bool
-	drained *net.TCPConn // the last one that drainLater took
+	phase      phase
+	user       string
+	session    *gate.Session
+	byCert     bool        // the login was by certificate
+	unwatch    func() bool // stops waiting for the end of the session
+	cwd        vfs.Path
+	text       bool // TYPE A
+	prot       bool // PROT P
+	pbsz       bool
+	epsvAll    bool
+	facts      ftp.Facts
+	client     string   // CLNT
+	charset    *charset // of names on the wire; nil: UTF-8
+	transcript bool     // the dialogue is logged for all to see
+	sums       sums     // HASH, RANG
+	deflate    deflate
+	fxp        fxp
+	idleFor    time.Duration // SITE IDLE; 0: as the rules say
+	mask       *fs.FileMode  // SITE UMASK; nil: the tree's own
+	pending    pending
+	data       dataPlan
+	bad        int  // lines that were none
+	aborted    bool // the last transfer was ended by ABOR
+	quit       bool
+	drained    *net.TCPConn // the last one that drainLater took
 
 	wmu sync.Mutex // one writer at a time: the loop, or the reader beside a transfer
 	out []byte
@@ -127,7 +138,7 @@ func (c *conn) serve() {
 		}
 	}
 	c.rd = ftp.NewReader(c.nc)
-	if c.write(ftp.Replyf(ftp.C220Ready, "%s", c.rules.Greeting)) != nil {
+	if c.write(ftp.Lines(ftp.C220Ready, c.rules.Greeting, "Ready.")) != nil {
 		return
 	}
 	for !c.quit {
@@ -144,6 +155,7 @@ func (c *conn) serve() {
 func (c *conn) close() {
 	c.data.release()
 	if c.session != nil {
+		c.unwatch()
 		c.session.Close()
 	}
 	c.server.tickets.ended(c.visit.ID())
@@ -173,7 +185,8 @@ func (c *conn) next() (line, error) {
 		c.mu.Unlock()
 		return line{}, fault.New(fault.Closing, fault.IDShutdown)
 	}
-	deadline, cause := time.Now().Add(c.rules.Idle), fault.New(fault.Closing, fault.IDIdle, int(c.rules.Idle/time.Second))
+	idle := c.idleTime()
+	deadline, cause := time.Now().Add(idle), fault.New(fault.Closing, fault.IDIdle, int(idle/time.Second))
 	if c.phase != phaseIn {
 		// One deadline for all of the login, so that a slow talker holds no slot.
 		login := c.begun.Add(c.rules.LoginTime)
@@ -232,25 +245,25 @@ func (c *conn) run(l line) {
 		return
 	}
 	cmd := l.cmd
-	c.log.Debug("command", "line", cmd.String())
+	c.dialogue("command", cmd.String)
 	row := c.server.rows[cmd.Verb]
 	if row == nil && c.wrongDoor(cmd) {
 		return
+	}
+	if cmd.Verb != "ABOR" { // which is told about the command before it
+		c.aborted = false
 	}
 	var reply ftp.Reply
 	err := c.refuse(row, cmd)
 	if err == nil {
 		ctx := c.context()
-		reply, err = row.run(c, ctx, cmd.Arg)
+		reply, err = row.run(c, ctx, c.charset.decode(cmd.Arg))
 	}
-	if row == nil || row.also&keepsPending == 0 {
+	if row == nil || !c.keeps(row, cmd.Arg) {
 		c.pending = pending{}
 	}
 	if row != nil && row.also&opensData != 0 {
 		c.data.release() // one set-up is for one transfer, also when it never began
-	}
-	if row == nil || row.verb != "ABOR" {
-		defer func() { c.aborted = c.aborted && row != nil && row.also&opensData != 0 }()
 	}
 	after := c.data.after
 	c.data.after = nil
@@ -265,7 +278,7 @@ func (c *conn) run(l line) {
 			c.log.Info("refused", "verb", cmd.Verb, "reason", string(fault.Of(err).ID))
 		}
 	}
-	if reply.IsZero() { // AUTH has written its own, before the handshake
+	if reply.IsZero() { // AUTH and CCC have written their own, on the other side of TLS
 		return
 	}
 	if c.write(reply) != nil {
@@ -305,7 +318,7 @@ func (c *conn) refuse(row *command, cmd ftp.Command) error {
 		return fault.New(fault.Syntax, fault.IDSyntax, row.form())
 	case (row.arg == argRequired || row.arg == argPath) && cmd.Arg == "":
 		return fault.New(fault.Syntax, fault.IDSyntax, row.form())
-	case row.also&opensData != 0 && c.tlsOn && !c.prot && !c.rules.ClearData:
+	case row.also&opensData != 0 && (c.tlsOn || c.cleared) && !c.prot && !c.rules.ClearData:
 		// RFC 4217, 9: refused before anything is opened.
 		return fault.New(fault.NeedProt, fault.IDProtRequired)
 	}
@@ -338,16 +351,26 @@ func (c *conn) badLine(err error) {
 func (c *conn) write(r ftp.Reply) error {
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
-	if c.log.Enabled(context.Background(), slog.LevelDebug) {
-		c.log.Debug("reply", "line", r.String())
-	}
-	c.out = r.Append(c.out[:0])
+	c.dialogue("reply", r.String)
+	c.out = c.charset.reply(r).Append(c.out[:0])
 	_ = c.raw.SetWriteDeadline(time.Now().Add(30 * time.Second))
 	_, err := c.nc.Write(c.out)
 	if cap(c.out) > 1024 { // an idle session owns no large buffer
 		c.out = nil
 	}
 	return err
+}
+
+// dialogue logs a line of the dialogue, at the level of the transcript that was
+// asked for. Passwords are masked in it.
+func (c *conn) dialogue(msg string, text func() string) {
+	level := slog.LevelDebug
+	if c.transcript {
+		level = slog.LevelInfo
+	}
+	if c.log.Enabled(context.Background(), level) {
+		c.log.Log(context.Background(), level, msg, "line", text())
+	}
 }
 
 // resolve is the path that an argument names.

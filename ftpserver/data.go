@@ -115,6 +115,7 @@ type dataPlan struct {
 	passive *reservation
 	told    netip.AddrPort // what the client was told
 	active  netip.AddrPort
+	client  bool        // this side is TLS client (CPSV)
 	idle    *time.Timer // gives back a reservation that nobody uses
 	after   func()      // what is left to do once the final reply is out
 }
@@ -125,7 +126,7 @@ func (d *dataPlan) release() {
 		d.idle.Stop()
 	}
 	d.passive, d.idle = nil, nil
-	d.told, d.active = netip.AddrPort{}, netip.AddrPort{}
+	d.told, d.active, d.client = netip.AddrPort{}, netip.AddrPort{}, false
 }
 
 func (d *dataPlan) made() bool { return d.passive != nil || d.active.IsValid() }
@@ -221,21 +222,33 @@ func (c *conn) eprt(_ context.Context, arg string) (ftp.Reply, error) {
 	return c.target(a, "EPRT")
 }
 
-// target takes the client's address for active mode: its own and no other, and
-// no port of a service (RFC 2577, 3).
+// target takes the client's address for active mode: its own, where FXP is
+// allowed that of another server, and no port of a service (RFC 2577, 3).
 func (c *conn) target(a netip.AddrPort, verb string) (ftp.Reply, error) {
+	// Unspecified is "the address that you see": lftp says it from ::1.
+	own := a.Addr().Unmap() == c.remote().WithZone("") || a.Addr().IsUnspecified()
+	why := ""
 	switch {
 	case c.epsvAll:
 		return ftp.Reply{}, fault.New(fault.Sequence, fault.IDEpsvOnly)
-	case a.Addr().Unmap() != c.remote().WithZone("") && !a.Addr().IsUnspecified():
-		// Unspecified is "the address that you see": lftp says it from ::1.
+	case !own && !c.allows("FXP"):
+		why = "it is not yours"
+	case !own:
+		why = c.noServer(a.Addr())
+	}
+	if why != "" {
 		c.log.Warn("data address refused", "verb", verb, "asked", a.String(), "peer", c.remote().String())
-		return ftp.Reply{}, fault.New(fault.Syntax, fault.IDIllegalPort, "it is not yours")
-	case a.Port() < 1024:
+		return ftp.Reply{}, fault.New(fault.Syntax, fault.IDIllegalPort, why)
+	}
+	if a.Port() < 1024 {
 		return ftp.Reply{}, fault.New(fault.Syntax, fault.IDIllegalPort, "its port is below 1024")
 	}
 	c.data.release()
 	c.data.active = netip.AddrPortFrom(c.remote(), a.Port()) // with the zone of a link-local one
+	if !own {
+		c.data.active = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+		c.log.Info("data to another server", "verb", verb, "to", c.data.active.String())
+	}
 	return ftp.Replyf(ftp.C200OK, "Active mode."), nil
 }
 
@@ -244,11 +257,18 @@ type dataConn struct {
 	net.Conn
 	raw    *net.TCPConn
 	secure *transfer.Secure // nil in clear text
+	client bool             // this side is TLS client
 }
 
 // finish ends a connection whose bytes have all gone over: close_notify, FIN.
-func (d *dataConn) finish() {
+func (d *dataConn) finish(ctx context.Context) {
 	d.closeWrite()
+	if d.client {
+		// The other server may have sent tickets that nobody has read: a close
+		// would reset the connection and take the tail of the file along. So its
+		// end is waited for.
+		_, _ = transfer.Discard(ctx, d.raw, 64<<10, 5*time.Second)
+	}
 	_ = d.raw.Close()
 }
 
@@ -295,6 +315,11 @@ func (c *conn) accept(ctx context.Context) (*net.TCPConn, error) {
 				c.server.watch.arrived(c.remote())
 				return nc, nil
 			}
+			if c.mayCome() {
+				c.data.passive.release()
+				c.log.Info("data connection from another server", "from", from.String(), "peer", c.remote().String())
+				return nc, nil
+			}
 			c.log.Warn("stranger on a data port", "reason", string(fault.IDDataPeer), "from", from.String(), "peer", c.remote().String())
 			_ = nc.Close()
 			continue
@@ -313,12 +338,18 @@ func (c *conn) accept(ctx context.Context) (*net.TCPConn, error) {
 // dial connects to the client, from the data port where the process may bind it
 // (RFC 959, 3.2): some firewalls let only that in.
 func (c *conn) dial(ctx context.Context) (*net.TCPConn, error) {
-	to := c.data.active
+	to, own := c.data.active, c.local()
+	if to.Addr() != c.remote() { // another server: the way to it may begin at another address
+		own = netip.IPv6Unspecified()
+		if to.Addr().Is4() {
+			own = netip.IPv4Unspecified()
+		}
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.rules.DataWait, os.ErrDeadlineExceeded)
 	defer cancel()
 	try := func(port uint16) (net.Conn, error) {
 		d := net.Dialer{
-			LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(c.local(), port)), Control: reuseAddress,
+			LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(own, port)), Control: reuseAddress,
 			KeepAlive: -1,
 		}
 		return d.DialContext(ctx, "tcp", to.String())
@@ -345,7 +376,8 @@ func (c *conn) dial(ctx context.Context) (*net.TCPConn, error) {
 }
 
 // secure does the TLS handshake of a data connection. The server is TLS server
-// in active mode too (RFC 4217, 7).
+// in active mode too (RFC 4217, 7), unless SSCN or CPSV said otherwise. Another
+// server has no session of the control connection, so none is required of it.
 func (c *conn) secure(ctx context.Context, d *dataConn, upload bool) error {
 	id := c.visit.ID()
 	account, from := c.session.Account().Name, c.remote()
@@ -353,6 +385,9 @@ func (c *conn) secure(ctx context.Context, d *dataConn, upload bool) error {
 		return c.server.tickets.vouches(id, account, from)
 	})
 	s := transfer.Server(d.raw, cfg)
+	if d.client = c.asClient(); d.client {
+		s = transfer.Client(d.raw, peerTLS(c.tlsCfg))
+	}
 	_ = d.raw.SetDeadline(time.Now().Add(c.rules.DataWait))
 	err := s.HandshakeContext(ctx)
 	if err != nil {
@@ -363,10 +398,10 @@ func (c *conn) secure(ctx context.Context, d *dataConn, upload bool) error {
 	}
 	_ = d.raw.SetDeadline(time.Time{})
 	d.secure, d.Conn = s, s
-	if s.ConnectionState().DidResume {
+	if d.client || s.ConnectionState().DidResume {
 		return nil
 	}
-	if c.rules.Session == SessionRequire {
+	if c.rules.Session == SessionRequire && addrPort(d.raw.RemoteAddr()).Addr() == c.remote() {
 		// After the handshake: before it the client would only see the end.
 		return fault.New(fault.NoData, fault.IDTLSReuse)
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -28,8 +29,10 @@ import (
 //	CONNECT:            a new connection, nothing said
 //	C: line             the client says it; "\xff" and the like as in Go
 //	S: 250 *            the next line of the server; * is anything
+//	UNTIL: 211 End      lines of the server, up to this one
 //	TLS:                AUTH TLS, handshake, PBSZ 0, PROT P
 //	AUTH:               AUTH TLS and the handshake alone
+//	CLEAR:              the client ends TLS, as it must behind CCC
 //	MODE: passive       or active, epsv, eprt: how D connects
 //	D: STOR a <<"x"     a command with a data connection that sends x
 //	D: RETR a >>"x"     one that must bring x; in a listing * is anything
@@ -145,6 +148,23 @@ func variant(t *testing.T, name string) setup {
 		s := setup{users: []account.Account{{Name: "alice", Rights: account.ReadOnly}}}
 		s.door.Plain = true
 		return s
+	case "switches": // all that can be switched on is; bob reads, carol sees nothing of a directory's inside
+		s := variant(t, "plain")
+		s.users = []account.Account{{Name: "alice", Rights: account.All}, {Name: "bob", Rights: account.ReadOnly}, {Name: "carol", Rights: account.All &^ account.List}}
+		s.rules.Allow = []string{"CCC", "COPY", "FXP", "PRET", "RMDA"}
+		return s
+	case "denied": // what an administrator can refuse
+		s := variant(t, "switches")
+		for _, row := range commands() {
+			s.rules.Deny = append(s.rules.Deny, row.verb)
+		}
+		for _, row := range siteCommands() {
+			s.rules.Deny = append(s.rules.Deny, "SITE "+row.verb)
+		}
+		s.rules.Deny = slices.DeleteFunc(s.rules.Deny, func(verb string) bool {
+			return slices.Contains([]string{"USER", "PASS", "TYPE", "QUIT", "SITE"}, verb)
+		})
+		return s
 	case "reuse":
 		s := setup{}
 		s.rules.TLS, s.rules.Session = serverTLS(), SessionRequire
@@ -216,7 +236,7 @@ func replay(t *testing.T, file, text, kind string) {
 			continue
 		}
 		start()
-		if key != "S" {
+		if key != "S" && key != "UNTIL" {
 			p.join()
 		}
 		switch key {
@@ -249,11 +269,26 @@ func replay(t *testing.T, file, text, kind string) {
 		case "C":
 			line := p.unquote(arg)
 			p.k.say(line)
-			if strings.EqualFold(line, "PROT P") {
+			switch strings.ToUpper(line) {
+			case "PROT P":
 				p.k.prot = true
+			case "MODE Z", "MODE S":
+				p.k.deflate = strings.EqualFold(line, "MODE Z")
 			}
+		case "CLEAR":
+			p.k.clear()
 		case "S":
 			p.expect(arg)
+		case "UNTIL":
+			for {
+				line, err := p.k.line()
+				if err != nil {
+					t.Fatalf("%s: %q, %v; want %q", p.at, line, err, arg)
+				}
+				if like(arg, line) {
+					break
+				}
+			}
 		case "D":
 			p.dataCommand(arg)
 		case "CUT", "BREAK":
@@ -531,6 +566,9 @@ func (p *player) dataCommand(arg string) {
 		}
 		_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
 		nc = k.over(nc)
+		if k.deflate {
+			nc = &compressed{Conn: nc}
+		}
 		if upload {
 			if _, x.err = io.WriteString(nc, send); x.err == nil {
 				x.err = finish(nc)

@@ -322,6 +322,8 @@ type talk struct {
 	rd   *bufio.Reader
 	tls  *tls.Config // of this client; nil: clear text
 	prot bool
+
+	deflate bool // MODE Z, for dialogs
 }
 
 // clientTLS is a client's configuration; control and data share its cache.
@@ -577,6 +579,12 @@ func (k *talk) put(command, content string) {
 
 // finish ends what was sent properly: close_notify, FIN.
 func finish(nc net.Conn) error {
+	if z, ok := nc.(*compressed); ok {
+		if err := z.Close(); err != nil {
+			return err
+		}
+		nc = z.Conn
+	}
 	if t, ok := nc.(*tls.Conn); ok {
 		if err := t.Handshake(); err != nil {
 			return err

@@ -107,7 +107,7 @@ func asFacts(l *lister, name string, dir vfs.Path, fi fs.FileInfo) {
 func (l *lister) facts(name string, dir vfs.Path, fi fs.FileInfo, kind ftp.EntryKind) {
 	e := l.entry(name, dir, fi)
 	e.Owner, e.Group, e.Kind = "", "", kind
-	e.Perm = perm(l.c.session.Account().Rights, fi.IsDir())
+	e.Perm = perm(l.c.session.RightsIn(dir, fi.Name()), fi.IsDir())
 	l.buf = ftp.AppendFacts(l.buf, l.c.facts, e)
 }
 
@@ -144,6 +144,9 @@ func (l *lister) line(s string) error {
 }
 
 func (l *lister) flush() error {
+	if l.c.charset != nil {
+		l.buf = append(l.buf[:0], l.c.charset.encode(string(l.buf))...)
+	}
 	l.bytes += int64(len(l.buf))
 	_, err := l.w.Write(l.buf)
 	return err
@@ -384,13 +387,13 @@ func (c *conn) listing(ctx context.Context, p vfs.Path, isDir bool, form func(*l
 	status := func() string { return fmt.Sprintf("Listing %s.", p) }
 	begun := time.Now()
 	err := c.withData(ctx, status, ftp.Replyf(ftp.C150Opening, "Here comes the listing."), false, func(ctx context.Context, d *dataConn) error {
-		w := transfer.Lines(ctx, d.Conn, transfer.Options{Idle: c.rules.Stall})
+		w := transfer.Lines(ctx, d.Conn, transfer.Options{Idle: c.rules.Stall, Deflate: c.deflate.on, Level: c.deflate.level})
 		l.ctx, l.w = ctx, w
 		if err := errors.Join(write(l), w.Close()); err != nil {
 			d.abort()
 			return err
 		}
-		d.finish()
+		d.finish(ctx)
 		return nil
 	})
 	rep := transfer.Report{Bytes: l.bytes, Took: time.Since(begun), Road: transfer.RoadCopy}
@@ -474,7 +477,8 @@ func (c *conn) status() ftp.Reply {
 		add("Directory %s", c.cwd)
 	}
 	add("Control connection %s, data connections %s", clearOr(c.tlsOn), clearOr(c.prot))
-	add("TYPE: %s, STRU: File, MODE: Stream", map[bool]string{true: "ASCII Non-print", false: "Image"}[c.text])
+	add("TYPE: %s, STRU: File, MODE: %s", map[bool]string{true: "ASCII Non-print", false: "Image"}[c.text],
+		map[bool]string{true: "Deflate", false: "Stream"}[c.deflate.on])
 	switch {
 	case c.data.passive != nil:
 		add("Passive on %s", c.data.told)

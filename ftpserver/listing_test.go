@@ -156,7 +156,7 @@ func TestCostlyPatternIsRefused(t *testing.T) {
 func TestListingsNeedTheRight(t *testing.T) {
 	t.Parallel()
 	s := plain()
-	s.users = []account.Account{{Name: "alice", Rights: account.Write}}
+	s.users = []account.Account{{Name: "alice", Rights: account.Read | account.Write}}
 	s.tree = withFiles(t)
 	st := newSite(t, s)
 	k := st.login()
@@ -175,7 +175,7 @@ func TestListingsNeedTheRight(t *testing.T) {
 	if got := k.do(250, "MLST d"); !strings.Contains(got, ";perm=ce;") {
 		t.Errorf("MLST = %q", got)
 	}
-	if got := k.do(250, "MLST a"); !strings.Contains(got, ";perm=;") {
+	if got := k.do(250, "MLST a"); !strings.Contains(got, ";perm=r;") {
 		t.Errorf("MLST = %q", got)
 	}
 }

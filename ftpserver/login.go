@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,21 +16,33 @@ import (
 	"dray/explain"
 	"dray/fault"
 	"dray/ftp"
+	"dray/gate"
 	"dray/vfs"
 )
 
 func (c *conn) userCmd(ctx context.Context, arg string) (ftp.Reply, error) {
 	c.logout()
-	if _, err := c.visit.Name(ctx, arg); err != nil {
+	ask, err := c.visit.Name(ctx, arg)
+	if err != nil {
 		return ftp.Reply{}, err
+	}
+	if ask == gate.AskNothing {
+		session, err := c.visit.Certificate(ctx, arg)
+		if err != nil {
+			return ftp.Reply{}, err
+		}
+		return c.enter(session, ftp.C232Certificate), nil // RFC 4217, 12.6; a PASS behind it gets 202
 	}
 	c.user, c.phase = arg, phaseNamed
 	return ftp.Replyf(ftp.C331NeedPassword, "Password, please."), nil
 }
 
 func (c *conn) pass(ctx context.Context, arg string) (ftp.Reply, error) {
-	if c.phase == phaseIn { // RFC 959, 4.1.1: it follows USER
-		return ftp.Reply{}, fault.New(fault.Sequence, fault.IDSequence, "USER")
+	if c.phase == phaseIn {
+		if c.byCert {
+			return ftp.Replyf(ftp.C202Superfluous, "The certificate was enough."), nil
+		}
+		return ftp.Reply{}, fault.New(fault.Sequence, fault.IDSequence, "USER") // RFC 959, 4.1.1: it follows USER
 	}
 	user := c.user
 	c.user, c.phase = "", phaseGreeted
@@ -37,19 +50,33 @@ func (c *conn) pass(ctx context.Context, arg string) (ftp.Reply, error) {
 	if err != nil {
 		return ftp.Reply{}, err
 	}
+	return c.enter(session, ftp.C230LoggedIn), nil
+}
+
+// enter begins a session.
+func (c *conn) enter(session *gate.Session, code ftp.Code) ftp.Reply {
 	c.session, c.phase, c.log = session, phaseIn, session.Log()
+	c.byCert = code == ftp.C232Certificate
+	c.charset = charsetOf(session.Account().Charset)
+	c.transcript = session.Account().Transcript || slices.Contains(c.rules.Transcript, session.Account().Name)
+	// What ends the session ends a read of its control connection too.
+	c.unwatch = context.AfterFunc(session.Context(), c.wake)
 	c.mu.Lock()
 	c.in = true
 	c.mu.Unlock()
-	c.server.tickets.loggedIn(c.visit.ID(), session.Account().Name, c.remote())
+	a := session.Account()
+	c.server.tickets.loggedIn(c.visit.ID(), a.Name, c.remote())
 	if c.client != "" {
 		c.log.Info("client", "name", c.client)
 	}
 	text := "Logged in."
-	if session.Account().Rights&^account.ReadOnly == 0 {
+	if a.AnyRights()&^account.ReadOnly == 0 {
 		text = "Logged in, for reading only."
 	}
-	return ftp.Replyf(ftp.C230LoggedIn, "%s", text), nil
+	if c.rules.Welcome != "" {
+		return ftp.Lines(code, strings.ReplaceAll(c.rules.Welcome, "{user}", a.Name), text)
+	}
+	return ftp.Replyf(code, "%s", text)
 }
 
 func (c *conn) acct(context.Context, string) (ftp.Reply, error) {
@@ -58,7 +85,11 @@ func (c *conn) acct(context.Context, string) (ftp.Reply, error) {
 
 // logout takes the connection back to the greeting; TLS stays.
 func (c *conn) logout() {
+	if c.cleared {
+		c.visit.Cleared()
+	}
 	if c.session != nil {
+		c.unwatch()
 		c.session.Close()
 		c.server.tickets.ended(c.visit.ID())
 		c.begun = time.Now() // the login deadline is for the next login
@@ -69,6 +100,7 @@ func (c *conn) logout() {
 	c.data.release()
 	c.session, c.phase, c.user, c.log = nil, phaseGreeted, "", c.visit.Log()
 	c.cwd, c.text, c.epsvAll, c.facts, c.pending = vfs.Root, true, false, ftp.DefaultFacts, pending{}
+	c.charset, c.transcript = nil, false
 	c.sums, c.deflate, c.fxp = sums{}, deflate{}, fxp{}
 	c.idleFor, c.mask = 0, nil
 }
@@ -81,12 +113,12 @@ func (c *conn) rein(context.Context, string) (ftp.Reply, error) {
 		return ftp.Reply{}, fault.New(fault.NotBuilt, fault.IDNotBuilt, "under AUTH TLS a new login needs a new connection")
 	}
 	c.logout()
-	return ftp.Replyf(ftp.C220Ready, "%s", c.rules.Greeting), nil
+	return ftp.Lines(ftp.C220Ready, c.rules.Greeting, "Ready."), nil
 }
 
 func (c *conn) quitCmd(context.Context, string) (ftp.Reply, error) {
 	c.quit = true
-	return ftp.Replyf(ftp.C221Bye, "Goodbye."), nil
+	return ftp.Lines(ftp.C221Bye, c.rules.Goodbye, "Goodbye."), nil
 }
 
 // auth starts TLS (RFC 4217, 4). What was said before does not count after it,
@@ -98,6 +130,8 @@ func (c *conn) auth(_ context.Context, arg string) (ftp.Reply, error) {
 		return ftp.Reply{}, fault.New(fault.NotBuilt, fault.IDNotBuilt, "this listener has no TLS")
 	case c.tlsOn:
 		return ftp.Reply{}, fault.New(fault.Sequence, fault.IDTLSActive)
+	case c.cleared:
+		return ftp.Reply{}, fault.New(fault.NoClear, fault.IDNotBuilt, "after CCC there is no way back, so TLS needs a new connection")
 	case mech != "TLS" && mech != "TLS-C" && mech != "TLS-P" && mech != "SSL":
 		return ftp.Reply{}, fault.New(fault.Unsupported, fault.IDUnsupported, "AUTH TLS")
 	case c.rd.Buffered() > 0 || c.hasQueue():
@@ -128,6 +162,10 @@ func (c *conn) handshake(ctx context.Context, nc net.Conn) error {
 	_ = c.raw.SetDeadline(c.begun.Add(c.rules.LoginTime))
 	defer c.raw.SetWriteDeadline(time.Time{})
 	c.tlsCfg = controlTLS(c.tlsCfg, c.visit.ID())
+	if c.allows("CCC") {
+		c.records = &records{Conn: nc}
+		nc = c.records
+	}
 	t := tls.Server(nc, c.tlsCfg)
 	if err := t.HandshakeContext(ctx); err != nil {
 		return err
@@ -284,7 +322,7 @@ func (c *conn) host(_ context.Context, arg string) (ftp.Reply, error) {
 	name := strings.TrimSuffix(strings.TrimPrefix(arg, "["), "]")
 	if c.rules.Host != nil {
 		if cfg, ok := c.rules.Host(name); ok {
-			if !c.tlsOn {
+			if !c.tlsOn && !c.cleared {
 				c.tlsCfg = cfg
 			}
 			return ftp.Replyf(ftp.C220Host, "That host is served here."), nil
@@ -309,12 +347,25 @@ func (c *conn) opts(_ context.Context, arg string) (ftp.Reply, error) {
 	return ftp.Reply{}, fault.New(fault.Syntax, fault.IDSyntax, "OPTS UTF8 ON, or OPTS MLST type;size;modify;")
 }
 
-// optsUTF8: bytes are kept as they come, so it is always on.
+// optsUTF8: bytes are kept as they come, so it is always on, but for an account
+// whose programs write another character set: they can say which it is.
 func (c *conn) optsUTF8(arg string) (ftp.Reply, error) {
+	own := ""
+	if c.session != nil {
+		own = c.session.Account().Charset
+	}
 	switch strings.ToUpper(arg) {
 	case "", "ON", "NLST":
+		c.charset = nil
+		if own != "" {
+			return ftp.Replyf(ftp.C200OK, "Names are UTF-8 now."), nil
+		}
 		return ftp.Replyf(ftp.C200OK, "Names are UTF-8, always."), nil
 	case "OFF":
+		if own != "" {
+			c.charset = charsetOf(own)
+			return ftp.Replyf(ftp.C200OK, "Names are %s now.", own), nil
+		}
 		return ftp.Reply{}, fault.New(fault.Unsupported, fault.IDUnsupported, "OPTS UTF8 ON; names are bytes, and go back as they came")
 	}
 	return ftp.Reply{}, fault.New(fault.Syntax, fault.IDSyntax, "OPTS UTF8 ON")

@@ -55,7 +55,11 @@ type Rules struct {
 	// ActivePort is the port that active data connections come from, where the
 	// process may bind it: 20, or 989 for implicit FTPS. 0: any.
 	ActivePort uint16
-	BareEnd    bool // uploads over TLS may end without close_notify (tls-end = "accept")
+	NoActive   bool
+	// For is the rules of one peer, where they differ from those of the others.
+	For        func(peer netip.Addr) *Rules
+	Transcript []string // accounts whose dialogue is logged
+	BareEnd    bool     // uploads over TLS may end without close_notify (tls-end = "accept")
 	Greeting   string
 	Welcome    string        // after the login, "{user}" is the name; "": one line of ours
 	Goodbye    string        // at QUIT
@@ -95,6 +99,9 @@ func (r *Rules) defaults() *Rules {
 	or(&d.CutGrace, 10*time.Millisecond)
 	if d.Greeting == "" {
 		d.Greeting = "dray ready."
+	}
+	if d.Goodbye == "" {
+		d.Goodbye = "Goodbye."
 	}
 	return &d
 }
@@ -174,6 +181,9 @@ func (s *Server) Serve(l net.Listener, rules func() *Rules) error {
 		wait = 0
 		r := rules()
 		peer := gate.Peer{Remote: addrPort(nc.RemoteAddr()), Local: addrPort(nc.LocalAddr()), Door: r.Door}
+		if r.For != nil {
+			r = r.For(peer.Remote.Addr())
+		}
 		go s.ServeConn(nc, peer, r)
 	}
 }

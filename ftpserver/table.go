@@ -65,7 +65,7 @@ func withTLS(s string) func(*conn) string {
 }
 
 func commands() []command { // a function: FEAT and HELP read the table they stand in
-	return slices.Concat(baseCommands(), factCommands(), sumCommands(), copyCommands(), fxpCommands())
+	return slices.Concat(baseCommands(), factCommands(), sumCommands(), copyCommands(), fxpCommands(), cccCommands())
 }
 
 func baseCommands() []command {
@@ -78,7 +78,7 @@ func baseCommands() []command {
 		{verb: "PROT", arg: argRequired, also: keepsPending, run: (*conn).protCmd, feat: withTLS("PROT"), usage: "P", help: "encrypt data connections", rfc: "RFC 4217, 9"},
 		{verb: "HOST", arg: argRequired, run: (*conn).host, feat: hostFeat, usage: "name", help: "choose the certificate of a name", rfc: "RFC 7151, 3"},
 		{verb: "FEAT", arg: argNone, also: keepsPending, run: (*conn).featCmd, help: "list extensions", rfc: "RFC 2389, 3"},
-		{verb: "OPTS", arg: argRequired, also: keepsPending, run: (*conn).opts, usage: "UTF8 ON | MLST facts", help: "options of commands", rfc: "RFC 2389, 4"},
+		{verb: "OPTS", arg: argRequired, also: keepsPending, run: (*conn).opts, usage: "UTF8 ON | MLST facts | MODE Z LEVEL n", help: "options of commands", rfc: "RFC 2389, 4"},
 		{verb: "CLNT", arg: argRequired, also: keepsPending, run: (*conn).clnt, feat: always("CLNT"), usage: "name", help: "the client's name, for the log", rfc: "no RFC"},
 		{verb: "SYST", arg: argNone, also: keepsPending, run: (*conn).syst, help: "the form of listings", rfc: "RFC 959, 4.1.3"},
 		{verb: "HELP", arg: argOptional, also: keepsPending, run: (*conn).helpCmd, usage: "[command]", help: "list commands", rfc: "RFC 959, 4.1.3"},
@@ -104,7 +104,7 @@ func baseCommands() []command {
 
 		{verb: "TYPE", arg: argRequired, phase: phaseIn, also: keepsPending, run: (*conn).typeCmd, usage: "A | I | L 8", help: "text or binary", rfc: "RFC 959, 3.1.1"},
 		{verb: "STRU", arg: argRequired, phase: phaseIn, also: keepsPending, run: (*conn).stru, usage: "F", help: "file structure", rfc: "RFC 959, 3.1.2"},
-		{verb: "MODE", arg: argRequired, phase: phaseIn, also: keepsPending, run: (*conn).mode, usage: "S", help: "transfer mode", rfc: "RFC 959, 3.4"},
+		{verb: "MODE", arg: argRequired, phase: phaseIn, also: keepsPending, run: (*conn).mode, feat: modeFeat, usage: "S | Z", help: "plain or compressed data", rfc: "RFC 959, 3.4"},
 		{verb: "PASV", arg: argNone, phase: phaseIn, also: keepsPending, run: (*conn).pasv, feat: always("PASV"), help: "offer a data port, IPv4", rfc: "RFC 959, 4.1.2"},
 		{verb: "EPSV", arg: argOptional, phase: phaseIn, also: keepsPending, run: (*conn).epsv, feat: always("EPSV"), usage: "[1 | 2 | ALL]", help: "offer a data port", rfc: "RFC 2428, 3"},
 		{verb: "PORT", arg: argRequired, phase: phaseIn, also: keepsPending, run: (*conn).port, usage: "h1,h2,h3,h4,p1,p2", help: "connect to the client, IPv4", rfc: "RFC 959, 4.1.2"},
@@ -124,8 +124,22 @@ func baseCommands() []command {
 		{verb: "STOU", arg: argOptional, phase: phaseIn, also: opensData | changesTree, run: (*conn).stou, usage: "[path]", help: "upload under a new name", rfc: "RFC 1123, 4.1.2.9"},
 		{verb: "APPE", arg: argPath, phase: phaseIn, also: opensData | changesTree, run: (*conn).appe, usage: "path", help: "upload to the end", rfc: "RFC 959, 4.1.3"},
 		{verb: "ALLO", arg: argRequired, phase: phaseIn, also: keepsPending, run: (*conn).allo, usage: "size", help: "announce a size", rfc: "RFC 959, 4.1.3"},
-		{verb: "SITE", arg: argRequired, phase: phaseIn, run: (*conn).site, usage: "CHMOD | HELP", help: "commands of this server", rfc: "RFC 959, 4.1.3"},
+		{verb: "SITE", arg: argRequired, phase: phaseIn, run: (*conn).site, usage: "command", help: "commands of this server, see SITE HELP", rfc: "RFC 959, 4.1.3"},
 	}
+}
+
+// Commands are the names of all commands, for lists of those to refuse: "STOR",
+// "SITE CHMOD", "MODE Z".
+func Commands() []string {
+	names := []string{"MODE Z"}
+	for _, row := range commands() {
+		names = append(names, row.verb)
+	}
+	for _, row := range siteCommands() {
+		names = append(names, "SITE "+row.verb)
+	}
+	slices.Sort(names)
+	return names
 }
 
 // siteCommands are the sub-commands of SITE, rows of the same kind.
@@ -151,7 +165,7 @@ var neverBuilt = map[string]string{
 	"THMB": "this server does not draw", "SMNT": "there are no other file systems to mount",
 	"SITE EXEC": "no program is run for a client", "SITE PSWD": "passwords are the administrator's",
 	"SITE GROUPS": aboutUsers, "SITE WHO": aboutUsers, "SITE QUOTA": aboutUsers, "SITE MSG": aboutUsers,
-	"SITE ZONE": "all times are UTC", "SITE CKSM": noSums, "SITE MD5": noSums,
+	"SITE CHGRP": "files keep the group that they have", "SITE ZONE": "all times are UTC", "SITE CKSM": noSums, "SITE MD5": noSums,
 	"ADAT": onlyTLS, "MIC": onlyTLS, "CONF": onlyTLS, "ENC": onlyTLS,
 }
 
@@ -164,7 +178,7 @@ const (
 )
 
 func authFeat(c *conn) string {
-	if c.rules.TLS == nil || c.rules.Implicit {
+	if c.rules.TLS == nil || c.rules.Implicit || c.cleared {
 		return ""
 	}
 	return "AUTH TLS"
@@ -181,15 +195,19 @@ func mlstFeat(c *conn) string { return "MLST " + ftp.FeatFacts(c.facts) }
 
 func (c *conn) featCmd(context.Context, string) (ftp.Reply, error) {
 	r := ftp.Reply{Code: ftp.C211Features, Text: "Extensions:", Last: "End"}
-	for i := range c.server.table {
-		row := &c.server.table[i]
-		if row.feat == nil || c.off(row, row.verb) {
-			continue
-		}
-		if line := row.feat(c); line != "" {
-			r.Body = append(r.Body, line)
+	add := func(rows []command, prefix string) {
+		for i := range rows {
+			row := &rows[i]
+			if row.feat == nil || c.off(row, prefix+row.verb) {
+				continue
+			}
+			if line := row.feat(c); line != "" {
+				r.Body = append(r.Body, line)
+			}
 		}
 	}
+	add(c.server.table, "")
+	add(c.server.site, "SITE ")
 	r.Body = append(r.Body, "TVFS", "UTF8") // RFC 3659, 6; RFC 2640
 	slices.Sort(r.Body)
 	return r, nil

@@ -73,7 +73,7 @@ func (c *conn) withData(ctx context.Context, status func() string, opening ftp.R
 				if upload && d.secure != nil {
 					c.drainLater(d) // it is sending already
 				} else {
-					d.finish()
+					d.finish(ctx)
 				}
 				over = true
 				return err
@@ -107,14 +107,23 @@ func (c *conn) drainLater(d *dataConn) {
 }
 
 func (c *conn) options(m meter.Meter) transfer.Options {
-	return transfer.Options{Meter: m, Text: c.text, Idle: c.rules.Stall, BareEnd: c.rules.BareEnd}
+	o := transfer.Options{Meter: m, Text: c.text, Idle: c.rules.Stall, BareEnd: c.rules.BareEnd}
+	if c.deflate.on {
+		// What the quota lets in is no bomb, however few bytes it was.
+		o.Deflate, o.Level, o.Expand = true, c.deflate.level, max(c.session.Account().MaxBytes, transfer.DefaultExpand)
+	}
+	return o
 }
 
 func (c *conn) kindOfData() string {
+	kind := "binary"
 	if c.text {
-		return "text"
+		kind = "text"
 	}
-	return "binary"
+	if c.deflate.on {
+		kind = "compressed " + kind
+	}
+	return kind
 }
 
 func (c *conn) retr(ctx context.Context, arg string) (ftp.Reply, error) {
@@ -147,7 +156,7 @@ func (c *conn) retr(ctx context.Context, arg string) (ftp.Reply, error) {
 			d.abort()
 			return err
 		}
-		d.finish()
+		d.finish(ctx)
 		return nil
 	})
 	c.transferred(event.Download, p, rep, from > 0, err)
@@ -260,15 +269,17 @@ func (c *conn) upload(ctx context.Context, p vfs.Path, how vfs.Create, unique st
 				err = fault.Because(err, fault.Cut, fault.IDUploadCut)
 			}
 			err = up.Cut(ctx, rep, noted(err, c.rules.Stall))
-			switch fault.KindOf(err) {
-			case fault.Cut, fault.Stalled, fault.Canceled, fault.Closing:
+			switch kind := fault.KindOf(err); {
+			case fault.Of(err).ID == fault.IDDeflate: // the peer is still there, and must hear why
+				c.drainLater(d)
+			case kind == fault.Cut, kind == fault.Stalled, kind == fault.Canceled, kind == fault.Closing:
 				d.abort()
 			default:
 				c.drainLater(d)
 			}
 			return err
 		}
-		d.finish()
+		d.finish(ctx)
 		c.dataEnded(rep.Ended)
 		if allo := c.pending.allo; allo > 0 && rep.Bytes != allo {
 			c.log.Info("upload is not as long as ALLO said", "path", p.String(), "said", allo, "bytes", rep.Bytes)
@@ -304,11 +315,13 @@ func grace(rep transfer.Report, least time.Duration) time.Duration {
 }
 
 // whole tells whether an upload whose data have ended is whole, as far as the
-// protocol lets anybody know. Under TLS close_notify was seen already. In clear
-// text a FIN is all there is, and that of a killed client looks the same; its
-// control connection follows at once, so the look waits a moment for that.
+// protocol lets anybody know. Under TLS close_notify was seen already, and in
+// MODE Z the end of the stream with its checksum, which no client writes that
+// does not live to: both need no wait. In clear text and MODE S a FIN is all
+// there is, and that of a killed client looks the same; its control connection
+// follows at once, so the look waits a moment for that.
 func (c *conn) whole(ctx context.Context, rep transfer.Report, secure bool) error {
-	if !secure {
+	if !secure && !rep.Whole {
 		if allo := c.pending.allo; allo > 0 && allo == rep.Bytes && !c.text {
 			return nil // to the byte what was announced
 		}

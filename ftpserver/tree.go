@@ -39,7 +39,7 @@ func (c *conn) cdup(ctx context.Context, _ string) (ftp.Reply, error) { return c
 func (c *conn) mkd(ctx context.Context, arg string) (ftp.Reply, error) {
 	p, err := c.newName(arg)
 	if err == nil {
-		err = c.session.Mkdir(ctx, p)
+		err = c.makeDir(ctx, p)
 	}
 	if err != nil {
 		return ftp.Reply{}, err
@@ -143,11 +143,14 @@ func (c *conn) stru(_ context.Context, arg string) (ftp.Reply, error) {
 func (c *conn) mode(_ context.Context, arg string) (ftp.Reply, error) {
 	switch strings.ToUpper(arg) {
 	case "S":
+		c.deflate.on = false
 		return ftp.Replyf(ftp.C200OK, "Mode: stream."), nil
-	case "B", "C", "Z":
-		return ftp.Reply{}, fault.New(fault.Unsupported, fault.IDUnsupported, "MODE S")
+	case "Z":
+		return c.modeZ()
+	case "B", "C":
+		return ftp.Reply{}, fault.New(fault.Unsupported, fault.IDUnsupported, "MODE S and MODE Z")
 	}
-	return ftp.Reply{}, fault.New(fault.Syntax, fault.IDSyntax, "MODE S")
+	return ftp.Reply{}, fault.New(fault.Syntax, fault.IDSyntax, "MODE S or MODE Z")
 }
 
 // size: exact bytes also in TYPE A. Departure from RFC 3659, 4, which wants the
@@ -228,7 +231,7 @@ func (c *conn) chmod(ctx context.Context, arg string) (ftp.Reply, error) {
 		return ftp.Reply{}, fault.New(fault.Syntax, fault.IDSyntax, "SITE CHMOD 644 path")
 	}
 	if mode > 0o777 {
-		return ftp.Reply{}, fault.New(fault.Unsupported, fault.IDUnsupported, "modes from 000 to 777, without set-uid, set-gid and sticky")
+		return ftp.Reply{}, fault.New(fault.Unsupported, fault.IDUnsupported, plainModes)
 	}
 	p, err := c.resolve(name)
 	if err == nil {

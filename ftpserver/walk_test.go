@@ -60,11 +60,44 @@ func plain() setup {
 	return s
 }
 
+// switchedOn is plain with every switch on.
+func switchedOn() setup {
+	s := plain()
+	s.rules.Allow = []string{"CCC", "COPY", "FXP", "PRET", "RMDA"}
+	return s
+}
+
 // sample is an argument that a row takes.
 func sample(row command) string {
 	switch row.verb {
-	case "MFMT":
+	case "MFMT", "MFCT", "UTIME":
 		return "20200101000000 a"
+	case "MFF":
+		return "modify=20200101000000; a"
+	case "CSID":
+		return "Name=x;Version=1;"
+	case "LANG":
+		return "EN"
+	case "PRET":
+		return "RETR a"
+	case "SYMLINK":
+		return "a new"
+	case "DSIZ", "AVBL", "RMDA", "RMDIR":
+		return "d"
+	case "UMASK":
+		return "027"
+	case "IDLE":
+		return "600"
+	case "RANG":
+		return "0 1"
+	case "COMB":
+		return "new a"
+	case "COPY":
+		return "a new"
+	case "CPTO":
+		return "new"
+	case "MKDIR":
+		return "new/new"
 	case "CHMOD":
 		return "600 a"
 	case "TYPE":
@@ -99,7 +132,7 @@ func sample(row command) string {
 }
 
 func TestNothingRunsBeforeLogin(t *testing.T) {
-	s := plain()
+	s := switchedOn()
 	tree := withFiles(t)
 	s.tree = tree
 	before := snapshot(t, tree)
@@ -125,7 +158,7 @@ func TestNothingRunsBeforeLogin(t *testing.T) {
 }
 
 func TestPassAndAcctWaitForUser(t *testing.T) {
-	st := newSite(t, plain())
+	st := newSite(t, switchedOn())
 	k := st.greeted()
 	for _, row := range commands() {
 		if row.phase == phaseNamed {
@@ -135,7 +168,7 @@ func TestPassAndAcctWaitForUser(t *testing.T) {
 }
 
 func TestArgumentsAreCheckedByTheRow(t *testing.T) {
-	s := plain()
+	s := switchedOn()
 	tree := withFiles(t)
 	s.tree = tree
 	before := snapshot(t, tree)
@@ -158,7 +191,7 @@ func TestArgumentsAreCheckedByTheRow(t *testing.T) {
 }
 
 func TestReadOnlyRefusesEveryChange(t *testing.T) {
-	s := plain()
+	s := switchedOn()
 	s.users = []account.Account{{Name: "alice", Rights: account.ReadOnly}}
 	tree := withFiles(t)
 	s.tree = tree
@@ -171,7 +204,7 @@ func TestReadOnlyRefusesEveryChange(t *testing.T) {
 			return
 		}
 		n++
-		if row.verb == "RNTO" { // RNFR is refused, so it has nothing to go on with
+		if row.verb == "RNTO" || row.verb == "CPTO" { // nothing was said that it could go on with
 			hasID(t, k.do(503, line), fault.IDSequence)
 			return
 		}
@@ -196,7 +229,7 @@ func TestReadOnlyRefusesEveryChange(t *testing.T) {
 
 // A row that changes the tree says so: all others leave it alone.
 func TestRowsWithoutTheTraitChangeNothing(t *testing.T) {
-	s := plain()
+	s := switchedOn()
 	tree := withFiles(t)
 	s.tree = tree
 	before := snapshot(t, tree)
@@ -259,7 +292,7 @@ func TestDataCommandsWantADataConnection(t *testing.T) {
 
 // Whatever the phase and the argument, one line has one final reply.
 func TestEveryLineHasOneFinalReply(t *testing.T) {
-	s := plain()
+	s := switchedOn()
 	s.tree = withFiles(t)
 	st := newSite(t, s)
 	phases := map[string]func() *talk{
@@ -336,7 +369,7 @@ func TestFeatIsWellFormed(t *testing.T) {
 }
 
 func TestHelpKnowsEveryRow(t *testing.T) {
-	st := newSite(t, plain())
+	st := newSite(t, switchedOn())
 	k := st.greeted()
 	all := strings.Fields(k.do(214, "HELP"))
 	for _, row := range commands() {

@@ -6,11 +6,17 @@ package gate
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base32"
+	"encoding/hex"
 	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,16 +31,20 @@ import (
 // Trees opens the tree of an account. The Session closes it.
 type Trees func(ctx context.Context, a account.Account) (vfs.FS, error)
 
-// A Gate lets peers in. Its fields are set before use; Ledger may be nil (no
-// quota), so may Events and Log.
+// A Gate lets peers in. Its fields are set before use; Directory may be nil (no
+// certificate logs in, nobody is looked up again), Ledger (no quota), Events and
+// Log too.
 type Gate struct {
-	Guard    *guard.Guard
-	Verifier account.Verifier
-	Trees    Trees
-	Ledger   account.Ledger
-	Events   event.Sink
-	Log      *slog.Logger
-	Now      func() time.Time // nil: time.Now
+	Guard     *guard.Guard
+	Verifier  account.Verifier
+	Directory account.Directory
+	Trees     Trees
+	Ledger    account.Ledger
+	Events    event.Sink
+	Log       *slog.Logger
+	Now       func() time.Time // nil: time.Now
+
+	live live
 }
 
 // A Door is one listener's rules: plain data, swapped whole.
@@ -44,9 +54,29 @@ type Door struct {
 	// Plain lets passwords come in clear text. Then every name is asked for one
 	// and the password alone decides.
 	Plain bool
+	// Networks may connect; none: everybody.
+	Networks []netip.Prefix
 	// AnonymousPlain lets "anonymous" and "ftp" log in over clear text: there is
 	// no secret in it.
 	AnonymousPlain bool
+	// Exceptions let passwords come in clear text from some networks.
+	Exceptions []Exception
+	// Verifier is that of this door; nil: the gate's.
+	Verifier account.Verifier
+	// MaxSessions is how many an account may have at once that has no limit of its
+	// own; 0: any number.
+	MaxSessions int
+	// ClientCA are the roots of certificates that log in to accounts with "ca".
+	ClientCA *x509.CertPool
+}
+
+// An Exception lets clear text in from one network until a time: for one account,
+// or with an empty name for all. From there every name is asked for a password,
+// and that of an account without the exception is refused as a wrong one.
+type Exception struct {
+	Account string
+	Network netip.Prefix
+	Until   time.Time
 }
 
 // A Peer is who knocks. Remote is the real client, also behind a proxy.
@@ -65,8 +95,9 @@ type Visit struct {
 	cancel context.CancelCauseFunc
 	log    *slog.Logger
 
-	mu  sync.Mutex
-	tls bool
+	mu    sync.Mutex
+	tls   bool
+	chain []*x509.Certificate
 }
 
 // Knock asks to be let in: bans, then limits per address, then in total. The
@@ -74,8 +105,13 @@ type Visit struct {
 // Every Visit ends by Leave.
 func (g *Gate) Knock(ctx context.Context, peer Peer) (*Visit, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	slot, err := g.Guard.Admit(peer.Remote.Addr().Unmap(), func(cause error) { cancel(cause) })
-	v := &Visit{gate: g, peer: peer, id: newID(), slot: slot, ctx: ctx, cancel: cancel}
+	v := &Visit{gate: g, peer: peer, id: newID(), ctx: ctx, cancel: cancel}
+	var err error
+	if !within(peer.Door.Networks, peer.Remote.Addr()) {
+		err = fault.New(fault.Closing, fault.IDNetwork)
+	} else {
+		v.slot, err = g.Guard.Admit(peer.Remote.Addr(), func(cause error) { cancel(cause) })
+	}
 	v.log = g.logger().With("session", v.id)
 	if err != nil {
 		cancel(err)
@@ -84,6 +120,12 @@ func (g *Gate) Knock(ctx context.Context, peer Peer) (*Visit, error) {
 		return nil, err
 	}
 	return v, nil
+}
+
+// within tells whether an address is in one of the networks; none: all are.
+func within(networks []netip.Prefix, from netip.Addr) bool {
+	from = from.Unmap().WithZone("")
+	return len(networks) == 0 || slices.ContainsFunc(networks, func(n netip.Prefix) bool { return n.Contains(from) })
 }
 
 func (g *Gate) logger() *slog.Logger {
@@ -132,10 +174,11 @@ func (v *Visit) End(cause error) { v.cancel(cause) }
 // to be crowded out.
 func (v *Visit) Spoke() { v.slot.Spoke() }
 
-// Secured tells that the connection is under TLS now.
-func (v *Visit) Secured(tls.ConnectionState) {
+// Secured tells that the connection is under TLS now, and with which certificate
+// of the client, whose key the handshake has proved.
+func (v *Visit) Secured(cs tls.ConnectionState) {
 	v.mu.Lock()
-	v.tls = true
+	v.tls, v.chain = true, cs.PeerCertificates
 	v.mu.Unlock()
 }
 
@@ -161,60 +204,187 @@ type Ask int
 // What Name answers.
 const (
 	AskPassword Ask = iota
+	AskNothing      // the certificate suffices: Certificate logs in
 )
 
-// Name hears a user name. Whether the name exists is never told: the answer
-// depends on the door alone. Kind NeedTLS when a password would have to cross in
-// clear text.
-func (v *Visit) Name(_ context.Context, user string) (Ask, error) {
-	if v.mayPass(user) {
-		return AskPassword, nil
+// Name hears a user name. Whether the name exists is told to nobody but who has
+// a certificate of that account: the answer depends on the door and the peer's
+// network. Kind NeedTLS when a password would have to cross in clear text.
+func (v *Visit) Name(ctx context.Context, user string) (Ask, error) {
+	if !v.mayPass(user) {
+		return AskPassword, fault.New(fault.NeedTLS, fault.IDTLSRequired)
 	}
-	return AskPassword, fault.New(fault.NeedTLS, fault.IDTLSRequired)
+	if a, ok := v.holder(ctx, user); ok && v.unwelcome(&a) == nil {
+		return AskNothing, nil
+	}
+	return AskPassword, nil
 }
 
 func (v *Visit) mayPass(user string) bool {
 	d := v.peer.Door
-	return v.secured() || d.Plain || d.AnonymousPlain && account.IsAnonymousName(user)
+	return v.secured() || d.Plain || d.AnonymousPlain && account.IsAnonymousName(user) ||
+		v.excepted(func(Exception) bool { return true })
+}
+
+// excepted tells whether one of the exceptions that hold for this peer is wanted.
+func (v *Visit) excepted(wanted func(Exception) bool) bool {
+	from, now := v.peer.Remote.Addr().Unmap().WithZone(""), v.gate.now()
+	return slices.ContainsFunc(v.peer.Door.Exceptions, func(e Exception) bool {
+		return e.Network.Contains(from) && now.Before(e.Until) && wanted(e)
+	})
+}
+
+// mayPlain tells whether a's password may have crossed in clear text.
+func (v *Visit) mayPlain(a *account.Account) bool {
+	d := v.peer.Door
+	if a.Anonymous {
+		return d.AnonymousPlain || d.Plain
+	}
+	return d.Plain || v.excepted(func(e Exception) bool { return e.Account == "" || e.Account == a.Name })
+}
+
+func (v *Visit) verifier() account.Verifier {
+	if v.peer.Door.Verifier != nil {
+		return v.peer.Door.Verifier
+	}
+	return v.gate.Verifier
 }
 
 // Password checks a password and opens the account's tree. A wrong one is
 // answered after a wait that grows with the failures of the peer's address;
-// kind NotLoggedIn, or Closing after the last try of this connection. Kind
-// Internal when it can't be checked or the tree can't be opened.
+// kind NotLoggedIn, or Closing after the last try of this connection. A right one
+// that comes from where the account may not log in is refused as a wrong one.
+// Kind Internal when it can't be checked or the tree can't be opened.
 func (v *Visit) Password(ctx context.Context, user string, s account.Secret) (*Session, error) {
 	if !v.mayPass(user) {
 		return nil, fault.New(fault.NeedTLS, fault.IDTLSRequired)
 	}
-	a, err := v.gate.Verifier.Verify(ctx, user, s, v.peer.Remote.Addr())
-	if err == nil && !v.secured() && !v.peer.Door.Plain && !a.Anonymous {
-		err = account.ErrWrong
+	a, err := v.verifier().Verify(ctx, user, s, v.peer.Remote.Addr())
+	if err == nil && !v.secured() && !v.mayPlain(&a) {
+		err = fmt.Errorf("%w: the account has no exception for clear text", account.ErrWrong)
+	}
+	if err == nil && !within(a.Networks, v.peer.Remote.Addr()) {
+		err = fmt.Errorf("%w: the account may not log in from this network", account.ErrWrong)
 	}
 	if err != nil {
 		return nil, v.refuse(ctx, user, err)
 	}
+	return v.enter(ctx, a)
+}
+
+// Certificate logs user in by the certificate that Secured was told of. Kind
+// NotLoggedIn when it is none of that account's.
+func (v *Visit) Certificate(ctx context.Context, user string) (*Session, error) {
+	a, ok := v.holder(ctx, user)
+	if !ok {
+		return nil, fault.New(fault.NotLoggedIn, fault.IDAuth)
+	}
+	return v.enter(ctx, a)
+}
+
+// holder is the account of that name, when the peer's certificate is one of its
+// own.
+func (v *Visit) holder(ctx context.Context, user string) (account.Account, bool) {
+	v.mu.Lock()
+	chain := v.chain
+	v.mu.Unlock()
+	if len(chain) == 0 || v.gate.Directory == nil || account.IsAnonymousName(user) {
+		return account.Account{}, false
+	}
+	a, err := v.gate.Directory.Lookup(ctx, user)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			v.log.Error("a certificate can't be checked", "user", user, "error", err)
+		}
+		return account.Account{}, false
+	}
+	sum := sha256.Sum256(chain[0].Raw)
+	known := slices.Contains(a.Certificates, hex.EncodeToString(sum[:])) ||
+		slices.Contains(a.Certificates, "ca") && v.issued(chain, user)
+	return a, known && within(a.Networks, v.peer.Remote.Addr())
+}
+
+// issued tells whether the door's CA has issued the certificate to user.
+func (v *Visit) issued(chain []*x509.Certificate, user string) bool {
+	if v.peer.Door.ClientCA == nil {
+		return false
+	}
+	between := x509.NewCertPool()
+	for _, c := range chain[1:] {
+		between.AddCert(c)
+	}
+	leaf := chain[0]
+	_, err := leaf.Verify(x509.VerifyOptions{
+		Roots: v.peer.Door.ClientCA, Intermediates: between, CurrentTime: v.gate.now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+	return err == nil && (leaf.Subject.CommonName == user || slices.Contains(leaf.EmailAddresses, user) || slices.Contains(leaf.DNSNames, user))
+}
+
+// unwelcome is why an account that showed what it must can't come in now.
+func (v *Visit) unwelcome(a *account.Account) error {
+	if why := a.Usable(v.gate.now()); why != "" {
+		return fault.New(fault.NotLoggedIn, fault.IDAccountOff, why)
+	}
+	if protocol := v.peer.Door.Protocol; !a.Welcome(v.peer.Remote.Addr(), protocol) {
+		return fault.New(fault.NotLoggedIn, fault.IDProtocol, protocol, strings.Join(a.Protocols, ", "))
+	}
+	return nil
+}
+
+// enter opens the tree of an account that has shown what it must.
+func (v *Visit) enter(ctx context.Context, a account.Account) (*Session, error) {
+	s := &Session{gate: v.gate, visit: v, account: a, log: v.log.With("user", a.Name)}
+	err := v.unwelcome(&a)
+	if err == nil {
+		s.ctx, s.cancel = context.WithCancelCause(v.ctx)
+		err = v.gate.live.add(s, v.peer.Door.MaxSessions)
+	}
+	if err != nil {
+		return nil, v.turnedAway(ctx, a.Name, err)
+	}
 	tree, err := v.gate.Trees(ctx, a)
 	if err != nil {
-		v.log.Error("login refused: the directory of the account can't be opened", "user", user, "error", err)
-		v.gate.emit(ctx, event.Login{Meta: v.meta(user), TLS: v.secured(), Reason: string(fault.IDInternal)})
-		return nil, fault.Because(err, fault.Internal, fault.IDInternal)
+		s.cancel(err)
+		v.gate.live.remove(s)
+		var fe *fault.Error
+		if !errors.As(err, &fe) {
+			err = fault.Because(err, fault.Internal, fault.IDInternal)
+		}
+		v.log.Error("login refused: the directory of the account can't be opened", "user", a.Name, "error", err)
+		v.gate.emit(ctx, event.Login{Meta: v.meta(a.Name), TLS: v.secured(), Reason: string(fault.Of(err).ID)})
+		return nil, err
 	}
+	s.fs = tree
 	v.slot.Succeeded()
 	v.slot.LoggedIn()
 	v.log.Info("login", "user", a.Name, "peer", v.peer.Remote.String(), "tls", v.secured())
-	v.gate.emit(ctx, event.Login{Meta: v.meta(a.Name), OK: true, TLS: v.secured()})
-	sctx, cancel := context.WithCancelCause(v.ctx)
-	return &Session{gate: v.gate, visit: v, account: a, fs: tree, ctx: sctx, cancel: cancel, log: v.log.With("user", a.Name)}, nil
+	v.gate.emit(ctx, event.Login{Meta: s.meta(), OK: true, TLS: v.secured()})
+	return s, nil
+}
+
+// turnedAway books a login that was right and may not be.
+func (v *Visit) turnedAway(ctx context.Context, user string, err error) error {
+	e := fault.Of(err)
+	v.log.Warn("login refused", "user", user, "peer", v.peer.Remote.String(), "reason", string(e.ID), "facts", e.Facts)
+	v.gate.emit(ctx, event.Login{Meta: v.meta(user), TLS: v.secured(), Reason: string(e.ID)})
+	return e
 }
 
 func (v *Visit) refuse(ctx context.Context, user string, err error) error {
 	if !errors.Is(err, account.ErrWrong) { // not the peer's fault: it pays nothing for it
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		var fe *fault.Error
+		if errors.As(err, &fe) && fe.Kind == fault.Closing { // too many logins wait to be checked
+			return v.turnedAway(ctx, user, err)
+		}
 		v.log.Error("a password can't be checked", "user", user, "error", err)
 		v.gate.emit(ctx, event.Login{Meta: v.meta(user), TLS: v.secured(), Reason: string(fault.IDInternal)})
 		return fault.Because(err, fault.Internal, fault.IDInternal)
 	}
 	wait, last := v.slot.Failed()
-	v.log.Warn("login failed", "user", user, "peer", v.peer.Remote.String(), "tls", v.secured())
+	v.log.Warn("login failed", "user", user, "peer", v.peer.Remote.String(), "tls", v.secured(), "error", err)
 	v.gate.emit(ctx, event.Login{Meta: v.meta(user), TLS: v.secured(), Reason: string(fault.IDAuth)})
 	timer := time.NewTimer(wait)
 	defer timer.Stop()

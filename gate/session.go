@@ -14,6 +14,7 @@ import (
 	"dray/account"
 	"dray/event"
 	"dray/fault"
+	"dray/meter"
 	"dray/vfs"
 )
 
@@ -29,6 +30,8 @@ type Session struct {
 	cancel  context.CancelCauseFunc
 	log     *slog.Logger
 	closed  sync.Once
+	down    *meter.Rate // shared by all sessions of the account
+	up      *meter.Rate
 }
 
 // Account is who logged in.
@@ -40,23 +43,122 @@ func (s *Session) Context() context.Context { return s.ctx }
 // Log is the log of this session.
 func (s *Session) Log() *slog.Logger { return s.log }
 
+// End ends the session's context with a cause.
+func (s *Session) End(cause error) { s.cancel(cause) }
+
 // Close ends the session and closes its tree.
 func (s *Session) Close() {
 	s.closed.Do(func() {
 		s.cancel(context.Canceled)
+		s.gate.live.remove(s)
 		_ = s.fs.Close()
 	})
 }
 
-// may checks a right; doing says what for, as "delete".
+// Down is the permission to send: the rate of the account.
+func (s *Session) Down() meter.Meter { return s.down }
+
+func (s *Session) meta() event.Meta {
+	m := s.visit.meta(s.account.Name)
+	m.Anonymous = s.account.Anonymous
+	return m
+}
+
+// may checks a right; doing says what for, as "delete". p is followed to the
+// place where it leads.
 func (s *Session) may(r account.Rights, doing string, p vfs.Path) error {
-	if s.account.Rights.Has(r) {
+	return s.have(s.rights(p), r, doing, p)
+}
+
+// mayName is may for the name p itself, which may be a link.
+func (s *Session) mayName(r account.Rights, doing string, p vfs.Path) error {
+	return s.have(s.rightsOfName(p), r, doing, p)
+}
+
+func (s *Session) have(has, want account.Rights, doing string, p vfs.Path) error {
+	if has.Has(want) {
 		return nil
 	}
-	if s.account.Rights.Has(account.ReadOnly) && s.account.Rights&^account.ReadOnly == 0 {
+	if any := s.account.AnyRights(); any.Has(account.ReadOnly) && any&^account.ReadOnly == 0 {
 		return fault.New(fault.Denied, fault.IDReadOnly)
 	}
 	return fault.New(fault.Denied, fault.IDPerm, doing+" "+p.String())
+}
+
+// rights are what the account may do at p, and, where p leads through links, at
+// the place itself too: a link gives no right.
+func (s *Session) rights(p vfs.Path) account.Rights {
+	r := s.account.RightsAt(p.String())
+	if len(s.account.Paths) == 0 {
+		return r
+	}
+	return r & s.account.RightsAt(s.real(p).String())
+}
+
+// rightsOfName are the rights of the directory that holds the name p, and of p
+// as it is written.
+func (s *Session) rightsOfName(p vfs.Path) account.Rights {
+	r := s.account.RightsAt(p.String())
+	if len(s.account.Paths) == 0 || p.IsRoot() {
+		return r
+	}
+	if at, err := s.real(p.Dir()).Join(p.Base()); err == nil {
+		r &= s.account.RightsAt(at.String())
+	}
+	return r
+}
+
+// maxLinks is how many links a path may lead through, as the kernel has it.
+const maxLinks = 40
+
+// real is p with its links resolved, as far as they lead to something in the
+// tree. The tree itself is jailed, whatever this says.
+func (s *Session) real(p vfs.Path) vfs.Path {
+	l, ok := s.fs.(vfs.Linker)
+	if !ok || p.IsRoot() {
+		return p
+	}
+	at, rest := vfs.Root, strings.Split(p.Rel(), "/")
+	for links := 0; len(rest) > 0; {
+		next, err := at.Join(rest[0])
+		if err != nil {
+			return p
+		}
+		rest = rest[1:]
+		fi, err := s.fs.Lstat(s.ctx, next)
+		if err != nil || fi.Mode()&fs.ModeSymlink == 0 {
+			at = next
+			continue
+		}
+		target, err := l.Readlink(s.ctx, next)
+		if links++; err != nil || links > maxLinks {
+			return p
+		}
+		to, err := vfs.Resolve(at, target)
+		if err != nil {
+			return p
+		}
+		at = vfs.Root
+		if !to.IsRoot() {
+			rest = append(strings.Split(to.Rel(), "/"), rest...)
+		}
+	}
+	return at
+}
+
+// blind tells whether the account can put something at p and see nothing there:
+// then no answer may tell whether a name exists.
+func (s *Session) blind(p vfs.Path) bool {
+	return s.rights(p)&(account.List|account.Read) == 0
+}
+
+// see is the refusal of a look at p where the account is blind, whether it exists
+// or not. Directories can be seen, because programs change to them.
+func (s *Session) see(fi fs.FileInfo, err error, p vfs.Path) (fs.FileInfo, error) {
+	if !s.blind(p) || err == nil && fi.IsDir() && (s.rights(p) != 0 || p.IsRoot()) {
+		return fi, err
+	}
+	return nil, fault.New(fault.Denied, fault.IDPerm, "look at "+p.String())
 }
 
 // fail gives an error of the tree the facts of its sentence: the path as the
@@ -100,22 +202,22 @@ func (s *Session) Stat(ctx context.Context, p vfs.Path) (fs.FileInfo, error) {
 	fi, err := s.fs.Stat(ctx, p)
 	if err != nil && errors.Is(err, fs.ErrNotExist) {
 		if part, perr := s.Partial(ctx, p); perr == nil {
-			return part, nil
+			return s.see(part, nil, p)
 		}
 	}
-	return fi, s.fail(err, "look at", p)
+	return s.see(fi, s.fail(err, "look at", p), p)
 }
 
 // Finished is Stat without partials: what other users of the tree see.
 func (s *Session) Finished(ctx context.Context, p vfs.Path) (fs.FileInfo, error) {
 	fi, err := s.fs.Stat(ctx, p)
-	return fi, s.fail(err, "look at", p)
+	return s.see(fi, s.fail(err, "look at", p), p)
 }
 
 // Lstat is Stat for a link itself, without partials.
 func (s *Session) Lstat(ctx context.Context, p vfs.Path) (fs.FileInfo, error) {
 	fi, err := s.fs.Lstat(ctx, p)
-	return fi, s.fail(err, "look at", p)
+	return s.see(fi, s.fail(err, "look at", p), p)
 }
 
 // Partial tells about the account's own cut upload to p; kind NotFound when
@@ -130,16 +232,35 @@ func (s *Session) Partial(ctx context.Context, p vfs.Path) (fs.FileInfo, error) 
 	return fi, s.fail(err, "look at", p)
 }
 
-// Listable tells whether the account may list p at all.
+// Listable tells whether the account may list p at all. Where it can put files
+// and see nothing, it may, and the list is empty.
 func (s *Session) Listable(_ context.Context, p vfs.Path) error {
+	if r := s.rights(p); r != 0 && r&(account.List|account.Read) == 0 {
+		return nil
+	}
 	return s.may(account.List, "list", p)
+}
+
+// RightsIn is what the account may do with a name in dir.
+func (s *Session) RightsIn(dir vfs.Path, name string) account.Rights {
+	if len(s.account.Paths) == 0 {
+		return s.account.Rights
+	}
+	p, err := dir.Join(name)
+	if err != nil { // the directory itself, or the one above it
+		p = dir
+	}
+	return s.rights(p)
 }
 
 // List yields the entries of a directory; see vfs.FS.
 func (s *Session) List(ctx context.Context, p vfs.Path) iter.Seq2[fs.FileInfo, error] {
 	return func(yield func(fs.FileInfo, error) bool) {
-		if err := s.may(account.List, "list", p); err != nil {
+		if err := s.Listable(ctx, p); err != nil {
 			yield(nil, err)
+			return
+		}
+		if s.blind(p) {
 			return
 		}
 		for fi, err := range s.fs.List(ctx, p) {
@@ -229,14 +350,14 @@ func (s *Session) changedTo(verb string, p vfs.Path, to string, err error) error
 	} else {
 		s.log.Info(verb, "path", p.String(), "to", to)
 	}
-	s.gate.emit(s.ctx, event.Change{Meta: s.visit.meta(s.account.Name), Verb: verb, Path: p.String(), To: to})
+	s.gate.emit(s.ctx, event.Change{Meta: s.meta(), Verb: verb, Path: p.String(), To: to})
 	return nil
 }
 
 // Remove removes a file, and with it the account's own partial of the name;
 // where there is only the partial, that.
 func (s *Session) Remove(ctx context.Context, p vfs.Path) error {
-	if err := s.may(account.Delete, "delete", p); err != nil {
+	if err := s.mayName(account.Delete, "delete", p); err != nil {
 		return err
 	}
 	var size int64 = -1
@@ -271,7 +392,7 @@ func (s *Session) credit(ctx context.Context, files int, bytes int64) {
 // RemoveDir removes a directory that is empty but for the account's own
 // partials, which go with it.
 func (s *Session) RemoveDir(ctx context.Context, p vfs.Path) error {
-	if err := s.may(account.Delete, "remove the directory", p); err != nil {
+	if err := s.mayName(account.Delete, "remove the directory", p); err != nil {
 		return err
 	}
 	err := s.fs.RemoveDir(ctx, p)
@@ -300,7 +421,7 @@ func (s *Session) looksEmpty(ctx context.Context, p vfs.Path) bool {
 // Renamable tells whether there is something to rename: a name, or the
 // account's own partial.
 func (s *Session) Renamable(ctx context.Context, p vfs.Path) error {
-	if err := s.may(account.Rename, "rename", p); err != nil {
+	if err := s.mayName(account.Rename, "rename", p); err != nil {
 		return err
 	}
 	_, err := s.fs.Lstat(ctx, p)
@@ -312,14 +433,41 @@ func (s *Session) Renamable(ctx context.Context, p vfs.Path) error {
 	return s.fail(err, "rename", p)
 }
 
+// mayMove checks the right to rename at both ends. A rename gives no right that
+// the old place does not have, and moves no directory in which something holds
+// that does not hold above it.
+func (s *Session) mayMove(from, to vfs.Path) error {
+	if err := s.mayName(account.Rename, "rename", from); err != nil {
+		return err
+	}
+	if len(s.account.Paths) == 0 {
+		return nil
+	}
+	if err := s.mayName(account.Rename, "rename to", to); err != nil {
+		return err
+	}
+	old, now := s.rightsOfName(from), s.rightsOfName(to)
+	for _, r := range []account.Rights{account.Read, account.Overwrite, account.Delete, account.Attributes} {
+		if now.Has(r) && !old.Has(r) {
+			return fault.New(fault.Denied, fault.IDPerm, "move "+from.String()+" to where it has more rights")
+		}
+	}
+	for _, p := range s.account.Paths {
+		if at, err := vfs.Resolve(vfs.Root, p.Path); err == nil && (at.Under(s.real(from)) || at.Under(s.real(to))) && !at.IsRoot() {
+			return fault.New(fault.Denied, fault.IDPerm, "rename "+from.String()+", in which other rights hold,")
+		}
+	}
+	return nil
+}
+
 // Rename moves a name. A partial stays a partial, under the new name.
 func (s *Session) Rename(ctx context.Context, from, to vfs.Path, how vfs.Rename) error {
-	if err := s.may(account.Rename, "rename", from); err != nil {
+	if err := s.mayMove(from, to); err != nil {
 		return err
 	}
 	var replaced int64 = -1
 	if fi, err := s.fs.Lstat(ctx, to); err == nil {
-		if err := s.may(account.Overwrite, "replace", to); err != nil {
+		if err := s.mayName(account.Overwrite, "replace", to); err != nil {
 			return err
 		}
 		if fi.Mode().IsRegular() && from != to && vfs.AttrOf(fi).Links < 2 {
@@ -385,12 +533,12 @@ func (s *Session) Chmod(ctx context.Context, p vfs.Path, mode fs.FileMode) error
 func (s *Session) Refused(verb, arg string, err error) {
 	e := fault.Of(err)
 	s.log.Info("refused", "verb", verb, "arg", arg, "reason", string(e.ID), "error", e.Err)
-	s.gate.emit(s.ctx, event.Refusal{Meta: s.visit.meta(s.account.Name), Verb: verb, Path: arg, Reason: string(e.ID)})
+	s.gate.emit(s.ctx, event.Refusal{Meta: s.meta(), Verb: verb, Path: arg, Reason: string(e.ID)})
 }
 
 // Transferred books a transfer that is no upload: a download or a listing.
 func (s *Session) Transferred(t event.Transfer) {
-	t.Meta = s.visit.meta(s.account.Name)
+	t.Meta = s.meta()
 	t.TLS = t.TLS || s.visit.secured()
 	log := s.log.With("path", t.Path, "bytes", t.Bytes, "took", t.Took, "road", t.Road)
 	if t.Whole {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"dray/account"
 	"dray/event"
@@ -36,6 +37,12 @@ type Upload struct {
 // partial, or both. Kind BadOffset when it does not fit.
 func (s *Session) Continue(ctx context.Context, p vfs.Path, offset int64) (vfs.Create, error) {
 	owner := s.account.Keeps()
+	if s.blind(p) { // how it goes on would tell what is there
+		if offset > 0 {
+			return vfs.Create{}, fault.New(fault.Denied, fault.IDPerm, "go on with "+p.String())
+		}
+		return vfs.Create{How: vfs.Replace, Owner: owner}, nil
+	}
 	file, err := s.fs.Stat(ctx, p)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return vfs.Create{}, s.fail(err, "upload to", p)
@@ -63,8 +70,34 @@ func (s *Session) Continue(ctx context.Context, p vfs.Path, offset int64) (vfs.C
 	return vfs.Create{How: vfs.Replace, Offset: offset, Owner: owner}, nil // the tree refuses one above its size
 }
 
-// Create begins an upload. how.Owner is set here.
+// Create begins an upload. how.Owner is set here. An account without the right to
+// overwrite never replaces what comes under the name meanwhile; where it can't
+// even see what is there, a taken name is no refusal, because that would tell:
+// the upload gets a name of its own.
 func (s *Session) Create(ctx context.Context, p vfs.Path, how vfs.Create) (*Upload, error) {
+	r := s.rights(p)
+	whole := how.How == vfs.Replace && how.Offset == 0
+	if !whole || r.Has(account.Overwrite) || !r.Has(account.Write) {
+		return s.create(ctx, p, how)
+	}
+	blind := s.blind(p)
+	if _, err := s.fs.Stat(ctx, p); err != nil || blind {
+		how.How = vfs.New
+	}
+	up, err := s.create(ctx, p, how)
+	for i := 1; blind && err != nil && fault.KindOf(err) == fault.Exists && i < 10_000; i++ {
+		base := p.Base()
+		tail := fmt.Sprintf(".%d", i)
+		beside, jerr := p.Dir().Join(strings.ToValidUTF8(base[:min(len(base), vfs.MaxName-len(tail))], "") + tail)
+		if jerr != nil {
+			return nil, err
+		}
+		up, err = s.create(ctx, beside, how)
+	}
+	return up, err
+}
+
+func (s *Session) create(ctx context.Context, p vfs.Path, how vfs.Create) (*Upload, error) {
 	how.Owner = s.account.Keeps()
 	u := &Upload{s: s, p: p, how: how}
 	need := account.Write
@@ -156,8 +189,9 @@ func (u *Upload) replaced(ctx context.Context) footing {
 // Dest is where transfer writes.
 func (u *Upload) Dest() transfer.Dest { return u.up }
 
-// Meter is the permission to write: growth within the quota, and the count.
-func (u *Upload) Meter() meter.Meter { return meter.All(u.grow, &u.counter) }
+// Meter is the permission to write: growth within the quota, the count, and the
+// rate of the account.
+func (u *Upload) Meter() meter.Meter { return meter.All(u.grow, &u.counter, u.s.up) }
 
 // Arrived is how many bytes have come so far. The kernel road books by the slice;
 // the file knows better.
@@ -239,7 +273,7 @@ func (u *Upload) Cut(ctx context.Context, r transfer.Report, why error) error {
 
 func (u *Upload) event(r transfer.Report, whole bool, reason string) event.Transfer {
 	return event.Transfer{
-		Meta: u.s.visit.meta(u.s.account.Name), Direction: event.Upload, Path: u.p.String(), Bytes: r.Bytes, Took: r.Took,
+		Meta: u.s.meta(), Direction: event.Upload, Path: u.p.String(), Bytes: r.Bytes, Took: r.Took,
 		Road: string(r.Road), TLS: u.s.visit.secured(), Resumed: u.Resumed(), Whole: whole, Reason: reason,
 	}
 }

@@ -81,25 +81,61 @@ var ranges atomic.Int64
 // panicked.
 func start(t *testing.T, root string, args ...string) *server {
 	t.Helper()
+	s := newServer(t, root)
+	s.launch(t, append([]string{"serve", root, "--user", user, "--passive", passive(), "--state", s.state}, args...)...)
+	return s
+}
+
+// configured runs "dray serve --config" on a configuration that begins with
+// commands and has the one account, whose home is root. Plain or not, it listens
+// on a port of the loopback for explicit TLS.
+func configured(t *testing.T, root, commands string) *server {
+	t.Helper()
+	s := newServer(t, root)
+	file := filepath.Join(t.TempDir(), "dray.toml")
+	text := fmt.Sprintf("state = %q\npassive = %q\nsync = \"none\"\n\n%s\n\n[[listener]]\nlisten = [\"127.0.0.1:0\"]\nplain = true\nclear-data = true\n",
+		s.state, passive(), commands)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	bin, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
+	add := exec.Command(bin, "user", "add", user, "--config", file, "--home", root)
+	add.Stdin = strings.NewReader(password + "\n")
+	if out, err := add.CombinedOutput(); err != nil {
+		t.Fatalf("dray user add: %v\n%s", err, out)
+	}
+	s.launch(t, "serve", "--config", file)
+	return s
+}
+
+func newServer(t *testing.T, root string) *server {
+	t.Helper()
 	own := t.TempDir()
 	s := &server{root: root, state: filepath.Join(own, "state"), log: filepath.Join(own, "log")}
 	if err := os.Mkdir(s.state, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	low := 20000 + (ranges.Add(1)-1)%100*100
-	readyFile := filepath.Join(own, "ready.json")
-	args = append([]string{"serve", root,
-		"--user", user,
-		"--passive", fmt.Sprintf("%d-%d", low, low+99),
-		"--state", s.state,
-		"--ready", readyFile,
-		"-v",
-	}, args...)
+	return s
+}
 
+// passive is a range of ports for one server.
+func passive() string {
+	low := 20000 + (ranges.Add(1)-1)%100*100
+	return fmt.Sprintf("%d-%d", low, low+99)
+}
+
+// launch starts the program and waits until it is ready.
+func (s *server) launch(t *testing.T, args ...string) {
+	t.Helper()
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	readyFile := filepath.Join(filepath.Dir(s.log), "ready.json")
+	args = append(args, "--ready", readyFile, "-v")
 	logFile, err := os.Create(s.log)
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +155,7 @@ func start(t *testing.T, root string, args ...string) *server {
 	for {
 		b, err := os.ReadFile(readyFile)
 		if err == nil && json.Unmarshal(b, &s.ready) == nil {
-			return s
+			return
 		}
 		select {
 		case err := <-s.ended:

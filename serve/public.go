@@ -73,8 +73,20 @@ func (p *publicName) look() error {
 // tell is what PASV tells: on a local network the address that the client has
 // reached already, elsewhere the public one, if it is known.
 func (p *publicName) tell(peer, local netip.Addr) (netip.Addr, error) {
+	addr := p.address()
+	near := peer.IsPrivate() || peer.IsLoopback() || peer.IsLinkLocalUnicast() ||
+		shared100.Contains(peer) && shared100.Contains(local)
+	if !addr.Is4() || near {
+		return local, nil
+	}
+	return addr, nil
+}
+
+// address is the last one that is known. It looks the name up again, in the
+// background, when that was long ago.
+func (p *publicName) address() netip.Addr {
 	p.mu.Lock()
-	addr := p.addr
+	defer p.mu.Unlock()
 	if p.name != "" && !p.asking && time.Since(p.looked) > lookAgain {
 		p.asking = true
 		go func() {
@@ -83,11 +95,5 @@ func (p *publicName) tell(peer, local netip.Addr) (netip.Addr, error) {
 			}
 		}()
 	}
-	p.mu.Unlock()
-	near := peer.IsPrivate() || peer.IsLoopback() || peer.IsLinkLocalUnicast() ||
-		shared100.Contains(peer) && shared100.Contains(local)
-	if !addr.Is4() || near {
-		return local, nil
-	}
-	return addr, nil
+	return p.addr
 }

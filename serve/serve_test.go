@@ -68,7 +68,7 @@ func onLoopback(t *testing.T) config.Quick {
 func start(t *testing.T, c config.Quick) (r *Running, stop func(), j *journal) {
 	t.Helper()
 	j = new(journal)
-	r, err := Start(c, j.log())
+	r, err := Start(Quick(c), j.log())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -384,7 +384,7 @@ func TestAStartThatFailsSaysWhyAndLeavesNothing(t *testing.T) {
 			c := onLoopback(t)
 			tt.set(t, &c)
 			j := new(journal)
-			r, err := Start(c, j.log())
+			r, err := Start(Quick(c), j.log())
 			if err == nil {
 				_ = r.Stop(t.Context())
 				t.Fatal("Start() = nil")
@@ -418,15 +418,12 @@ func portOf(t *testing.T) uint16 {
 
 func TestTheHighPortStandsInForTheLowOne(t *testing.T) {
 	low, j := portOf(t), new(journal)
-	ls, err := listeners("", low, 0, j.log())
+	l, err := listen("", low, 0, j.log())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(ls) != 1 {
-		t.Fatalf("%d listeners", len(ls))
-	}
-	defer ls[0].Close()
-	got := netip.MustParseAddrPort(ls[0].Addr().String())
+	defer l.Close()
+	got := netip.MustParseAddrPort(l.Addr().String())
 	if got.Port() == low || !got.Addr().IsUnspecified() {
 		t.Errorf("listening on %v though %d is taken", got, low)
 	}
@@ -437,18 +434,18 @@ func TestTheHighPortStandsInForTheLowOne(t *testing.T) {
 
 func TestWhereBothPortsAreTakenTheHighOneIsNamed(t *testing.T) {
 	low, high := portOf(t), portOf(t)
-	ls, err := listeners("", low, high, slog.New(slog.DiscardHandler))
+	l, err := listen("", low, high, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("port %d is in use", high)) {
-		t.Errorf("listeners() = %v, %v", ls, err)
+		t.Errorf("listen() = %v, %v", l, err)
 	}
 }
 
 // An address that was asked for is never replaced by another one.
 func TestAnAddressThatIsTakenIsAnError(t *testing.T) {
 	low := portOf(t)
-	ls, err := listeners(fmt.Sprint(low), low, 0, slog.New(slog.DiscardHandler))
+	l, err := listen(fmt.Sprint(low), low, 0, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("port %d is in use", low)) {
-		t.Errorf("listeners() = %v, %v", ls, err)
+		t.Errorf("listen() = %v, %v", l, err)
 	}
 }
 
@@ -547,7 +544,7 @@ func TestWhereAListenerCanBeReached(t *testing.T) {
 }
 
 func TestTheLimitsFitTheDescriptors(t *testing.T) {
-	l := limits()
+	l := limits(config.Config{})
 	if n := maxFiles(); n > 64 && l.Total*4 > n {
 		t.Errorf("%d connections with up to 4 descriptors each, of %d", l.Total, n)
 	}

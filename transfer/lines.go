@@ -8,9 +8,9 @@ import (
 )
 
 // Lines returns a writer for a listing: what is written to it goes to dst in
-// pieces of 32 KiB, the rest at Close. The bytes are not converted, and counted
-// by the meter as they are. Errors are those of Send, and after one every call
-// returns it again.
+// pieces of 32 KiB, the rest at Close; with opt.Deflate compressed, and Close ends
+// the zlib stream. The bytes are not converted, and counted by the meter as they
+// are. Errors are those of Send, and after one every call returns it again.
 //
 // It belongs to one goroutine and must be closed, after an error too: Close
 // frees the buffer and clears dst's write deadline. It does not close dst.
@@ -25,6 +25,10 @@ func Lines(ctx context.Context, dst net.Conn, opt Options) io.WriteCloser {
 		l.watch = newWatch(ctx, dst, writes, opt.Idle)
 		l.dst = l.watch
 	}
+	if opt.Deflate {
+		l.z = newDeflater(ctx, l.dst, opt.Level)
+		l.dst = l.z
+	}
 	return l
 }
 
@@ -33,6 +37,7 @@ type lines struct {
 	dst    io.Writer
 	secure *Secure // dst, when it is one
 	watch  *watch
+	z      *deflater // dst, with MODE Z
 	pace   pace
 	buf    *[]byte // nil: closed
 	n      int     // bytes in buf
@@ -79,6 +84,14 @@ func (l *lines) Close() error {
 		return os.ErrClosed
 	}
 	l.flush()
+	if l.z != nil {
+		if l.err == nil {
+			if err := l.z.finish(); err != nil {
+				l.err = l.watch.verdict(err)
+			}
+		}
+		l.z.release()
+	}
 	lineBuffers.Put(l.buf)
 	l.buf = nil
 	if l.secure != nil {

@@ -20,6 +20,17 @@ type incoming struct {
 	opt    Options
 	watch  *watch
 	rep    *Report
+
+	got *int64    // bytes below TLS, nil without
+	z   *inflater // nil without MODE Z
+}
+
+// gather reads bytes of the file, as watch.gather does from a connection.
+func (in *incoming) gather(b []byte, least int) (int, error) {
+	if in.z != nil {
+		return in.z.gather(b, least)
+	}
+	return in.watch.gather(in.src, b, least, in.got)
 }
 
 // splice is the kernel road: socket to pipe to file, without user memory. The
@@ -64,10 +75,6 @@ func (in *incoming) splice(tcp *net.TCPConn, f *os.File) error {
 func (in *incoming) copy() error {
 	buf := borrow()
 	defer giveBack(buf)
-	src, got := io.Reader(in.src), (*int64)(nil)
-	if in.secure != nil {
-		got = &in.secure.wire.got
-	}
 	p := pace{meter: in.opt.Meter, slice: int64(len(*buf)), most: int64(len(*buf))}
 	at := in.dst.Offset()
 	afterCR := false // the last byte written is a CR
@@ -77,7 +84,7 @@ func (in *incoming) copy() error {
 			return in.refused(err)
 		}
 		b := (*buf)[:taken]
-		n, readErr := in.watch.gather(src, b, len(b)-len(b)/4, got)
+		n, readErr := in.gather(b, len(b)-len(b)/4)
 		b = b[:n]
 		// A CR at the end of a piece is written as a lone one. When the next piece
 		// begins with LF they were one line end, and the LF takes the CR's place.
@@ -107,15 +114,28 @@ func (in *incoming) copy() error {
 		case readErr == io.EOF:
 			return in.end()
 		case readErr != nil:
-			return readErr
+			return in.distrust(readErr)
 		}
 	}
+}
+
+// distrust takes away what came of a broken zlib stream: its checksum stands at
+// its end, so any of it may be wrong, and nobody must go on behind it.
+func (in *incoming) distrust(err error) error {
+	if t, ok := in.dst.(interface{ Truncate(size int64) error }); ok && fault.Of(err).ID == fault.IDDeflate {
+		if terr := t.Truncate(in.dst.Offset()); terr != nil {
+			return terr
+		}
+		in.rep.Bytes = 0
+	}
+	return err
 }
 
 // end judges the end of data.
 func (in *incoming) end() error {
 	in.rep.Ended = time.Now()
 	if in.secure == nil {
+		in.rep.Whole = in.z != nil
 		return nil
 	}
 	// RFC 8446, 6.1: without close_notify the peer, or anybody on the way, may
@@ -134,16 +154,12 @@ func (in *incoming) refused(err error) error {
 	if in.ctx.Err() != nil {
 		return err
 	}
-	var got *int64
-	if in.secure != nil {
-		got = &in.secure.wire.got
-	}
-	n, readErr := in.watch.gather(in.src, make([]byte, 1), 1, got)
+	n, readErr := in.gather(make([]byte, 1), 1)
 	switch {
 	case n > 0:
 		return err
 	case readErr == io.EOF:
 		return in.end()
 	}
-	return readErr
+	return in.distrust(readErr)
 }

@@ -22,6 +22,7 @@ type outgoing struct {
 	opt   Options
 	watch *watch
 	rep   *Report
+	z     *deflater // nil without MODE Z
 
 	size int64 // as last asked; 0 when it is not known
 }
@@ -104,7 +105,8 @@ func fileError(err error, f *os.File) error {
 	return err
 }
 
-// copy is the other road. dst is a *Secure or the watch itself.
+// copy is the other road. dst is a *Secure, the watch itself, or a deflater over
+// one of them.
 func (out *outgoing) copy(dst io.Writer) error {
 	buf := borrow()
 	defer giveBack(buf)
@@ -160,8 +162,13 @@ func (out *outgoing) copy(dst io.Writer) error {
 	}
 }
 
-// end says that the last byte is written.
+// end says that the last byte of the file is written.
 func (out *outgoing) end() error {
+	if out.z != nil {
+		if err := out.z.finish(); err != nil {
+			return out.watch.verdict(err)
+		}
+	}
 	out.rep.Ended = time.Now()
 	return nil
 }

@@ -13,12 +13,14 @@
 // caller, who also closes the connection.
 //
 //   - RFC 959, 3.1.1.1 and 3.4  TYPE A, stream mode
+//   - RFC 1950, RFC 1951        MODE Z (draft-preston-ftpext-deflate)
 //   - RFC 4217, 12              data connections under TLS
 //   - RFC 8446, 6.1             close_notify
 //
-// Package-level state is pools (of buffers, of pipes) and the number of transfers
-// that hold a buffer, which decides how large the next one is. Nothing else
-// depends on it.
+// Package-level state is pools (of buffers, of pipes, of what compresses and
+// expands) and the numbers of transfers that hold a buffer or compress, which
+// decide how large the next buffer is and whether the next transfer compresses.
+// Nothing else depends on it.
 package transfer
 
 import (
@@ -57,6 +59,15 @@ type Options struct {
 	Idle time.Duration
 	// BareEnd accepts an upload over TLS that ends without close_notify.
 	BareEnd bool
+	// Deflate is MODE Z: one zlib stream on the wire. All counts are of what it
+	// holds; text is converted before it is compressed.
+	Deflate bool
+	// Level is how hard Send and Lines compress, 1 to 9; 0: DefaultLevel. When
+	// many transfers compress already, it goes without compression.
+	Level int
+	// Expand is how many bytes Receive lets a zlib stream make of however few: as
+	// many as the account's quota allows. 0: DefaultExpand. Behind it the bomb limit holds.
+	Expand int64
 }
 
 // A Report is what became of a transfer, also of one that failed.
@@ -69,7 +80,9 @@ type Report struct {
 	// Ended is when the end of data was seen, or on a download when the last byte
 	// was written; zero when the transfer did not get there.
 	Ended time.Time
-	// Whole says of data received over TLS that it ended with close_notify.
+	// Whole says of received data that its end was marked: under TLS by
+	// close_notify, in clear text with Deflate by the end of the zlib stream and
+	// its checksum. A bare FIN marks nothing.
 	Whole bool
 }
 
@@ -94,6 +107,12 @@ var errOpaque = errors.New("receive: a TLS connection that is not a transfer.Sec
 // any other failed read is an error of kind Cut, never an end, and so is a bare
 // FIN under TLS (id tls-no-close), unless opt.BareEnd. What came before an error
 // is in the file.
+//
+// With opt.Deflate the zlib stream must end too, and nothing may follow it. Data
+// that end inside of it are lost data as after a reset. What is no zlib stream is
+// an error of kind Cut, id bad-deflate; what came of it may be wrong anywhere, so
+// where dst has a Truncate it is taken away again. More than the bomb limit
+// allows is one of kind OverQuota, id bomb.
 //
 // An error of dst or of the meter is returned as it came, one of the network as
 // a *fault.Error; when ctx ended the transfer, the error is its cause. A meter
@@ -121,13 +140,20 @@ func Receive(ctx context.Context, dst Dest, src net.Conn, opt Options) (rep Repo
 		in.watch = newWatch(ctx, src, reads, opt.Idle)
 	}
 	defer in.watch.end()
-	if tcp, ok := src.(*net.TCPConn); ok && !opt.Text {
+	if tcp, ok := src.(*net.TCPConn); ok && !opt.Text && !opt.Deflate {
 		if f := osFile(dst); f != nil && splices(f) {
 			rep.Road = RoadKernel
 			return rep, in.splice(tcp, f)
 		}
 	}
 	rep.Road = RoadCopy
+	if secure != nil {
+		in.got = &secure.wire.got
+	}
+	if opt.Deflate {
+		in.z = newInflater(ctx, src, in.watch, in.got, opt.Expand)
+		defer in.z.release()
+	}
 	return rep, in.copy()
 }
 
@@ -160,19 +186,25 @@ func Send(ctx context.Context, dst net.Conn, src vfs.File, from int64, opt Optio
 		out.watch = newWatch(ctx, dst, writes, opt.Idle)
 	}
 	defer out.watch.end()
-	if tcp, ok := dst.(*net.TCPConn); ok && !opt.Text {
+	if tcp, ok := dst.(*net.TCPConn); ok && !opt.Text && !opt.Deflate {
 		if f := osFile(src); f != nil {
 			rep.Road = RoadKernel
 			return rep, out.sendfile(tcp, f)
 		}
 	}
 	rep.Road = RoadCopy
+	to := io.Writer(out.watch)
 	if secure != nil {
 		secure.wire.follow(out.watch)
 		defer secure.wire.follow(nil)
-		return rep, out.copy(secure)
+		to = secure
 	}
-	return rep, out.copy(out.watch)
+	if opt.Deflate {
+		out.z = newDeflater(ctx, to, opt.Level)
+		defer out.z.release()
+		to = out.z
+	}
+	return rep, out.copy(to)
 }
 
 // osFile is v's descriptor, nil when it has none to give.

@@ -175,6 +175,13 @@ type Spacer interface {
 	Space(ctx context.Context, p Path) (free, total uint64, err error)
 }
 
+// A Measurer counts what a tree holds: the regular files, and the idle partials of
+// owner, each file once whatever number of names it has. It is for recounts of a
+// quota, and may take minutes.
+type Measurer interface {
+	Measure(ctx context.Context, owner string) (files int, sizeBytes int64, err error)
+}
+
 // An Attr is what a listing shows beyond fs.FileInfo. A tree offers it as the
 // FileInfo's Sys value, as *Attr.
 type Attr struct {

@@ -474,7 +474,20 @@ var names = func() map[string]bool {
 
 // Remove removes an account and its usage.
 func (db *DB) Remove(ctx context.Context, name string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	defer db.known.forget(name) // also after an error, as in Put
+	l := db.keeper()
+	if l != nil {
+		// Usage that is being written would go to a later account of the name.
+		select {
+		case l.flushing <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		defer func() { <-l.flushing }()
+	}
 	err := db.write(ctx, func(tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, `DELETE FROM accounts WHERE name = $1`, name) // and its usage, by the schema
 		if err != nil {
@@ -486,9 +499,9 @@ func (db *DB) Remove(ctx context.Context, name string) error {
 		return count(ctx, tx)
 	})
 	if err == nil {
-		db.keeper().removed(name)
+		l.removed(name)
 	} else {
-		db.keeper().changed(name)
+		l.changed(name)
 	}
 	return err
 }

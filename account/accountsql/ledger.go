@@ -243,32 +243,35 @@ func (l *Ledger) load(ctx context.Context, e *entry) (bool, error) {
 		return true, nil // another one has just asked
 	}
 	r, failed, err := l.db.row(ctx, e.name)
+	return l.learn(e, turn, r, failed, err)
+}
+
+// learn takes up what DB.row has answered to a question of that turn.
+func (l *Ledger) learn(e *entry, turn int, r row, failed, err error) (bool, error) {
+	missing := errors.Is(err, fs.ErrNotExist)
 	var a account.Account
-	known := err == nil
-	if known {
+	if err == nil {
 		a, err = l.db.account(e.name, r)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case !known && errors.Is(err, fs.ErrNotExist):
+	case missing:
 		e.max, e.loaded, e.asked = amount{}, true, time.Now()
 		return true, nil
+	case err != nil && e.loaded:
+		e.asked = time.Now()
+		return true, nil
 	case err != nil:
-		if e.loaded {
-			e.asked = time.Now()
-			return true, nil
-		}
 		return false, err
 	}
 	e.max = amount{a.MaxFiles, a.MaxBytes}
-	if failed != nil {
-		if !e.loaded && e.max != (amount{}) {
-			return false, failed // nobody knows whether there is room
-		}
+	switch {
+	case failed != nil && !e.loaded && e.max != (amount{}):
+		return false, failed // nobody knows whether there is room
+	case failed != nil:
 		return true, nil
-	}
-	if e.turn != turn || e.writing {
+	case e.turn != turn || e.writing:
 		return e.loaded, nil
 	}
 	e.total = amount{r.files, r.bytes}.plus(e.unwritten).floor()

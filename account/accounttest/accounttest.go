@@ -389,7 +389,7 @@ var storeTests = []struct {
 		t.lists("anna")
 	}},
 	{"a walk ends when its context does", func(t *shelf) {
-		const accounts = 1000
+		const accounts = 500
 		for i := range accounts {
 			t.put(account.Account{Name: fmt.Sprintf("u%04d", i)})
 		}

@@ -25,6 +25,19 @@ const (
 // openJail takes openat2 where the kernel has it (5.6) and nothing forbids it,
 // else os.Root.
 func openJail(dir string) (jail, error) {
+	j, err := openBeneath(dir)
+	if errors.Is(err, errNoOpenat2) {
+		return openRoot(dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return j, nil
+}
+
+var errNoOpenat2 = errors.New("no openat2 here")
+
+func openBeneath(dir string) (*beneath, error) {
 	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: dir, Err: err}
@@ -34,7 +47,7 @@ func openJail(dir string) (jail, error) {
 	if err != nil {
 		_ = unix.Close(fd)
 		if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EINVAL) {
-			return openRoot(dir)
+			return nil, errNoOpenat2
 		}
 		return nil, &fs.PathError{Op: "open", Path: dir, Err: err}
 	}
@@ -205,7 +218,13 @@ func (d *dirfd) chmod(name string, perm fs.FileMode) error {
 		return pathErr("chmod", name, err)
 	}
 	defer unix.Close(fd)
-	err = unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), uint32(perm.Perm()))
+	bits := uint32(perm.Perm())
+	if perm&fs.ModeSetgid != 0 {
+		bits |= unix.S_ISGID
+	}
+	// The kernel lets every thread of a process follow these, whatever its identity
+	// for file systems is.
+	err = unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), bits)
 	if errors.Is(err, unix.ENOENT) { // no /proc here
 		f, oerr := d.open(name, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 		if oerr != nil {
@@ -218,7 +237,29 @@ func (d *dirfd) chmod(name string, perm fs.FileMode) error {
 }
 
 func (d *dirfd) writable(name string) error {
-	return pathErr("write", name, unix.Faccessat(d.fd, name, unix.W_OK, unix.AT_EACCESS))
+	// Not unix.Faccessat: where the kernel lacks the call (before 5.8) that one
+	// reckons with the effective user, who need not be the thread's for files.
+	err := unix.Faccessat2(d.fd, name, unix.W_OK, unix.AT_EACCESS)
+	if err == unix.ENOSYS || err == unix.EPERM { // or a filter forbids it
+		f, err := d.open(name, unix.O_WRONLY|unix.O_NONBLOCK, 0)
+		if err != nil {
+			return err
+		}
+		return f.Close()
+	}
+	return pathErr("write", name, err)
+}
+
+func (d *dirfd) defaultACL() bool {
+	n, err := unix.Fgetxattr(d.fd, "system.posix_acl_default", nil)
+	return err == nil && n > 0
+}
+
+func (d *dirfd) symlink(target, name string) error {
+	if err := unix.Symlinkat(target, d.fd, name); err != nil {
+		return &os.LinkError{Op: "symlink", Old: target, New: name, Err: err}
+	}
+	return nil
 }
 
 func (d *dirfd) sync() error {
@@ -319,59 +360,103 @@ func fileMode(m uint16) fs.FileMode {
 	return mode
 }
 
-const direntBytes = 32 << 10
+const (
+	direntBytes = 32 << 10
+	listBatch   = 128 // entries that are looked at in one guise
+)
 
-var direntPool = sync.Pool{New: func() any { return new([direntBytes]byte) }}
+// A batch is what a listing holds: used again for every entry, so that a million
+// cost as much memory as one.
+type batch struct {
+	buf   [direntBytes]byte
+	rest  []byte // of buf: read and not yet looked at
+	infos [listBatch]info
+}
 
-// list walks an open directory with one buffer and one info, both used again
-// for every entry: a million entries cost as much memory as one.
-func list(ctx context.Context, f *os.File, yield func(fs.FileInfo, error) bool) {
-	buf := direntPool.Get().(*[direntBytes]byte)
-	defer direntPool.Put(buf)
-	fd := int(f.Fd())
-	var i info
+var batchPool = sync.Pool{New: func() any { return new(batch) }}
+
+// list walks an open directory. Entries are looked at in the guise, one by one
+// where there is none, and yielded outside of it.
+func list(ctx context.Context, f *os.File, g *guise, yield func(fs.FileInfo, error) bool) {
+	b := batchPool.Get().(*batch)
+	defer func() {
+		clear(b.infos[:]) // their names are in the buffer
+		b.rest = nil
+		batchPool.Put(b)
+	}()
+	fd, size := int(f.Fd()), 1
+	if g != nil {
+		size = listBatch
+	}
+	var n int
+	fill := func() (err error) {
+		n, err = b.fill(fd, b.infos[:size])
+		return err
+	}
 	for {
 		if err := context.Cause(ctx); err != nil {
 			yield(nil, err)
 			return
 		}
-		n, err := unix.ReadDirent(fd, buf[:])
-		if err == unix.EINTR {
-			continue
+		err := g.run(fill)
+		for i := range n {
+			if !yield(&b.infos[i], nil) {
+				return
+			}
 		}
 		if err != nil {
-			yield(nil, &fs.PathError{Op: "list", Path: ".", Err: err})
+			yield(nil, err)
 			return
 		}
-		if n <= 0 {
+		if n == 0 {
 			return
-		}
-		for b := buf[:n]; len(b) > 0; {
-			// struct linux_dirent64: ino 8, off 8, reclen 2, type 1, name
-			reclen := int(b[16]) | int(b[17])<<8
-			raw := b[19:reclen]
-			b = b[reclen:]
-			end := 0
-			for end < len(raw) && raw[end] != 0 {
-				end++
-			}
-			name := unsafe.String(&raw[0], end) // valid until the next step, as List says
-			if name == "." || name == ".." || strings.HasPrefix(name, vfs.Hidden) {
-				continue
-			}
-			i.name = name
-			if err := statx(fd, &raw[0], unix.AT_SYMLINK_NOFOLLOW, &i); err != nil {
-				if err == unix.ENOENT { // removed since the directory was read
-					continue
-				}
-				yield(nil, &fs.PathError{Op: "stat", Path: name, Err: err})
-				return
-			}
-			if !yield(&i, nil) {
-				return
-			}
 		}
 	}
+}
+
+// fill looks at the next entries, as many as there is place for and are in the
+// buffer, and tells how many; 0 at the end.
+func (b *batch) fill(fd int, infos []info) (n int, err error) {
+	for n < len(infos) {
+		if len(b.rest) == 0 {
+			if n > 0 { // their names are in the buffer
+				return n, nil
+			}
+			got, err := unix.ReadDirent(fd, b.buf[:])
+			if err == unix.EINTR {
+				continue
+			}
+			if err != nil {
+				return 0, &fs.PathError{Op: "list", Path: ".", Err: err}
+			}
+			if got <= 0 {
+				return 0, nil
+			}
+			b.rest = b.buf[:got]
+		}
+		// struct linux_dirent64: ino 8, off 8, reclen 2, type 1, name
+		reclen := int(b.rest[16]) | int(b.rest[17])<<8
+		raw := b.rest[19:reclen]
+		b.rest = b.rest[reclen:]
+		end := 0
+		for end < len(raw) && raw[end] != 0 {
+			end++
+		}
+		name := unsafe.String(&raw[0], end) // valid until the next step, as List says
+		if name == "." || name == ".." || strings.HasPrefix(name, vfs.Hidden) {
+			continue
+		}
+		i := &infos[n]
+		i.name = name
+		if err := statx(fd, &raw[0], unix.AT_SYMLINK_NOFOLLOW, i); err != nil {
+			if err == unix.ENOENT { // removed since the directory was read
+				continue
+			}
+			return n, &fs.PathError{Op: "stat", Path: strings.Clone(name), Err: err}
+		}
+		n++
+	}
+	return n, nil
 }
 
 // names lists the names of an open directory that begin with vfs.Hidden, and
@@ -435,7 +520,11 @@ func setFileTime(f *os.File, mtime time.Time) error {
 // inherit gives the new file what the old one has and a rename would lose:
 // owner and group, ACL and extended attributes, as far as this process may.
 func inherit(to, from *os.File, old *info) {
-	if uid, gid := int(old.attr.UID), int(old.attr.GID); uid != os.Geteuid() || gid != os.Getegid() {
+	fresh, err := fstat(to)
+	if err != nil {
+		return
+	}
+	if uid, gid := int(old.attr.UID), int(old.attr.GID); old.attr.UID != fresh.attr.UID || old.attr.GID != fresh.attr.GID {
 		if unix.Fchown(int(to.Fd()), uid, gid) != nil {
 			_ = unix.Fchown(int(to.Fd()), -1, gid)
 		}
@@ -468,8 +557,15 @@ func inherit(to, from *os.File, old *info) {
 	}
 }
 
-// ours tells whether this user made the file.
-func ours(i *info) bool { return int(i.attr.UID) == os.Geteuid() }
+// disarm takes set-uid and set-gid off a file that is opened to be written over,
+// as the kernel does when somebody writes who is not root: later the writes are
+// the server's.
+func disarm(f *os.File, i *info) error {
+	if i.mode&(fs.ModeSetuid|fs.ModeSetgid) == 0 {
+		return nil
+	}
+	return f.Truncate(i.size)
+}
 
 // reserveRoom takes the room for size bytes, where the file system can.
 func reserveRoom(f *os.File, size int64) error {

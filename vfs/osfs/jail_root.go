@@ -136,6 +136,11 @@ func (d rootDir) rename(from, to string, how vfs.Rename) error {
 
 func (d rootDir) readlink(name string) (string, error) { return d.r.Readlink(name) }
 
+func (d rootDir) symlink(target, name string) error { return d.r.Symlink(target, name) }
+
+// Only trees with an owner ask, and those are not of this kind.
+func (d rootDir) defaultACL() bool { return false }
+
 func (d rootDir) chtimes(name string, atime, mtime time.Time) error {
 	return d.r.Chtimes(name, atime, mtime)
 }

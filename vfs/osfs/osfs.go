@@ -6,7 +6,8 @@
 //
 // Uploads are written to a hidden name beside their target and renamed by
 // Commit (upload.go). What a dead process left behind is put right by Sweep
-// (sweep.go).
+// (sweep.go). A tree may have an owner, whose rights its operations have
+// (owner.go).
 package osfs
 
 import (
@@ -19,6 +20,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"dray/fault"
@@ -39,7 +41,7 @@ const (
 // reserved for exclusive uploads, and flushes of directories, which are grouped
 // over concurrent uploads. Open trees of the same files from the same Disk.
 type Disk struct {
-	durability Durability
+	durability atomic.Int32
 	log        *slog.Logger
 
 	mu       sync.Mutex
@@ -61,25 +63,34 @@ func NewDisk(d Durability, log *slog.Logger) *Disk {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Disk{
-		durability: d, log: log,
+	disk := &Disk{
+		log:     log,
 		writing: map[fileID]struct{}{}, reserved: map[nameID]struct{}{}, flushes: map[fileID]*dirFlush{},
 	}
+	disk.SetDurability(d)
+	return disk
 }
+
+// SetDurability changes it for commits that begin from now on.
+func (d *Disk) SetDurability(to Durability) { d.durability.Store(int32(to)) }
+
+func (d *Disk) durable() bool { return Durability(d.durability.Load()) == SyncCommit }
 
 // A Tree is one jailed directory.
 type Tree struct {
-	disk *Disk
-	jail jail
+	disk  *Disk
+	jail  jail
+	guise *guise // nil: everything is done as this process
 }
 
 var (
-	_ vfs.FS       = (*Tree)(nil)
-	_ vfs.Partials = (*Tree)(nil)
-	_ vfs.Linker   = (*Tree)(nil)
-	_ vfs.Moder    = (*Tree)(nil)
-	_ vfs.Spacer   = (*Tree)(nil)
-	_ vfs.Kernel   = (*file)(nil)
+	_ vfs.FS        = (*Tree)(nil)
+	_ vfs.Partials  = (*Tree)(nil)
+	_ vfs.Linker    = (*Tree)(nil)
+	_ vfs.Symlinker = (*Tree)(nil)
+	_ vfs.Moder     = (*Tree)(nil)
+	_ vfs.Spacer    = (*Tree)(nil)
+	_ vfs.Kernel    = (*file)(nil)
 )
 
 // Open opens the tree of a directory, which must exist.
@@ -103,7 +114,11 @@ func (t *Tree) Stat(ctx context.Context, p vfs.Path) (fs.FileInfo, error) {
 }
 
 func (t *Tree) stat(p vfs.Path, follow bool) (fs.FileInfo, error) {
-	i, err := t.jail.stat(p.Rel(), follow)
+	var i *info
+	err := t.as(func() (err error) {
+		i, err = t.jail.stat(p.Rel(), follow)
+		return err
+	})
 	if err != nil {
 		return nil, err // and no *info of nil, which is a FileInfo
 	}
@@ -125,13 +140,13 @@ func (t *Tree) List(ctx context.Context, p vfs.Path) iter.Seq2[fs.FileInfo, erro
 			yield(nil, err)
 			return
 		}
-		f, err := t.jail.open(p.Rel(), os.O_RDONLY|openDirectory, 0)
+		f, err := t.open(p, os.O_RDONLY|openDirectory)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
 		defer f.Close()
-		list(ctx, f, yield)
+		list(ctx, f, t.guise, yield)
 	}
 }
 
@@ -144,9 +159,9 @@ func (t *Tree) Open(ctx context.Context, p vfs.Path) (vfs.File, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
-	f, err := t.jail.open(p.Rel(), os.O_RDONLY|openNonblock, 0)
+	f, err := t.open(p, os.O_RDONLY|openNonblock)
 	if err != nil {
-		if fi, serr := t.jail.stat(p.Rel(), true); serr == nil {
+		if fi, serr := t.stat(p, true); serr == nil {
 			if kerr := regular(fi, p); kerr != nil { // a socket or device answers open with an errno of its own
 				return nil, kerr
 			}
@@ -164,6 +179,15 @@ func (t *Tree) Open(ctx context.Context, p vfs.Path) (vfs.File, error) {
 	return &file{f}, nil
 }
 
+// open opens what p leads to, for reading.
+func (t *Tree) open(p vfs.Path, flags int) (f *os.File, err error) {
+	err = t.as(func() (err error) {
+		f, err = t.jail.open(p.Rel(), flags, 0)
+		return err
+	})
+	return f, err
+}
+
 // regular refuses what is not a regular file.
 func regular(fi fs.FileInfo, p vfs.Path) error {
 	switch {
@@ -175,7 +199,8 @@ func regular(fi fs.FileInfo, p vfs.Path) error {
 	return fault.New(fault.Denied, fault.IDNotRegular, p.String())
 }
 
-// parent opens the directory that holds p, which is not the root.
+// parent opens the directory that holds p, which is not the root. It runs as the
+// owner, as entry, locate and existing do.
 func (t *Tree) parent(ctx context.Context, p vfs.Path) (handle, string, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, "", err
@@ -260,32 +285,34 @@ func (t *Tree) Mkdir(ctx context.Context, p vfs.Path) error {
 	if p.IsRoot() {
 		return fault.New(fault.Exists, fault.IDExists, p.String())
 	}
-	d, name, err := t.parent(ctx, p)
-	if err != nil {
-		return err
-	}
-	defer d.close()
-	return d.mkdir(name, 0o777)
+	return t.in(ctx, p, t.guise.mkdir)
+}
+
+// in runs op as the owner, with the directory that holds p and p's name in it.
+func (t *Tree) in(ctx context.Context, p vfs.Path, op func(d handle, name string) error) error {
+	return t.at(ctx, p, t.parent, op)
+}
+
+// at is in with another way to find the directory.
+func (t *Tree) at(ctx context.Context, p vfs.Path, find func(context.Context, vfs.Path) (handle, string, error), op func(d handle, name string) error) error {
+	return t.as(func() error {
+		d, name, err := find(ctx, p)
+		if err != nil {
+			return err
+		}
+		defer d.close()
+		return op(d, name)
+	})
 }
 
 // Remove removes a name that is not a directory.
 func (t *Tree) Remove(ctx context.Context, p vfs.Path) error {
-	d, name, err := t.parent(ctx, p)
-	if err != nil {
-		return err
-	}
-	defer d.close()
-	return d.unlink(name)
+	return t.in(ctx, p, handle.unlink)
 }
 
 // RemoveDir removes an empty directory.
 func (t *Tree) RemoveDir(ctx context.Context, p vfs.Path) error {
-	d, name, err := t.parent(ctx, p)
-	if err != nil {
-		return err
-	}
-	defer d.close()
-	return d.rmdir(name)
+	return t.in(ctx, p, handle.rmdir)
 }
 
 // Rename moves a name; links are moved themselves.
@@ -296,27 +323,21 @@ func (t *Tree) Rename(ctx context.Context, from, to vfs.Path, how vfs.Rename) er
 	if from.IsRoot() || to.IsRoot() {
 		return fault.New(fault.Denied, fault.IDPerm, "rename the root directory")
 	}
-	return t.jail.rename(from.Rel(), to.Rel(), how)
+	return t.as(func() error { return t.jail.rename(from.Rel(), to.Rel(), how) })
 }
 
 // SetTime sets the modification time of what p leads to.
 func (t *Tree) SetTime(ctx context.Context, p vfs.Path, mtime time.Time) error {
-	d, name, err := t.existing(ctx, p)
-	if err != nil {
-		return err
-	}
-	defer d.close()
-	return d.chtimes(name, time.Time{}, mtime)
+	return t.at(ctx, p, t.existing, func(d handle, name string) error {
+		return d.chtimes(name, time.Time{}, mtime)
+	})
 }
 
 // Chmod sets the nine permission bits of what p leads to.
 func (t *Tree) Chmod(ctx context.Context, p vfs.Path, mode fs.FileMode) error {
-	d, name, err := t.existing(ctx, p)
-	if err != nil {
-		return err
-	}
-	defer d.close()
-	return d.chmod(name, mode.Perm())
+	return t.at(ctx, p, t.existing, func(d handle, name string) error {
+		return d.chmod(name, mode.Perm())
+	})
 }
 
 // existing is locate for something that must exist; the root is its own ".".
@@ -337,13 +358,25 @@ func (t *Tree) existing(ctx context.Context, p vfs.Path) (handle, string, error)
 }
 
 // Readlink returns what a link says.
-func (t *Tree) Readlink(ctx context.Context, p vfs.Path) (string, error) {
-	d, name, err := t.parent(ctx, p)
-	if err != nil {
-		return "", err
+func (t *Tree) Readlink(ctx context.Context, p vfs.Path) (target string, err error) {
+	err = t.in(ctx, p, func(d handle, name string) (err error) {
+		target, err = d.readlink(name)
+		return err
+	})
+	return target, err
+}
+
+// Symlink makes a link to a target that vfs.Path.CheckTarget lets pass. Where it
+// leads when directories are moved or links lie on its way, the jail decides when
+// it is followed.
+func (t *Tree) Symlink(ctx context.Context, target string, p vfs.Path) error {
+	if p.IsRoot() {
+		return fault.New(fault.Exists, fault.IDExists, p.String())
 	}
-	defer d.close()
-	return d.readlink(name)
+	if err := p.CheckTarget(target); err != nil {
+		return err
+	}
+	return t.in(ctx, p, func(d handle, name string) error { return d.symlink(target, name) })
 }
 
 // Space is the room on the file system of p.
@@ -351,7 +384,7 @@ func (t *Tree) Space(ctx context.Context, p vfs.Path) (free, total uint64, err e
 	if err := context.Cause(ctx); err != nil {
 		return 0, 0, err
 	}
-	f, err := t.jail.open(p.Rel(), os.O_RDONLY|openNonblock, 0)
+	f, err := t.open(p, os.O_RDONLY|openNonblock)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -379,9 +412,11 @@ type handle interface {
 	rmdir(name string) error
 	rename(from, to string, how vfs.Rename) error
 	readlink(name string) (string, error)
+	symlink(target, name string) error
 	chtimes(name string, atime, mtime time.Time) error // a zero time stays as it is
 	chmod(name string, perm fs.FileMode) error
-	writable(name string) error // may this process write the file
+	writable(name string) error // may this process, or the owner, write the file
+	defaultACL() bool           // has the directory one for what is made in it
 	sync() error
 	id() fileID
 	close() error

@@ -5,8 +5,10 @@ package osfs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path"
 	"time"
@@ -26,7 +28,22 @@ func infoOf(name string, fi fs.FileInfo) *info {
 	return &info{name: name, size: fi.Size(), mode: fi.Mode(), mtime: fi.ModTime(), attr: vfs.Attr{Links: 1}}
 }
 
-func list(ctx context.Context, f *os.File, yield func(fs.FileInfo, error) bool) {
+// A guise is never there: see OpenAs.
+type guise struct{ umask fs.FileMode }
+
+func newGuise(Identity, *slog.Logger) (*guise, error) {
+	return nil, fmt.Errorf("accounts with owners need Linux: %w", errors.ErrUnsupported)
+}
+
+func (*guise) openJail(string) (jail, error) { return nil, errors.ErrUnsupported }
+func (*guise) run(op func() error) error     { return op() }
+func (*guise) owns(*info) bool               { return true }
+
+// CanSwitch tells whether this process may take the identities of others: never
+// on this system.
+func CanSwitch() bool { return false }
+
+func list(ctx context.Context, f *os.File, _ *guise, yield func(fs.FileInfo, error) bool) {
 	for {
 		if err := context.Cause(ctx); err != nil {
 			yield(nil, err)
@@ -83,6 +100,6 @@ func syncDir(f *os.File) error { _ = f.Sync(); return nil }
 
 func inherit(to, _ *os.File, _ *info) {}
 
-func ours(*info) bool { return true }
+func disarm(*os.File, *info) error { return nil }
 
 func reserveRoom(*os.File, int64) error { return nil }

@@ -15,7 +15,8 @@ import (
 	"dray/vfs"
 )
 
-// partial opens the directory where owner's partial of p is and looks at it.
+// partial opens the directory where owner's partial of p is and looks at it. It
+// runs as the owner of the tree.
 func (t *Tree) partial(ctx context.Context, p vfs.Path, owner string) (handle, string, *info, error) {
 	none := fault.New(fault.NotFound, fault.IDNotFound, p.String())
 	if owner == "" || p.IsRoot() {
@@ -37,67 +38,67 @@ func (t *Tree) partial(ctx context.Context, p vfs.Path, owner string) (handle, s
 
 // Partial tells about owner's cut upload to p.
 func (t *Tree) Partial(ctx context.Context, p vfs.Path, owner string) (fs.FileInfo, error) {
-	d, _, i, err := t.partial(ctx, p, owner)
+	var found *info
+	err := t.as(func() error {
+		d, _, i, err := t.partial(ctx, p, owner)
+		if err != nil {
+			return err
+		}
+		found = i
+		return d.close()
+	})
 	if err != nil {
 		return nil, err
 	}
-	return i, d.close()
+	return found, nil
+}
+
+// kept runs op as the owner of the tree, with the directory and the hidden name of
+// owner's partial of p.
+func (t *Tree) kept(ctx context.Context, p vfs.Path, owner string, op func(d handle, name string) error) error {
+	return t.at(ctx, p, func(ctx context.Context, p vfs.Path) (handle, string, error) {
+		d, name, _, err := t.partial(ctx, p, owner)
+		return d, name, err
+	}, op)
 }
 
 // Forget removes it.
 func (t *Tree) Forget(ctx context.Context, p vfs.Path, owner string) error {
-	d, name, _, err := t.partial(ctx, p, owner)
+	err := t.kept(ctx, p, owner, handle.unlink)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	defer d.close()
-	return d.unlink(name)
+	return err
 }
 
 // MovePartial gives it another name, in another directory if need be.
 func (t *Tree) MovePartial(ctx context.Context, from, to vfs.Path, owner string) error {
-	d, name, _, err := t.partial(ctx, from, owner)
-	if err != nil {
-		return err
-	}
-	defer d.close()
-	into, base, old, err := t.locate(ctx, to)
-	if err != nil {
-		return err
-	}
-	defer into.close()
-	if old != nil { // a finished file of that name would hide it
-		return fault.New(fault.Exists, fault.IDExists, to.String())
-	}
-	toName := partialName(base, owner)
-	if d.id() == into.id() {
-		return d.rename(name, toName, vfs.Overwrite)
-	}
-	dir := func(p vfs.Path) string { return p.Dir().Rel() + "/" }
-	return t.jail.rename(dir(from)+name, dir(to)+toName, vfs.Overwrite)
+	return t.kept(ctx, from, owner, func(d handle, name string) error {
+		into, base, old, err := t.locate(ctx, to)
+		if err != nil {
+			return err
+		}
+		defer into.close()
+		if old != nil { // a finished file of that name would hide it
+			return fault.New(fault.Exists, fault.IDExists, to.String())
+		}
+		toName := partialName(base, owner)
+		if d.id() == into.id() {
+			return d.rename(name, toName, vfs.Overwrite)
+		}
+		dir := func(p vfs.Path) string { return p.Dir().Rel() + "/" }
+		return t.jail.rename(dir(from)+name, dir(to)+toName, vfs.Overwrite)
+	})
 }
 
 // SetPartialTime sets access and modification time alike: see keptTime.
 func (t *Tree) SetPartialTime(ctx context.Context, p vfs.Path, owner string, mtime time.Time) error {
-	d, name, _, err := t.partial(ctx, p, owner)
-	if err != nil {
-		return err
-	}
-	defer d.close()
-	return d.chtimes(name, mtime, mtime)
+	return t.kept(ctx, p, owner, func(d handle, name string) error { return d.chtimes(name, mtime, mtime) })
 }
 
 // ChmodPartial sets the nine permission bits.
 func (t *Tree) ChmodPartial(ctx context.Context, p vfs.Path, owner string, mode fs.FileMode) error {
-	d, name, _, err := t.partial(ctx, p, owner)
-	if err != nil {
-		return err
-	}
-	defer d.close()
-	return d.chmod(name, mode.Perm())
+	return t.kept(ctx, p, owner, func(d handle, name string) error { return d.chmod(name, mode.Perm()) })
 }
 
 // Clear removes the idle partials of owner in a directory.
@@ -105,6 +106,31 @@ func (t *Tree) Clear(ctx context.Context, dir vfs.Path, owner string, freed func
 	if owner == "" {
 		return nil
 	}
+	var gone gone
+	err := t.as(func() error { return t.clear(ctx, dir, owner, &gone) })
+	gone.tell(freed)
+	return err
+}
+
+// A gone is what was removed and what is to be logged, until the identity is the
+// server's again.
+type gone struct {
+	sizes []int64
+	lines []func()
+}
+
+func (g *gone) freed(sizeBytes int64) { g.sizes = append(g.sizes, sizeBytes) }
+
+func (g *gone) tell(freed func(sizeBytes int64)) {
+	for _, size := range g.sizes {
+		freed(size)
+	}
+	for _, log := range g.lines {
+		log()
+	}
+}
+
+func (t *Tree) clear(ctx context.Context, dir vfs.Path, owner string, gone *gone) error {
 	d, err := t.jail.dir(dir.Rel())
 	if err != nil {
 		return err
@@ -127,7 +153,7 @@ func (t *Tree) Clear(ctx context.Context, dir vfs.Path, owner string, freed func
 			err = d.unlink(name)
 		}
 		if err == nil {
-			freed(i.size)
+			gone.freed(i.size)
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -182,26 +208,34 @@ func (t *Tree) Sweep(ctx context.Context, before time.Time, freed func(sizeBytes
 		}
 		rel := pending[len(pending)-1]
 		pending = pending[:len(pending)-1]
-		d, err := t.jail.dir(rel)
-		if err != nil {
-			if !errors.Is(err, fs.ErrNotExist) {
+		var gone gone
+		err := t.as(func() error {
+			d, err := t.jail.dir(rel)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			defer d.close()
+			names, dirs, err := d.(lister).names()
+			if err != nil {
 				problems = append(problems, err)
 			}
-			continue
-		}
-		names, dirs, err := d.(lister).names()
+			for _, name := range names {
+				if err := t.sweep(d, name, before, &gone); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					problems = append(problems, err)
+				}
+			}
+			for _, sub := range dirs {
+				pending = append(pending, rel+"/"+sub)
+			}
+			return nil
+		})
 		if err != nil {
 			problems = append(problems, err)
 		}
-		for _, name := range names {
-			if err := t.disk.sweep(d, name, before, freed); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				problems = append(problems, err)
-			}
-		}
-		_ = d.close()
-		for _, sub := range dirs {
-			pending = append(pending, rel+"/"+sub)
-		}
+		gone.tell(freed)
 		if len(problems) > 20 {
 			problems = problems[:20]
 		}
@@ -209,7 +243,7 @@ func (t *Tree) Sweep(ctx context.Context, before time.Time, freed func(sizeBytes
 	return errors.Join(problems...)
 }
 
-func (d *Disk) sweep(dir handle, name string, before time.Time, freed func(int64)) error {
+func (t *Tree) sweep(dir handle, name string, before time.Time, gone *gone) error {
 	k := parseHidden(name)
 	if k.owner == "" {
 		return nil // not ours
@@ -229,7 +263,7 @@ func (d *Disk) sweep(dir handle, name string, before time.Time, freed func(int64
 		if err := dir.unlink(name); err != nil {
 			return err
 		}
-		freed(i.size)
+		gone.freed(i.size)
 		return nil
 	}
 	f, err := dir.open(name, os.O_RDWR, 0)
@@ -249,50 +283,52 @@ func (d *Disk) sweep(dir handle, name string, before time.Time, freed func(int64
 	}
 	switch {
 	case k.isNote:
-		d.takeBack(dir, f)
+		gone.lines = append(gone.lines, t.disk.takeBack(dir, f, t.guise))
 		return dir.unlink(name)
 	case k.owner == noOwner || i.size <= vfs.CutTail: // whether a finished file has the name, the hash does not say
 		if err := dir.unlink(name); err != nil {
 			return err
 		}
-		freed(i.size)
+		gone.freed(i.size)
 		if older, err := dir.lstat(k.partial); err == nil && k.owner != noOwner && i.size > 0 && dir.unlink(k.partial) == nil {
-			freed(older.size) // as Cut has it: what came may have been another file
+			gone.freed(older.size) // as Cut has it: what came may have been another file
 		}
 		return nil
 	}
 	if err := f.Truncate(i.size - vfs.CutTail); err != nil {
 		return err
 	}
-	freed(vfs.CutTail)
+	gone.freed(vfs.CutTail)
 	return dir.rename(name, k.partial, vfs.Overwrite)
 }
 
-// takeBack ends an append whose process died: the file gets its old length.
-func (d *Disk) takeBack(dir handle, f *os.File) {
+// takeBack ends an append whose process died: the file gets its old length. It
+// runs as the owner, and returns what is to be logged about it later.
+func (d *Disk) takeBack(dir handle, f *os.File, g *guise) (log func()) {
+	log = func() {}
 	var n note
 	b, err := io.ReadAll(io.LimitReader(f, 8<<10))
 	if err != nil || json.Unmarshal(b, &n) != nil {
-		return // cut while it was written: before the first byte of the append
+		return log // cut while it was written: before the first byte of the append
 	}
 	// Others may write into the tree. A note counts that this user wrote, about a
 	// file beside it.
-	if i, err := fstat(f); err != nil || !ours(i) || n.Size < 0 || noteName(string(n.Name)) != path.Base(f.Name()) || strings.Contains(string(n.Name), "/") {
-		d.log.Warn("a note of an append that is not ours is removed unread", "name", f.Name())
-		return
+	if i, err := fstat(f); err != nil || !g.owns(i) || n.Size < 0 || noteName(string(n.Name)) != path.Base(f.Name()) || strings.Contains(string(n.Name), "/") {
+		return func() {
+			d.log.Warn("a note of an append that is not ours is removed unread", "name", f.Name())
+		}
 	}
 	target, err := dir.open(string(n.Name), os.O_RDWR|openNonblock, 0)
 	if err != nil {
-		return
+		return log
 	}
 	defer target.Close()
 	i, err := fstat(target)
 	if err != nil || !i.mode.IsRegular() || i.attr.Dev != n.Dev || i.attr.Ino != n.Ino || i.size <= n.Size {
-		return
+		return log
 	}
 	if err := target.Truncate(n.Size); err != nil {
-		d.log.Error("a cut append can't be taken back", "error", err)
-		return
+		return func() { d.log.Error("a cut append can't be taken back", "error", err) }
 	}
-	d.log.Warn("a cut append was taken back", "bytes", i.size-n.Size)
+	return func() { d.log.Warn("a cut append was taken back", "bytes", i.size-n.Size) }
 }

@@ -50,6 +50,7 @@ func number() string {
 // directory above it moves the upload along.
 type upload struct {
 	disk   *Disk
+	guise  *guise
 	dir    handle
 	name   string // what Commit makes it
 	temp   string // its hidden name; "" when in place
@@ -71,49 +72,75 @@ type upload struct {
 	ended  bool
 }
 
+// as runs what opens files and changes names with the identity of the tree; see
+// Tree.as. Bytes are read, written and flushed outside of it.
+func (u *upload) as(op func() error) error { return u.guise.run(op) }
+
 // Create begins an upload; see vfs.Create.
 func (t *Tree) Create(ctx context.Context, p vfs.Path, how vfs.Create) (vfs.Upload, error) {
-	find := t.locate
-	if how.How == vfs.New {
-		find = t.entry // a link is a name that is taken, wherever it leads
-	}
-	dir, name, old, err := find(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	u := &upload{disk: t.disk, dir: dir, name: name, how: how}
-	if old != nil && how.How != vfs.New {
-		if err = regular(old, p); err != nil {
-			_ = dir.close()
-			return nil, err
+	u := &upload{disk: t.disk, guise: t.guise, how: how}
+	var old *info
+	err := t.as(func() (err error) {
+		find := t.locate
+		if how.How == vfs.New {
+			find = t.entry // a link is a name that is taken, wherever it leads
+		}
+		if u.dir, u.name, old, err = find(ctx, p); err != nil {
+			return err
+		}
+		if old != nil && how.How != vfs.New {
+			if err := regular(old, p); err != nil {
+				return err
+			}
+		}
+		switch how.How {
+		case vfs.New:
+			return u.reserve(p, old)
+		case vfs.Resume:
+			return u.resume(p)
+		case vfs.InPlace:
+			return u.inPlace(p, old)
+		}
+		return u.beside(p, old)
+	})
+	if err == nil {
+		switch {
+		case how.How == vfs.InPlace:
+			err = u.begin(p)
+		case u.over != nil:
+			err = u.spool(ctx, p)
+		case how.How == vfs.Replace && how.Offset > 0:
+			if err = u.copyHead(ctx); err != nil {
+				err = errors.Join(err, u.unlink(u.temp))
+			}
 		}
 	}
-	switch how.How {
-	case vfs.Replace:
-		err = u.beside(ctx, p, old)
-	case vfs.New:
-		err = u.reserve(p, old)
-	case vfs.Resume:
-		err = u.resume(p)
-	case vfs.InPlace:
-		err = u.inPlace(p, old)
-	}
 	if err != nil {
-		if u.f != nil {
-			_ = u.f.Close()
+		for _, f := range []*os.File{u.f, u.over} {
+			if f != nil {
+				_ = f.Close()
+			}
 		}
-		_ = dir.close()
+		u.unlock()
+		if u.dir != nil {
+			_ = u.dir.close()
+		}
 		return nil, err
 	}
 	return u, nil
 }
 
-// beside makes the hidden file, with the first bytes of the old one.
-func (u *upload) beside(ctx context.Context, p vfs.Path, old *info) error {
+func (u *upload) unlink(name string) error {
+	return u.as(func() error { return u.dir.unlink(name) })
+}
+
+// beside makes the hidden file; copyHead gives it the first bytes of the old one.
+// It runs as the owner.
+func (u *upload) beside(p vfs.Path, old *info) error {
 	if old == nil && u.how.Offset > 0 {
 		return fault.New(fault.BadOffset, fault.IDOffset, u.how.Offset, int64(0))
 	}
-	perm := fs.FileMode(0o666)
+	mode := u.newModes()
 	if old != nil {
 		if u.how.Offset > old.size {
 			return fault.New(fault.BadOffset, fault.IDOffset, u.how.Offset, old.size)
@@ -123,35 +150,33 @@ func (u *upload) beside(ctx context.Context, p vfs.Path, old *info) error {
 		if err := u.dir.writable(u.name); err != nil {
 			return err
 		}
-		perm = old.mode.Perm()
-	}
-	if err := u.temporary(perm); err != nil {
-		if old != nil && fault.KindOf(err) == fault.Denied {
-			return u.instead(ctx, p, old)
-		}
-		return err
-	}
-	if old != nil {
-		_ = u.f.Chmod(perm) // what the umask took off
-	}
-	if u.how.Offset > 0 {
-		if err := u.copyHead(ctx); err != nil {
-			return errors.Join(err, u.dir.unlink(u.temp))
-		}
+		mode = modes{old.mode.Perm(), true}
 	}
 	u.start, u.base = u.how.Offset, u.how.Offset
-	return nil
+	err := u.temporary(mode)
+	if err != nil && old != nil && fault.KindOf(err) == fault.Denied {
+		return u.instead(p, old)
+	}
+	return err
+}
+
+// newModes are those of a file that replaces none.
+func (u *upload) newModes() modes {
+	if bits := u.how.Mode.Perm(); bits != 0 {
+		return modes{bits, true}
+	}
+	return u.guise.modes(u.dir, 0o666)
 }
 
 // temporary makes and locks the hidden file. The lock tells Sweep, of this
-// process or another, that the upload lives.
-func (u *upload) temporary(perm fs.FileMode) error {
+// process or another, that the upload lives. It runs as the owner.
+func (u *upload) temporary(mode modes) error {
 	for range 8 {
 		u.temp = partialName(u.name, u.how.Owner) + "." + number()
 		if err := u.step("create"); err != nil {
 			return err
 		}
-		f, err := u.dir.open(u.temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
+		f, err := u.dir.open(u.temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode.bits)
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}
@@ -160,6 +185,9 @@ func (u *upload) temporary(perm fs.FileMode) error {
 		}
 		if lockFile(f); linked(f) { // a sweep may have come between
 			u.f = f
+			if mode.exact {
+				_ = f.Chmod(mode.bits) // what the umask took off; not every file system has modes
+			}
 			return nil
 		}
 		_ = f.Close()
@@ -169,7 +197,7 @@ func (u *upload) temporary(perm fs.FileMode) error {
 
 // copyHead copies by the kernel: a reflink where the file system has them.
 func (u *upload) copyHead(ctx context.Context) error {
-	old, err := u.dir.open(u.name, os.O_RDONLY|openNonblock, 0)
+	old, err := u.open(u.name, os.O_RDONLY|openNonblock)
 	if err != nil {
 		return err
 	}
@@ -190,39 +218,55 @@ func (u *upload) copyHead(ctx context.Context) error {
 	return nil
 }
 
+// open opens a name beside the target.
+func (u *upload) open(name string, flags int) (f *os.File, err error) {
+	err = u.as(func() (err error) {
+		f, err = u.dir.open(name, flags, 0)
+		return err
+	})
+	return f, err
+}
+
 // instead is for a directory that can't be written and a file that can: the
-// upload is kept in a nameless file of the temporary directory and written over
-// the old content by Commit. Until then nothing is lost.
-func (u *upload) instead(ctx context.Context, p vfs.Path, old *info) error {
+// upload is kept in the spool and written over the old content by Commit. Until
+// then nothing is lost. It runs as the owner, and opens the file to write over.
+func (u *upload) instead(p vfs.Path, old *info) error {
 	over, err := u.dir.open(u.name, os.O_RDWR|openNonblock, 0)
 	if err != nil {
 		return err
 	}
-	if i, err := fstat(over); err != nil || i.id() != old.id() {
-		return errors.Join(fault.New(fault.Busy, fault.IDInUse, p.String()), over.Close())
-	}
-	spool, err := os.CreateTemp("", "dray-")
-	if err != nil { // it is not about the file that was asked for
-		err = fault.Because(err, fault.Internal, fault.IDInternal)
-	} else {
-		u.f, u.temp = spool, ""
-		err = errors.Join(os.Remove(spool.Name()), u.lock(p, old))
-	}
-	if err == nil && u.how.Offset > 0 {
-		err = u.copyHead(ctx)
-	}
-	if err != nil {
-		u.unlock()
-		return errors.Join(err, over.Close())
-	}
 	u.over = over
-	u.start, u.base = u.how.Offset, u.how.Offset
+	i, err := fstat(over)
+	if err != nil || i.id() != old.id() {
+		return fault.New(fault.Busy, fault.IDInUse, p.String())
+	}
+	if err := disarm(over, i); err != nil {
+		return err
+	}
+	return u.lock(p, old)
+}
+
+// spool opens the nameless file of the temporary directory, which is the server's.
+func (u *upload) spool(ctx context.Context, p vfs.Path) error {
+	f, err := os.CreateTemp("", "dray-")
+	if err != nil { // it is not about the file that was asked for
+		return fault.Because(err, fault.Internal, fault.IDInternal)
+	}
+	u.f, u.temp = f, ""
+	if err := os.Remove(f.Name()); err != nil {
+		return err
+	}
+	if u.how.Offset > 0 {
+		if err := u.copyHead(ctx); err != nil {
+			return err
+		}
+	}
 	u.disk.log.Warn("upload will be written over the old file: its directory can't be written", "path", p.String())
 	return nil
 }
 
 // reserve makes the hidden file of an exclusive upload and keeps the name from
-// others of this process until it ends.
+// others of this process until it ends. It runs as the owner.
 func (u *upload) reserve(p vfs.Path, old *info) error {
 	if old != nil {
 		return fault.New(fault.Exists, fault.IDExists, p.String())
@@ -237,7 +281,7 @@ func (u *upload) reserve(p vfs.Path, old *info) error {
 	if taken {
 		return fault.New(fault.Exists, fault.IDExists, p.String())
 	}
-	if err := u.temporary(0o666); err != nil {
+	if err := u.temporary(u.newModes()); err != nil {
 		u.unreserve()
 		return err
 	}
@@ -255,7 +299,8 @@ func (u *upload) unreserve() {
 }
 
 // resume takes the partial by its lock and another name: of two that ask, one
-// gets it. It is cut to the offset when the first byte comes and not before.
+// gets it. It is cut to the offset when the first byte comes and not before. It
+// runs as the owner.
 func (u *upload) resume(p vfs.Path) error {
 	none := fault.New(fault.NotFound, fault.IDNotFound, p.String())
 	partial := partialName(u.name, u.how.Owner)
@@ -304,8 +349,7 @@ func keptTime(i *info) time.Time {
 	return time.Time{}
 }
 
-// inPlace opens the finished file for an append. A note beside it says how long
-// it was, for the start after a crash.
+// inPlace opens the finished file for an append. It runs as the owner.
 func (u *upload) inPlace(p vfs.Path, old *info) error {
 	if old == nil {
 		return fault.New(fault.NotFound, fault.IDNotFound, p.String())
@@ -318,16 +362,30 @@ func (u *upload) inPlace(p vfs.Path, old *info) error {
 	if err := u.lock(p, old); err != nil {
 		return err
 	}
-	if err := u.staleNote(p); err != nil {
-		u.unlock()
-		return err
-	}
-	i, err := fstat(f) // under the lock: nobody else appends now
+	i, err := fstat(f)
 	if err == nil && i.id() != old.id() {
 		err = fault.New(fault.Busy, fault.IDInUse, p.String())
 	}
+	if err == nil {
+		err = disarm(f, i)
+	}
+	return err
+}
+
+// begin looks how long the file is, once no other append is left, and writes that
+// into a note beside it, for the start after a crash.
+func (u *upload) begin(p vfs.Path) error {
+	log := func() {}
+	err := u.as(func() (err error) {
+		log, err = u.staleNote(p)
+		return err
+	})
+	log()
 	if err != nil {
-		u.unlock()
+		return err
+	}
+	i, err := fstat(u.f) // under the lock: nobody else appends now
+	if err != nil {
 		return err
 	}
 	u.base, u.start = i.size, u.how.Offset
@@ -335,12 +393,10 @@ func (u *upload) inPlace(p vfs.Path, old *info) error {
 		u.start = i.size
 	}
 	if u.start > i.size {
-		u.unlock()
 		return fault.New(fault.BadOffset, fault.IDOffset, u.start, i.size)
 	}
 	if err := u.writeNote(i); err != nil {
 		if fault.KindOf(err) != fault.Denied {
-			u.unlock()
 			return err
 		}
 		u.disk.log.Warn("append without a note: its directory can't be written", "path", p.String())
@@ -381,26 +437,28 @@ type note struct {
 func noteName(name string) string { return partialName(name, "") + ".n0" }
 
 // staleNote takes back what a dead process appended, where no sweep has been yet:
-// a note that is found later must not take back this append too.
-func (u *upload) staleNote(p vfs.Path) error {
+// a note that is found later must not take back this append too. It runs as the
+// owner, and returns what is to be logged later.
+func (u *upload) staleNote(p vfs.Path) (log func(), err error) {
+	log = func() {}
 	name := noteName(u.name)
 	f, err := u.dir.open(name, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return log, nil
 	}
 	if errors.Is(err, fs.ErrPermission) { // another user's: not ours to believe, nor to be stopped by
-		u.disk.log.Warn("a note of another user's append is removed unread", "path", p.String())
-		return u.dir.unlink(name)
+		return func() {
+			u.disk.log.Warn("a note of another user's append is removed unread", "path", p.String())
+		}, u.dir.unlink(name)
 	}
 	if err != nil {
-		return err
+		return log, err
 	}
 	defer f.Close()
 	if free, known := tryLockFile(f); known && !free || !linked(f) {
-		return fault.New(fault.Busy, fault.IDInUse, p.String())
+		return log, fault.New(fault.Busy, fault.IDInUse, p.String())
 	}
-	u.disk.takeBack(u.dir, f)
-	return u.dir.unlink(name)
+	return u.disk.takeBack(u.dir, f, u.guise), u.dir.unlink(name)
 }
 
 // writeNote puts the note beside the file, before the first byte of the append.
@@ -409,6 +467,22 @@ func (u *upload) writeNote(i *info) error {
 	if err != nil {
 		return err
 	}
+	if err := u.as(u.openNote); err != nil {
+		return err
+	}
+	if _, err = u.noteF.Write(b); err == nil && u.disk.durable() {
+		if err = u.noteF.Sync(); err == nil {
+			err = u.disk.syncDir(u.dir)
+		}
+	}
+	if err != nil {
+		u.removeNote()
+	}
+	return err
+}
+
+// openNote makes and locks the note. It runs as the owner.
+func (u *upload) openNote() error {
 	for range 8 {
 		f, err := u.dir.open(noteName(u.name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 		if errors.Is(err, fs.ErrExist) { // of another process
@@ -417,20 +491,11 @@ func (u *upload) writeNote(i *info) error {
 		if err != nil {
 			return err
 		}
-		if lockFile(f); !linked(f) { // a sweep may have come between
-			_ = f.Close()
-			continue
+		if lockFile(f); linked(f) { // a sweep may have come between
+			u.note, u.noteF = noteName(u.name), f
+			return nil
 		}
-		u.note, u.noteF = noteName(u.name), f
-		if _, err = f.Write(b); err == nil && u.disk.durability == SyncCommit {
-			if err = f.Sync(); err == nil {
-				err = u.disk.syncDir(u.dir)
-			}
-		}
-		if err != nil {
-			u.removeNote()
-		}
-		return err
+		_ = f.Close()
 	}
 	return fault.New(fault.Busy, fault.IDInUse, u.name)
 }
@@ -439,7 +504,7 @@ func (u *upload) removeNote() {
 	if u.note == "" {
 		return
 	}
-	if err := u.dir.unlink(u.note); err != nil {
+	if err := u.unlink(u.note); err != nil {
 		u.disk.log.Warn("note of an append stays behind", "error", err)
 	}
 	_ = u.noteF.Close()
@@ -601,15 +666,12 @@ func (u *upload) Sync(ctx context.Context) error {
 		u.synced = true
 		return nil
 	}
-	if u.temp != "" && u.how.How != vfs.New {
-		u.inherit()
-	}
-	if !u.mtime.IsZero() {
-		if err := setFileTime(u.f, u.mtime); err != nil {
+	if u.inherits() || !u.mtime.IsZero() {
+		if err := u.as(u.attributes); err != nil {
 			return err
 		}
 	}
-	if u.disk.durability == SyncCommit {
+	if u.disk.durable() {
 		if err := u.step("fsync"); err != nil {
 			return err
 		}
@@ -620,6 +682,20 @@ func (u *upload) Sync(ctx context.Context) error {
 	u.synced = true
 	return nil
 }
+
+// attributes gives the file what it has beside its content. It runs as the owner.
+func (u *upload) attributes() error {
+	if u.inherits() {
+		u.inherit()
+	}
+	if u.mtime.IsZero() {
+		return nil
+	}
+	return setFileTime(u.f, u.mtime)
+}
+
+// inherits tells whether the file may take the place of another.
+func (u *upload) inherits() bool { return u.temp != "" && u.how.How != vfs.New }
 
 func (u *upload) inherit() {
 	old, err := u.dir.lstat(u.name)
@@ -671,9 +747,6 @@ func (u *upload) Commit(ctx context.Context) error {
 		return err
 	}
 	defer u.release()
-	if u.how.Owner != "" { // an older partial of this name has had its day
-		_ = u.dir.unlink(partialName(u.name, u.how.Owner))
-	}
 	return u.flushDir()
 }
 
@@ -686,27 +759,57 @@ func (u *upload) publish() error {
 		}
 		return u.writeOver(u.over)
 	}
+	var twin *os.File
+	err := u.as(func() (err error) {
+		if twin, err = u.rename(); err == nil && twin == nil {
+			u.forgetOlder()
+		}
+		return err
+	})
+	if twin == nil {
+		return err
+	}
+	defer twin.Close()
+	u.disk.log.Warn("upload is written over a file with several links", "name", u.name)
+	if err := u.writeOver(twin); err != nil {
+		return err
+	}
+	err = u.as(func() error {
+		u.forgetOlder()
+		return u.dir.unlink(u.temp)
+	})
+	if err != nil { // published all the same; a sweep takes it
+		u.disk.log.Warn("hidden file stays behind", "error", err)
+	}
+	return nil
+}
+
+// forgetOlder removes an older partial of this name, which has had its day.
+func (u *upload) forgetOlder() {
+	if u.how.Owner != "" {
+		_ = u.dir.unlink(partialName(u.name, u.how.Owner))
+	}
+}
+
+// rename gives the name the hidden file, or returns the file to write over where
+// a rename would part several names of one. It runs as the owner.
+func (u *upload) rename() (twin *os.File, err error) {
 	how := vfs.Overwrite
 	if u.how.How == vfs.New {
 		how = vfs.NoReplace
 	}
 	old, err := u.dir.lstat(u.name)
 	if err != nil || how == vfs.NoReplace || !old.mode.IsRegular() || old.attr.Links < 2 {
-		return u.dir.rename(u.temp, u.name, how)
+		return nil, u.dir.rename(u.temp, u.name, how)
 	}
-	f, err := u.dir.open(u.name, os.O_WRONLY|openNonblock, 0) // a rename would part the names
+	f, err := u.dir.open(u.name, os.O_WRONLY|openNonblock, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer f.Close()
-	u.disk.log.Warn("upload is written over a file with several links", "name", u.name)
-	if err := u.writeOver(f); err != nil {
-		return err
+	if err := disarm(f, old); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
-	if err := u.dir.unlink(u.temp); err != nil { // published all the same; a sweep takes it
-		u.disk.log.Warn("hidden file stays behind", "error", err)
-	}
-	return nil
+	return f, nil
 }
 
 // writeOver makes f's content that of the upload. Room for it is taken first, so
@@ -730,11 +833,12 @@ func (u *upload) writeOver(f *os.File) error {
 		return err
 	}
 	if !u.mtime.IsZero() {
-		if err := setFileTime(f, u.mtime); err != nil {
+		err := u.as(func() error { return setFileTime(f, u.mtime) })
+		if err != nil && !errors.Is(err, fs.ErrPermission) { // the time of another's file, which may be written
 			return err
 		}
 	}
-	if u.disk.durability == SyncCommit {
+	if u.disk.durable() {
 		return f.Sync()
 	}
 	return nil
@@ -743,14 +847,13 @@ func (u *upload) writeOver(f *os.File) error {
 // stillNamed tells whether the name is still that of the file that we write to:
 // it may have been replaced or renamed meanwhile.
 func (u *upload) stillNamed() error {
-	i, err := u.dir.lstat(u.name)
-	if err != nil {
+	return u.as(func() error {
+		i, err := u.dir.lstat(u.name)
+		if err == nil && i.id() != u.file {
+			err = fault.New(fault.Busy, fault.IDInUse, u.name)
+		}
 		return err
-	}
-	if i.id() != u.file {
-		return fault.New(fault.Busy, fault.IDInUse, u.name)
-	}
-	return nil
+	})
 }
 
 func (u *upload) commitInPlace(ctx context.Context) error {
@@ -774,7 +877,7 @@ func (u *upload) commitInPlace(ctx context.Context) error {
 }
 
 func (u *upload) flushDir() error {
-	if u.disk.durability != SyncCommit {
+	if !u.disk.durable() {
 		return nil
 	}
 	if err := u.step("fsync directory"); err != nil {
@@ -792,6 +895,11 @@ func (u *upload) Cut() error {
 		return fs.ErrClosed
 	}
 	defer u.release()
+	return u.as(u.cut)
+}
+
+// cut runs as the owner.
+func (u *upload) cut() error {
 	partial := partialName(u.name, u.how.Owner)
 	i, err := fstat(u.f)
 	if err != nil {
@@ -832,7 +940,7 @@ func (u *upload) Discard() error {
 	}
 	defer u.release()
 	if u.temp != "" {
-		return u.dir.unlink(u.temp)
+		return u.unlink(u.temp)
 	}
 	if u.over != nil {
 		return nil

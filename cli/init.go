@@ -1,0 +1,346 @@
+package cli
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"text/template"
+
+	"github.com/spf13/cobra"
+
+	"dray/account"
+	"dray/config"
+	"dray/serve"
+)
+
+// serviceUser is whom a server of the whole machine runs as.
+const serviceUser = "dray"
+
+//go:embed dray.service
+var unitText string
+
+const unitFile = "/etc/systemd/system/dray.service"
+
+func initCommand() *cobra.Command {
+	var file, state, homes, public, name string
+	var noService bool
+	var p secrets
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "write a configuration and the first account",
+		Long: `Write a commented configuration for this machine, and the first account with
+it, and show what clients and firewalls have to know. Nothing that is there
+already is changed: init refuses a configuration or account that exists.
+
+As root it is for the whole machine: /etc/dray/dray.toml, /var/lib/dray, homes
+below /srv/ftp, a user "dray" that the server runs as, and a unit for systemd.
+Otherwise it is for you alone, on the ports 2121 and 2990.`,
+		Example: `  dray init
+  dray init --user anna --public ftp.example.net
+  dray init --config ./dray.toml --state ./state --homes ./homes`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("init takes no argument\n      dray init --help shows its flags")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			in := initial{cmd: cmd, root: os.Geteuid() == 0, name: name}
+			if err := in.places(file, state, homes); err != nil {
+				return err
+			}
+			return in.run(public, !noService, &p)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&name, "user", "", "`NAME` of the first account (default: yours, and for root ftpuser)")
+	p.flags(f)
+	f.StringVar(&public, "public", "", "`ADDRESS` or name that clients reach this host by, when it is behind NAT")
+	f.StringVar(&file, "config", "", "`FILE` to write (default "+DefaultConfig+" for root, else ~/.config/dray/dray.toml)")
+	f.StringVar(&state, "state", "", "`DIR` for accounts and certificate (default "+stateHint()+")")
+	f.StringVar(&homes, "homes", "", "`DIR` that holds the homes of accounts (default /srv/ftp for root, else ~/ftp)")
+	f.BoolVar(&noService, "no-service", false, "as root: no user and no unit for systemd")
+	return cmd
+}
+
+// An initial is one run of init.
+type initial struct {
+	cmd                      *cobra.Command
+	root                     bool
+	file, state, homes, name string
+	uid, gid                 int // of whom the server runs as; -1: of whoever runs this
+}
+
+// places decides where everything goes.
+func (in *initial) places(file, state, homes string) (err error) {
+	in.uid, in.gid = -1, -1
+	in.file, in.state, in.homes = file, state, homes
+	home, _ := os.UserHomeDir()
+	if in.file == "" {
+		in.file = DefaultConfig
+		if !in.root {
+			dir, err := os.UserConfigDir()
+			if err != nil {
+				return usagef("no home directory is known; name the file with --config")
+			}
+			in.file = filepath.Join(dir, "dray", "dray.toml")
+		}
+	}
+	if in.state == "" {
+		in.state = config.StateDir()
+	}
+	if in.homes == "" {
+		in.homes = "/srv/ftp"
+		if !in.root {
+			in.homes = filepath.Join(home, "ftp")
+		}
+	}
+	for _, dir := range []*string{&in.file, &in.state, &in.homes} {
+		if *dir, err = filepath.Abs(*dir); err != nil {
+			return err
+		}
+	}
+	if in.name == "" {
+		in.name = "ftpuser"
+		if u, err := user.Current(); err == nil && !in.root {
+			in.name = u.Username
+		}
+	}
+	if why := account.CheckName(in.name); why != "" {
+		return usagef("%q can't be the name of an account: %s", in.name, why)
+	}
+	if _, err := os.Stat(in.file); err == nil {
+		return usagef("%s exists\n      dray config check looks at it; dray user add %s adds an account", in.file, in.name)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("can't look at %s: %w", in.file, err)
+	}
+	return nil
+}
+
+func (in *initial) run(public string, service bool, p *secrets) error {
+	out := in.cmd.OutOrStdout()
+	say := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
+	c := config.Defaults()
+	c.State, c.Public = in.state, public
+	c.Accounts.Home = filepath.Join(in.homes, "{name}")
+	if in.root && service {
+		if err := in.findUser(say); err != nil {
+			return err
+		}
+		if in.uid > 0 {
+			c.User = serviceUser
+		}
+	}
+	c.Listeners = in.listeners(say)
+	text := config.Commented(c)
+	if _, problems := config.Parse(in.file, []byte(text), nil); len(problems) > 0 {
+		return refuse("nothing was written", problems)
+	}
+	w := where{config: in.file}
+	if _, err := os.Stat(c.Database()); err == nil {
+		return usagef("%s has accounts already\n      name another directory with --state, or write the configuration alone: dray config example", in.state)
+	}
+	hash, made, err := p.readOr(in.cmd, true)
+	if err != nil {
+		return err
+	}
+	for _, d := range []struct {
+		dir  string
+		mode os.FileMode
+		own  bool
+	}{{filepath.Dir(in.file), 0o755, false}, {in.state, 0o700, true}, {in.homes, 0o755, true}} {
+		if err := in.mkdir(d.dir, d.mode, d.own); err != nil {
+			return err
+		}
+	}
+	if err := writeNew(in.file, []byte(text), 0o644); err != nil {
+		return err
+	}
+	say("%s: written; every setting is in it, with a comment", in.file)
+	if c.User != "" {
+		if err := in.unit(say); err != nil {
+			return err
+		}
+	}
+	a := account.Account{Name: in.name, Hash: hash, Rights: c.Accounts.Rights}
+	home, _ := c.HomeOf(&a)
+	note, err := makeHome(home, nil, &c, &w)
+	if err != nil {
+		return err
+	}
+	// From here on as the user that the server runs as.
+	card, err := in.card(c)
+	if err != nil {
+		return err
+	}
+	db, _, err := w.open(in.cmd.Context())
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if err := db.Put(in.cmd.Context(), a); err != nil {
+		return err
+	}
+	say("%s: the home of the first account, %q", home, in.name)
+	if note != "" {
+		say("%s", note)
+	}
+	say("")
+	password := account.Secret{}
+	from := "as you gave it"
+	if made != "" {
+		password, from = account.NewSecret(made), ""
+	}
+	card.User = in.name
+	printCard(out, card, password, from)
+	say("next:")
+	option := ""
+	if in.file != DefaultConfig {
+		option = " --config " + in.file
+	}
+	if c.User != "" && in.uid > 0 {
+		say("  systemctl daemon-reload && systemctl enable --now dray")
+		say("  or, by hand: dray serve --config %s", in.file)
+	} else {
+		say("  dray serve --config %s", in.file)
+	}
+	say("  dray user add NAME%s", option)
+	return db.Close()
+}
+
+// findUser finds the user that the server will run as, and makes it where there
+// is none.
+func (in *initial) findUser(say func(string, ...any)) error {
+	u, err := user.Lookup(serviceUser)
+	if err != nil {
+		args := []string{"--system", "--user-group", "--home-dir", in.state, "--no-create-home", "--shell", "/usr/sbin/nologin", serviceUser}
+		if out, uerr := exec.Command("useradd", args...).CombinedOutput(); uerr != nil {
+			return fmt.Errorf("the user %q that the server is to run as can't be made: %w %s\n      make it (useradd %s), or leave it away with --no-service",
+				serviceUser, uerr, strings.TrimSpace(string(out)), strings.Join(args, " "))
+		}
+		if u, err = user.Lookup(serviceUser); err != nil {
+			return err
+		}
+		say("user %s: made, without a login; the server runs as it", serviceUser)
+	}
+	if in.uid, err = strconv.Atoi(u.Uid); err == nil {
+		in.gid, err = strconv.Atoi(u.Gid)
+	}
+	return err
+}
+
+// listeners are nil, for the standard ports, where these may be bound and are
+// free; else the high ones.
+func (in *initial) listeners(say func(string, ...any)) []config.Listener {
+	busy := func(port int) error {
+		l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+		if err == nil {
+			_ = l.Close()
+		}
+		return err
+	}
+	err := errors.Join(busy(config.PortFTP), busy(config.PortFTPS))
+	if err == nil {
+		return nil
+	}
+	say("ports %d and %d can't be had (%v): %d and %d are configured", config.PortFTP, config.PortFTPS,
+		strings.ReplaceAll(err.Error(), "\n", "; "), config.PortFTPHigh, config.PortFTPSHigh)
+	ls := config.DefaultListeners()
+	ls[0].Listen = []string{fmt.Sprintf(":%d", config.PortFTPHigh)}
+	ls[1].Listen = []string{fmt.Sprintf(":%d", config.PortFTPSHigh)}
+	return ls
+}
+
+// mkdir makes a directory that is missing, with those above it.
+func (in *initial) mkdir(dir string, mode os.FileMode, own bool) error {
+	if fi, err := os.Stat(dir); err == nil {
+		if !fi.IsDir() {
+			return usagef("%s is a file\n      name another place; dray init --help shows the flags", dir)
+		}
+		return nil
+	}
+	err := os.MkdirAll(filepath.Dir(dir), 0o755)
+	if err == nil {
+		err = os.Mkdir(dir, mode)
+	}
+	if err == nil && own && in.uid > 0 {
+		err = os.Lchown(dir, in.uid, in.gid)
+	}
+	if err != nil {
+		return fmt.Errorf("can't make %s: %w", dir, err)
+	}
+	return nil
+}
+
+// writeNew writes a file that must not exist.
+func writeNew(name string, text []byte, mode os.FileMode) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+		return errors.Join(fmt.Errorf("write %s: %w", name, err), os.Remove(name))
+	}
+	return nil
+}
+
+// unit writes the unit for systemd, where that runs this machine.
+func (in *initial) unit(say func(string, ...any)) error {
+	if runtime.GOOS != "linux" {
+		return nil
+	}
+	if fi, err := os.Stat(filepath.Dir(unitFile)); err != nil || !fi.IsDir() {
+		return nil
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	text, err := unit(program, in.file, serviceUser)
+	if err != nil {
+		return err
+	}
+	err = writeNew(unitFile, text, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		say("%s: exists, and was left alone", unitFile)
+		return nil
+	}
+	if err == nil {
+		say("%s: written", unitFile)
+	}
+	return err
+}
+
+// unit is the text of the unit.
+func unit(program, file, user string) ([]byte, error) {
+	t, err := template.New("unit").Parse(unitText)
+	if err != nil {
+		return nil, err
+	}
+	var b strings.Builder
+	err = t.Execute(&b, map[string]string{"Program": program, "Config": file, "User": user})
+	return []byte(b.String()), err
+}
+
+// card is what clients have to know of a server that does not run yet. It makes
+// the certificate.
+func (in *initial) card(c config.Config) (serve.Card, error) {
+	if in.root && in.uid > 0 { // its files have to be the server's
+		if err := becomeOwner(in.state); err != nil {
+			return serve.Card{}, err
+		}
+	}
+	return serve.Preview(c, slog.New(slog.DiscardHandler))
+}

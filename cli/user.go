@@ -1,0 +1,889 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/user"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"dray/account"
+	"dray/account/accountsql"
+	"dray/config"
+	"dray/gate"
+)
+
+// DefaultConfig is the configuration of a server that runs as a service.
+const DefaultConfig = "/etc/dray/dray.toml"
+
+func userCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "user",
+		Short: "add, change, list and remove accounts",
+		Long: `Accounts are kept in the database that the configuration names. All of these
+commands work while the server runs: an account that is removed, disabled or
+expired ends its sessions within 30 s, any other change acts on the next login.
+
+The configuration is the file of --config, of the environment variable
+` + configEnv + `, or ` + DefaultConfig + `.`,
+		Example: `  dray user add anna --home /srv/ftp/anna < password.txt
+  dray user add camera --upload-only --quota 20G --networks 192.0.2.0/24 --generate
+  dray user set anna --rights full --path /archive=read-only
+  dray user ls`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(userAdd(), userSet(), userPasswd(), userRm(), userLs(), userShow(), userRecount())
+	return cmd
+}
+
+// configEnv names the environment variable with the configuration file.
+const configEnv = "DRAY_CONFIG"
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s has no command %q\n      %s --help shows them", cmd.CommandPath(), args[0], cmd.CommandPath())
+	}
+	return nil
+}
+
+// oneName is for commands that take the name of one account.
+func oneName(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usagef("%s takes the name of one account\n      for example: %s anna", cmd.CommandPath(), cmd.CommandPath())
+	}
+	return nil
+}
+
+// where is how a command finds the accounts.
+type where struct{ config, database string }
+
+func (w *where) flags(f *pflag.FlagSet) {
+	f.StringVar(&w.config, "config", "", "`FILE` of the configuration (default $"+configEnv+", else "+DefaultConfig+")")
+	f.StringVar(&w.database, "database", "", "`FILE` of the accounts, in place of the one that the configuration names")
+}
+
+// load reads the configuration, as far as it can be read: a mistake in it must
+// not keep anybody from locking an account.
+func (w *where) load() (config.Config, error) {
+	file := w.config
+	if file == "" {
+		file = os.Getenv(configEnv)
+	}
+	if file == "" {
+		file = DefaultConfig
+		if _, err := os.Stat(file); err != nil && w.database != "" {
+			c, _ := config.Parse("", nil, os.Environ())
+			return c, nil
+		}
+	}
+	c, _, err := config.Load(file, os.Environ())
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, usagef("there is no configuration %s\n      dray init writes one; --config names another, --database the accounts alone", file)
+	}
+	return c, err
+}
+
+// open opens the accounts. Root becomes the owner of the database first: a file
+// that it left behind could not be opened by the server.
+func (w *where) open(ctx context.Context) (*accountsql.DB, config.Config, error) {
+	c, err := w.load()
+	if err != nil {
+		return nil, c, err
+	}
+	file := w.database
+	if file == "" {
+		file = c.Database()
+	}
+	if err := becomeOwner(filepath.Dir(file)); err != nil {
+		return nil, c, err
+	}
+	db, err := accountsql.Open(ctx, file, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	return db, c, err
+}
+
+// settings are the flags that change an account.
+type settings struct {
+	home, rights, owner, umask, quota, down, up, expires, networks, protocols, charset string
+	mounts, paths, certificates                                                        []string
+	readOnly, uploadOnly, disable, enable, transcript, noTranscript                    bool
+	files, sessions                                                                    int
+}
+
+func (s *settings) flags(f *pflag.FlagSet) {
+	f.StringVar(&s.home, "home", "", "`DIR` that the account sees as /")
+	f.StringArrayVar(&s.mounts, "mount", nil, "`PATH=DIR`: show another directory in its tree; PATH= takes it away (may be repeated)")
+	f.StringVar(&s.rights, "rights", "", "`RIGHTS`: full, read-only, upload-only, none, or words between commas of list, read, write, overwrite, delete, rename, mkdir, attributes, link")
+	f.StringArrayVar(&s.paths, "path", nil, "`PATH=RIGHTS` in one directory and below; PATH= takes them away (may be repeated)")
+	f.BoolVar(&s.readOnly, "read-only", false, "--rights read-only")
+	f.BoolVar(&s.uploadOnly, "upload-only", false, "--rights upload-only: what is there can't be seen, taken, replaced or removed")
+	f.StringVar(&s.owner, "owner", "", "`USER[:GROUP]` of this machine whose files they are, never root; none: the server's")
+	f.StringVar(&s.umask, "umask", "", "`OCTAL` umask of new files, with an owner (default 022)")
+	f.StringVar(&s.quota, "quota", "", "`SIZE` of all files together, as 10G; 0: no limit")
+	f.IntVar(&s.files, "quota-files", 0, "`NUMBER` of files; 0: no limit")
+	f.IntVar(&s.sessions, "sessions", 0, "`NUMBER` of sessions at once; 0: as many as the server allows")
+	f.StringVar(&s.down, "rate-down", "", "`SIZE` a second to the client, of all its transfers, as 5M; 0: no limit")
+	f.StringVar(&s.up, "rate-up", "", "`SIZE` a second from the client; 0: no limit")
+	f.StringVar(&s.expires, "expires", "", "last `DAY`, as 2027-12-31, or never")
+	f.BoolVar(&s.disable, "disable", false, "no login; sessions end within 30 s")
+	f.BoolVar(&s.enable, "enable", false, "undo --disable")
+	f.StringVar(&s.networks, "networks", "", "`LIST` of networks to log in from, between commas; any: from anywhere")
+	f.StringVar(&s.protocols, "protocols", "", "`LIST` of ftp and ftps; all: every one")
+	f.StringArrayVar(&s.certificates, "certificate", nil, "`WHAT` logs in without a password: the PEM file or SHA-256 of a client certificate, or ca for those of the listener's client-ca; none takes all away (may be repeated)")
+	f.StringVar(&s.charset, "charset", "", "`NAME` of the character set of its programs, as windows-1252; utf-8 by default")
+	f.BoolVar(&s.transcript, "transcript", false, "log its dialogue, with passwords masked")
+	f.BoolVar(&s.noTranscript, "no-transcript", false, "undo --transcript")
+}
+
+// apply changes a as the flags that were given say. All that is wrong is told at
+// once.
+func (s *settings) apply(f *pflag.FlagSet, a *account.Account) error {
+	var wrong []string
+	bad := func(flag, format string, args ...any) {
+		wrong = append(wrong, fmt.Sprintf("      --%s: %s", flag, fmt.Sprintf(format, args...)))
+	}
+	absolute := func(flag, dir string) bool {
+		if !filepath.IsAbs(dir) {
+			bad(flag, "%q is not absolute; write the whole path of a directory of this machine", dir)
+		}
+		return filepath.IsAbs(dir)
+	}
+	sized := func(flag, value string, to *int64) {
+		size, err := config.ParseSize(value)
+		if err != nil {
+			bad(flag, "%v; write 500M or 10G", err)
+			return
+		}
+		*to = int64(size)
+	}
+	if f.Changed("home") && (s.home == "" || absolute("home", s.home)) {
+		a.Home = s.home
+		if s.home != "" {
+			a.Home = filepath.Clean(s.home)
+		}
+	}
+	for _, m := range s.mounts {
+		at, dir, ok := strings.Cut(m, "=")
+		if !ok || !strings.HasPrefix(at, "/") || path.Clean(at) == "/" {
+			bad("mount", "%q is no PATH=DIR; write /projects=/srv/projects", m)
+			continue
+		}
+		at = path.Clean(at)
+		a.Mounts = slices.DeleteFunc(a.Mounts, func(m account.Mount) bool { return m.At == at })
+		if dir != "" && absolute("mount", dir) {
+			a.Mounts = append(a.Mounts, account.Mount{At: at, Dir: filepath.Clean(dir)})
+		}
+	}
+	presets := 0
+	for _, p := range []struct {
+		given bool
+		flag  string
+		text  string
+	}{{f.Changed("rights"), "rights", s.rights}, {s.readOnly, "read-only", "read-only"}, {s.uploadOnly, "upload-only", "upload-only"}} {
+		if !p.given {
+			continue
+		}
+		if presets++; presets > 1 {
+			bad(p.flag, "the rights are given twice; leave one away")
+		}
+		r, err := account.ParseRights(p.text)
+		if err != nil {
+			bad(p.flag, "%v; write %s", err, account.RightsHelp)
+			continue
+		}
+		a.Rights = r
+	}
+	for _, p := range s.paths {
+		at, words, ok := strings.Cut(p, "=")
+		if !ok || !strings.HasPrefix(at, "/") {
+			bad("path", "%q is no PATH=RIGHTS; write /archive=read-only", p)
+			continue
+		}
+		at = path.Clean(at)
+		a.Paths = slices.DeleteFunc(a.Paths, func(p account.PathRights) bool { return p.Path == at })
+		if words == "" {
+			continue
+		}
+		r, err := account.ParseRights(words)
+		if err != nil {
+			bad("path", "%v; write %s", err, account.RightsHelp)
+			continue
+		}
+		a.Paths = append(a.Paths, account.PathRights{Path: at, Rights: r})
+	}
+	if f.Changed("owner") {
+		if o, err := findOwner(s.owner); err != nil {
+			bad("owner", "%v", err)
+		} else {
+			if o != nil && a.Owner != nil {
+				o.Umask = a.Owner.Umask
+			}
+			a.Owner = o
+		}
+	}
+	if f.Changed("umask") {
+		mask, err := strconv.ParseUint(s.umask, 8, 16)
+		switch {
+		case err != nil || mask > 0o777:
+			bad("umask", "%q is no umask; write 022 or 027", s.umask)
+		case a.Owner == nil:
+			bad("umask", "it belongs to an owner; name one with --owner")
+		default:
+			a.Owner.Umask = uint32(mask)
+		}
+	}
+	if f.Changed("quota") {
+		sized("quota", s.quota, &a.MaxBytes)
+	}
+	if f.Changed("rate-down") {
+		sized("rate-down", s.down, &a.RateDown)
+	}
+	if f.Changed("rate-up") {
+		sized("rate-up", s.up, &a.RateUp)
+	}
+	for _, n := range []struct {
+		flag  string
+		value int
+		to    *int
+	}{{"quota-files", s.files, &a.MaxFiles}, {"sessions", s.sessions, &a.MaxSessions}} {
+		if !f.Changed(n.flag) {
+			continue
+		}
+		if n.value < 0 {
+			bad(n.flag, "%d is below nothing; 0 is no limit", n.value)
+			continue
+		}
+		*n.to = n.value
+	}
+	if f.Changed("expires") {
+		switch day, err := time.ParseInLocation(time.DateOnly, s.expires, time.Local); {
+		case s.expires == "never":
+			a.Expires = time.Time{}
+		case err != nil:
+			bad("expires", "%q is no day; write 2027-12-31, or never", s.expires)
+		default:
+			a.Expires = config.Date{Time: day}.End()
+		}
+	}
+	if s.disable && s.enable {
+		bad("enable", "it is the opposite of --disable; leave one away")
+	}
+	a.Disabled = a.Disabled && !s.enable || s.disable
+	if s.transcript && s.noTranscript {
+		bad("no-transcript", "it is the opposite of --transcript; leave one away")
+	}
+	a.Transcript = a.Transcript && !s.noTranscript || s.transcript
+	if f.Changed("networks") {
+		a.Networks = nil
+		for _, n := range list(s.networks, "any") {
+			p, err := netip.ParsePrefix(n)
+			if err != nil {
+				addr, aerr := netip.ParseAddr(n)
+				if aerr != nil {
+					bad("networks", "%q is no network; write 192.0.2.0/24 or 2001:db8::/32", n)
+					continue
+				}
+				p = netip.PrefixFrom(addr, addr.BitLen())
+			}
+			a.Networks = append(a.Networks, p.Masked())
+		}
+	}
+	if f.Changed("protocols") {
+		a.Protocols = nil
+		for _, p := range list(s.protocols, "all") {
+			if p != "ftp" && p != "ftps" {
+				bad("protocols", "%q is no protocol; write ftp, ftps, or both between commas", p)
+				continue
+			}
+			a.Protocols = append(a.Protocols, p)
+		}
+	}
+	for _, c := range s.certificates {
+		pin, err := certificatePin(c)
+		switch {
+		case c == "none":
+			a.Certificates = nil
+		case err != nil:
+			bad("certificate", "%v", err)
+		case !slices.Contains(a.Certificates, pin):
+			a.Certificates = append(a.Certificates, pin)
+		}
+	}
+	if f.Changed("charset") {
+		if err := account.CheckCharset(s.charset); err != nil {
+			bad("charset", "%v", err)
+		} else if a.Charset = strings.ToLower(s.charset); a.Charset == "utf-8" || a.Charset == "utf8" {
+			a.Charset = ""
+		}
+	}
+	if len(wrong) > 0 {
+		return usagef("account %q was not changed\n%s", a.Name, strings.Join(wrong, "\n"))
+	}
+	return nil
+}
+
+// list parts a list at its commas; the word none, or nothing, is an empty one.
+func list(s, none string) []string {
+	if s == "" || s == none {
+		return nil
+	}
+	var out []string
+	for part := range strings.SplitSeq(s, ",") {
+		out = append(out, strings.TrimSpace(part))
+	}
+	return out
+}
+
+// findOwner reads USER[:GROUP], names or numbers; "none" is no owner.
+func findOwner(s string) (*account.Owner, error) {
+	if s == "none" || s == "" {
+		return nil, nil
+	}
+	name, group, _ := strings.Cut(s, ":")
+	o := &account.Owner{Umask: 0o022}
+	u, err := user.Lookup(name)
+	if err != nil {
+		if u, err = user.LookupId(name); err != nil {
+			return nil, fmt.Errorf("this machine has no user %q; make one with useradd, or name another", name)
+		}
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
+	if err := errors.Join(err, err2); err != nil {
+		return nil, err
+	}
+	if uid == 0 {
+		return nil, errors.New("root can't own an account; name a user without privileges")
+	}
+	o.UID, o.GID = uint32(uid), uint32(gid)
+	if group != "" {
+		g, err := user.LookupGroup(group)
+		if err != nil {
+			if g, err = user.LookupGroupId(group); err != nil {
+				return nil, fmt.Errorf("this machine has no group %q", group)
+			}
+		}
+		gid, err := strconv.ParseUint(g.Gid, 10, 32)
+		if err != nil {
+			return nil, err
+		}
+		o.GID = uint32(gid)
+	}
+	ids, err := u.GroupIds()
+	if err != nil {
+		return nil, fmt.Errorf("the groups of %q can't be looked up: %w", name, err)
+	}
+	for _, id := range ids {
+		if n, err := strconv.ParseUint(id, 10, 32); err == nil && uint32(n) != o.GID {
+			o.Groups = append(o.Groups, uint32(n))
+		}
+	}
+	return o, nil
+}
+
+// certificatePin is what an account keeps of a client certificate.
+func certificatePin(s string) (string, error) {
+	if s == "ca" || s == "none" {
+		return s, nil
+	}
+	digits := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(s, "sha256:"), ":", ""))
+	if b, err := hex.DecodeString(digits); err == nil && len(b) == sha256.Size {
+		return digits, nil
+	}
+	text, err := os.ReadFile(s)
+	if err != nil {
+		return "", fmt.Errorf("%q is neither a SHA-256, nor ca, nor a file that can be read", s)
+	}
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != "CERTIFICATE" {
+		return "", fmt.Errorf("%s holds no certificate in PEM form", s)
+	}
+	sum := sha256.Sum256(block.Bytes)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// secrets are the flags that give a password.
+type secrets struct {
+	file, hash   string
+	generate, no bool
+}
+
+func (s *secrets) flags(f *pflag.FlagSet) {
+	f.StringVar(&s.file, "password-file", "", "read the password from the first line of `FILE` (default: standard input)")
+	f.BoolVar(&s.generate, "generate", false, "make a password and show it once")
+	f.StringVar(&s.hash, "hash", "", "take a crypt(3) `HASH` of another system in place of a password")
+	f.BoolVar(&s.no, "no-password", false, "no password logs in: for certificates")
+}
+
+// read returns the hash of the password that the flags name, and the password
+// when it was made here.
+func (s *secrets) read(cmd *cobra.Command) (account.Hash, string, error) { return s.readOr(cmd, false) }
+
+// readOr is read; generate makes a password where no flag says anything else.
+func (s *secrets) readOr(cmd *cobra.Command, generate bool) (account.Hash, string, error) {
+	given := 0
+	for _, on := range []bool{s.file != "", s.generate, s.hash != "", s.no} {
+		if on {
+			given++
+		}
+	}
+	switch {
+	case given > 1:
+		return "", "", usagef("the password is given twice: leave all but one of --password-file, --generate, --hash and --no-password away")
+	case s.no:
+		return "", "", nil
+	case s.hash != "":
+		h, err := account.ParseHash(s.hash)
+		if err != nil {
+			return "", "", usagef("--hash: %v", err)
+		}
+		return h, "", nil
+	case s.generate, generate && given == 0:
+		text := newPassword()
+		h, err := account.NewHash(account.NewSecret(text))
+		return h, text, err
+	case s.file != "":
+		secret, err := passwordIn(s.file, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
+		if err != nil {
+			return "", "", err
+		}
+		h, err := account.NewHash(secret)
+		return h, "", err
+	}
+	secret, err := askPassword(cmd)
+	if err != nil {
+		return "", "", err
+	}
+	h, err := account.NewHash(secret)
+	if err != nil {
+		return "", "", usagef("%v", err)
+	}
+	return h, "", nil
+}
+
+// askPassword reads a password from standard input: twice and unseen on a
+// terminal, else the first line.
+func askPassword(cmd *cobra.Command) (account.Secret, error) {
+	in, ok := cmd.InOrStdin().(*os.File)
+	if !ok || !term.IsTerminal(int(in.Fd())) {
+		line, err := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 4096)).ReadString('\n')
+		if err != nil && err != io.EOF {
+			return account.Secret{}, err
+		}
+		if line = strings.TrimRight(line, "\r\n"); line == "" {
+			return account.Secret{}, usagef("standard input has no password\n      pipe one in, or use --generate")
+		}
+		return account.NewSecret(line), nil
+	}
+	ask := func(prompt string) (string, error) {
+		fmt.Fprint(cmd.ErrOrStderr(), prompt)
+		b, err := term.ReadPassword(int(in.Fd()))
+		fmt.Fprintln(cmd.ErrOrStderr())
+		return string(b), err
+	}
+	first, err := ask("Password: ")
+	if err != nil {
+		return account.Secret{}, err
+	}
+	again, err := ask("Once more: ")
+	switch {
+	case err != nil:
+		return account.Secret{}, err
+	case first == "":
+		return account.Secret{}, usagef("an empty password is none\n      --generate makes one, --no-password leaves it away")
+	case first != again:
+		return account.Secret{}, usagef("the two passwords differ")
+	}
+	return account.NewSecret(first), nil
+}
+
+func userAdd() *cobra.Command {
+	var w where
+	var s settings
+	var p secrets
+	cmd := &cobra.Command{
+		Use:   "add NAME",
+		Short: "add an account",
+		Long: `Add an account. The password is read from standard input, unseen on a terminal.
+A home that is missing is made; what the flags leave out is as the section
+[accounts] of the configuration says.`,
+		Example: `  dray user add anna --home /srv/ftp/anna
+  dray user add camera --upload-only --quota 20G --generate
+  dray user add batch --owner batch:www-data --umask 027 --password-file batch.txt
+  dray user add old --hash '$6$saltsalt$…'`,
+		Args: oneName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if why := account.CheckName(args[0]); why != "" {
+				return usagef("%q can't be the name of an account: %s", args[0], why)
+			}
+			c, err := w.load()
+			if err != nil {
+				return err
+			}
+			a := account.Account{Name: args[0], Rights: c.Accounts.Rights}
+			if err := s.apply(cmd.Flags(), &a); err != nil {
+				return err
+			}
+			home, _ := c.HomeOf(&a)
+			if home == "" && len(a.Mounts) == 0 {
+				return usagef("account %q has no home\n      name one with --home DIR, or set accounts.home for all", a.Name)
+			}
+			hash, made, err := p.read(cmd)
+			if err != nil {
+				return err
+			}
+			if hash == "" && len(a.Certificates) == 0 {
+				fmt.Fprintln(cmd.ErrOrStderr(), "dray: nobody can log in to it yet: set a password (dray user passwd) or a certificate")
+			}
+			a.Hash = hash
+			note, err := makeHome(home, a.Owner, &c, &w)
+			if err != nil {
+				return err
+			}
+			db, _, err := w.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer db.Close()
+			if _, err := db.Lookup(cmd.Context(), a.Name); err == nil {
+				return fmt.Errorf("there is an account %q already\n      dray user set %s changes it, dray user passwd %s its password", a.Name, a.Name, a.Name)
+			}
+			if err := db.Put(cmd.Context(), a); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "account %s added: %s in %s\n", a.Name, a.Rights, orMounts(home))
+			if note != "" {
+				fmt.Fprintln(cmd.OutOrStdout(), note)
+			}
+			if made != "" {
+				fmt.Fprintf(cmd.OutOrStdout(), "password: %s   (shown once)\n", made)
+			}
+			return db.Close()
+		},
+	}
+	cmd.Flags().SortFlags = false
+	w.flags(cmd.Flags())
+	p.flags(cmd.Flags())
+	s.flags(cmd.Flags())
+	return cmd
+}
+
+func orMounts(home string) string {
+	if home == "" {
+		return "its mounts"
+	}
+	return home
+}
+
+func userSet() *cobra.Command {
+	var w where
+	var s settings
+	cmd := &cobra.Command{
+		Use:   "set NAME",
+		Short: "change an account",
+		Example: `  dray user set anna --quota 50G --rate-down 5M
+  dray user set anna --disable
+  dray user set anna --mount /projects=/srv/projects --path /projects=read-only`,
+		Args: oneName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			changed := 0
+			cmd.Flags().Visit(func(f *pflag.Flag) {
+				if f.Name != "config" && f.Name != "database" {
+					changed++
+				}
+			})
+			if changed == 0 {
+				return usagef("nothing to change\n      dray user set --help shows what can be")
+			}
+			return change(cmd, &w, args[0], func(a *account.Account) error { return s.apply(cmd.Flags(), a) })
+		},
+	}
+	cmd.Flags().SortFlags = false
+	w.flags(cmd.Flags())
+	s.flags(cmd.Flags())
+	return cmd
+}
+
+// change changes one account.
+func change(cmd *cobra.Command, w *where, name string, f func(*account.Account) error) error {
+	db, _, err := w.open(cmd.Context())
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	a, err := lookup(cmd.Context(), db, name)
+	if err == nil {
+		err = f(&a)
+	}
+	if err == nil {
+		err = db.Put(cmd.Context(), a)
+	}
+	return errors.Join(err, db.Close())
+}
+
+func lookup(ctx context.Context, d account.Directory, name string) (account.Account, error) {
+	a, err := d.Lookup(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return a, fmt.Errorf("there is no account %q\n      dray user ls lists them", name)
+	}
+	return a, err
+}
+
+func userPasswd() *cobra.Command {
+	var w where
+	var p secrets
+	cmd := &cobra.Command{
+		Use:   "passwd NAME",
+		Short: "set the password of an account",
+		Example: `  dray user passwd anna
+  dray user passwd anna --generate
+  printf '%s\n' "$PASSWORD" | dray user passwd anna`,
+		Args: oneName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			hash, made, err := p.read(cmd)
+			if err != nil {
+				return err
+			}
+			if err := change(cmd, &w, args[0], func(a *account.Account) error { a.Hash = hash; return nil }); err != nil {
+				return err
+			}
+			if made != "" {
+				fmt.Fprintf(cmd.OutOrStdout(), "password: %s   (shown once)\n", made)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().SortFlags = false
+	w.flags(cmd.Flags())
+	p.flags(cmd.Flags())
+	return cmd
+}
+
+func userRm() *cobra.Command {
+	var w where
+	cmd := &cobra.Command{
+		Use:     "rm NAME",
+		Short:   "remove an account; its files stay",
+		Example: "  dray user rm anna",
+		Args:    oneName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			db, _, err := w.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer db.Close()
+			err = db.Remove(cmd.Context(), args[0])
+			if errors.Is(err, fs.ErrNotExist) {
+				_, err = lookup(cmd.Context(), db, args[0])
+			}
+			return errors.Join(err, db.Close())
+		},
+	}
+	w.flags(cmd.Flags())
+	return cmd
+}
+
+func userLs() *cobra.Command {
+	var w where
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "ls",
+		Short:   "list accounts",
+		Example: "  dray user ls\n  dray user ls --json",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			db, c, err := w.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer db.Close()
+			out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			enc := json.NewEncoder(cmd.OutOrStdout())
+			if !asJSON {
+				fmt.Fprintln(out, "NAME\tRIGHTS\tUSED\tQUOTA\tHOME\tSTATE")
+			}
+			for a, err := range db.All(cmd.Context()) {
+				if err != nil {
+					return err
+				}
+				v, err := describe(cmd.Context(), db, &c, a)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					if err := enc.Encode(v); err != nil {
+						return err
+					}
+					continue
+				}
+				quota := "-"
+				if a.MaxBytes > 0 {
+					quota = config.Size(a.MaxBytes).String()
+				}
+				fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\n", a.Name, a.Rights, gate.Bytes(v.UsedBytes), quota, orMounts(v.Home), v.State)
+			}
+			return out.Flush()
+		},
+	}
+	w.flags(cmd.Flags())
+	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line")
+	return cmd
+}
+
+// A view is an account as it is shown, and as JSON has it. It has no secret.
+type view struct {
+	Name     string `json:"name"`
+	Password string `json:"password"` // the form of its hash, "none"
+	State    string `json:"state"`    // "active", "disabled", "expired"
+	account.Account
+	Home      string `json:"home"` // also when it comes from the configuration
+	UsedBytes int64  `json:"used-bytes"`
+	UsedFiles int    `json:"used-files"`
+}
+
+func describe(ctx context.Context, db *accountsql.DB, c *config.Config, a account.Account) (view, error) {
+	v := view{Name: a.Name, Password: a.Hash.Form(), State: "active", Account: a}
+	v.Home, _ = c.HomeOf(&a)
+	if why := a.Usable(time.Now()); why != "" {
+		v.State = why
+	}
+	u, err := db.Usage(ctx, a.Name)
+	v.UsedFiles, v.UsedBytes = u.Files, u.Bytes
+	return v, err
+}
+
+func userShow() *cobra.Command {
+	var w where
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "show NAME",
+		Short:   "show an account and what it uses",
+		Example: "  dray user show anna\n  dray user show anna --json",
+		Args:    oneName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			db, c, err := w.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer db.Close()
+			a, err := lookup(cmd.Context(), db, args[0])
+			if err != nil {
+				return err
+			}
+			v, err := describe(cmd.Context(), db, &c, a)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				enc := json.NewEncoder(cmd.OutOrStdout())
+				enc.SetIndent("", "  ")
+				return enc.Encode(v)
+			}
+			v.print(cmd.OutOrStdout())
+			return nil
+		},
+	}
+	w.flags(cmd.Flags())
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	return cmd
+}
+
+func (v *view) print(w io.Writer) {
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%-13s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	limit := func(n int64) string {
+		if n == 0 {
+			return "no limit"
+		}
+		return config.Size(n).String()
+	}
+	row("name", "%s", v.Name)
+	row("state", "%s", v.State)
+	if !v.Expires.IsZero() {
+		row("expires", "at the end of %s", v.Expires.Add(-time.Second).Format(time.DateOnly))
+	}
+	row("password", "%s", v.Password)
+	for _, c := range v.Certificates {
+		row("certificate", "%s", c)
+	}
+	row("home", "%s", orMounts(v.Home))
+	row("rights", "%s", v.Rights)
+	for _, m := range v.Mounts {
+		row("mount", "%s = %s", m.At, m.Dir)
+	}
+	for _, p := range v.Paths {
+		row("path", "%s = %s", p.Path, p.Rights)
+	}
+	if o := v.Owner; o != nil {
+		row("owner", "uid %d, gid %d, groups %v, umask %03o", o.UID, o.GID, o.Groups, o.Umask)
+	}
+	files := "no limit"
+	if v.MaxFiles > 0 {
+		files = strconv.Itoa(v.MaxFiles)
+	}
+	row("used", "%s of %s, %d files of %s", gate.Bytes(v.UsedBytes), limit(v.MaxBytes), v.UsedFiles, files)
+	if v.MaxSessions > 0 {
+		row("sessions", "%d at once", v.MaxSessions)
+	}
+	if v.RateDown > 0 || v.RateUp > 0 {
+		row("rate", "%s/s down, %s/s up", limit(v.RateDown), limit(v.RateUp))
+	}
+	for _, n := range v.Networks {
+		row("network", "%s", n)
+	}
+	if len(v.Protocols) > 0 {
+		row("protocols", "%s", strings.Join(v.Protocols, ", "))
+	}
+	if v.Charset != "" {
+		row("charset", "%s", v.Charset)
+	}
+	if v.Transcript {
+		row("transcript", "on")
+	}
+}
+
+func userRecount() *cobra.Command {
+	var w where
+	cmd := &cobra.Command{
+		Use:   "recount NAME",
+		Short: "count the files of an account again, for its quota",
+		Long: `Ask the running server to count the files of an account again. That is needed
+only when something else than the server has changed them.`,
+		Example: "  dray user recount anna",
+		Args:    oneName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			db, _, err := w.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer db.Close()
+			if _, err := lookup(cmd.Context(), db, args[0]); err != nil {
+				return err
+			}
+			return errors.Join(db.WantRecount(cmd.Context(), args[0]), db.Close())
+		},
+	}
+	w.flags(cmd.Flags())
+	return cmd
+}

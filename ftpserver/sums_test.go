@@ -1,0 +1,242 @@
+package ftpserver
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"dray/account"
+	"dray/fault"
+	"dray/vfs"
+	"dray/vfs/memfs"
+)
+
+// A slow tree holds the first read of its file "/slow" until it is let go.
+type slow struct {
+	*memfs.Tree
+	reading, release chan struct{}
+}
+
+type slowFile struct {
+	vfs.File
+	first sync.Once
+	tree  *slow
+}
+
+func (s *slow) Open(ctx context.Context, p vfs.Path) (vfs.File, error) {
+	f, err := s.Tree.Open(ctx, p)
+	if err == nil && p.Base() == "slow" {
+		f = &slowFile{File: f, tree: s}
+	}
+	return f, err
+}
+
+func (f *slowFile) ReadAt(b []byte, at int64) (int, error) {
+	f.first.Do(func() {
+		close(f.tree.reading)
+		<-f.tree.release
+	})
+	return f.File.ReadAt(b, at)
+}
+
+// newSlow is a site with /slow, of four buffers, and /a.
+func newSlow(t *testing.T) (*site, *slow) {
+	s := switchedOn()
+	tree := &slow{withFiles(t), make(chan struct{}), make(chan struct{})}
+	if err := tree.WriteFile("/slow", []byte(noise(1<<20))); err != nil {
+		t.Fatal(err)
+	}
+	s.tree = tree
+	st := newSite(t, s)
+	st.mem = tree.Tree
+	return st, tree
+}
+
+// queued waits until the server has read n lines beside what runs.
+func (st *site) queued(n int) {
+	st.t.Helper()
+	st.eventually("lines are waiting", func() bool {
+		st.server.mu.Lock()
+		defer st.server.mu.Unlock()
+		for c := range st.server.conns {
+			c.mu.Lock()
+			got := len(c.queue)
+			c.mu.Unlock()
+			if got == n {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// long are lines that read /slow.
+var long = []string{
+	"HASH slow", "XCRC slow", "XSHA512 slow", "MD5 slow", "MMD5 a, slow", "COMB new slow", "COMB a slow", "SITE COPY slow new", "SITE COPY slow a",
+}
+
+func TestAborEndsWhatReadsAFile(t *testing.T) {
+	for _, line := range long {
+		t.Run(line, func(t *testing.T) {
+			st, tree := newSlow(t)
+			before := snapshot(t, tree.Tree)
+			k := st.login()
+			k.say(line)
+			<-tree.reading
+			k.say("ABOR")
+			st.queued(1)
+			close(tree.release)
+			hasID(t, k.hear(426), fault.IDAborted)
+			if reply := k.hear(226); !strings.Contains(reply, "was ended") {
+				t.Errorf("ABOR: %q", reply)
+			}
+			if after := snapshot(t, tree.Tree); after != before {
+				t.Errorf("the tree changed from\n%s\nto\n%s", before, after)
+			}
+			if reply := k.do(226, "ABOR"); !strings.Contains(reply, "No transfer") {
+				t.Errorf("a second ABOR: %q", reply)
+			}
+			k.bye()
+		})
+	}
+}
+
+func TestALostClientEndsWhatReadsAFile(t *testing.T) {
+	for _, line := range long {
+		t.Run(line, func(t *testing.T) {
+			st, tree := newSlow(t)
+			before := snapshot(t, tree.Tree)
+			k := st.login()
+			k.say(line)
+			<-tree.reading
+			reset(k.nc)
+			st.eventually("the server has seen the end", func() bool {
+				st.server.mu.Lock()
+				defer st.server.mu.Unlock()
+				for c := range st.server.conns {
+					c.mu.Lock()
+					ended := c.readErr != nil
+					c.mu.Unlock()
+					return ended
+				}
+				return false
+			})
+			close(tree.release)
+			st.quiet()
+			if after := snapshot(t, tree.Tree); after != before {
+				t.Errorf("the tree changed from\n%s\nto\n%s", before, after)
+			}
+		})
+	}
+}
+
+// There is no 150 before the reply to HASH: a NOOP that is answered first would
+// be taken for it.
+func TestRepliesKeepTheOrderOfTheirCommandsDuringAChecksum(t *testing.T) {
+	for _, line := range long {
+		t.Run(line, func(t *testing.T) {
+			st, tree := newSlow(t)
+			k := st.login()
+			k.say(line)
+			<-tree.reading
+			k.write("NOOP\r\nSTAT\r\nSYST\r\n")
+			st.queued(3)
+			close(tree.release)
+			code, reply, err := k.reply()
+			if err != nil || code < 200 || code > 259 || strings.Contains(reply, "here") {
+				t.Errorf("the first reply is %q, %v", reply, err)
+			}
+			k.hear(200)
+			k.hear(211)
+			k.hear(215)
+		})
+	}
+}
+
+func TestAFileThatBecomesShorterHasNoChecksum(t *testing.T) {
+	st, tree := newSlow(t)
+	k := st.login()
+	k.say("XMD5 slow")
+	<-tree.reading
+	up, err := tree.Create(t.Context(), mustPath(t, "/slow"), vfs.Create{How: vfs.InPlace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := up.Truncate(300_000); err != nil {
+		t.Fatal(err)
+	}
+	close(tree.release)
+	hasID(t, k.hear(450), fault.IDInUse)
+	if err := up.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustPath(t *testing.T, s string) vfs.Path {
+	t.Helper()
+	p, err := vfs.Resolve(vfs.Root, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// What may not be read has no checksum and no copy, and whether it exists is not
+// told, whatever rights there are besides.
+func TestNoChecksumAndNoCopyWithoutTheRightToRead(t *testing.T) {
+	s := switchedOn()
+	s.users = []account.Account{{Name: "alice", Rights: account.All &^ account.Read}}
+	tree := withFiles(t)
+	s.tree = tree
+	before := snapshot(t, tree)
+	st := newSite(t, s)
+	k := st.login()
+	for _, row := range append(sumCommands(), copyCommands()...) {
+		if row.verb == "RANG" {
+			continue
+		}
+		for _, name := range []string{"secret", "nowhere"} {
+			line := row.verb + " " + name
+			if row.verb == "COMB" {
+				line = "COMB new " + name
+			}
+			hasID(t, k.do(550, line), fault.IDPerm)
+		}
+	}
+	for _, name := range []string{"secret", "nowhere", "d"} {
+		hasID(t, k.do(550, "SITE CPFR "+name), fault.IDPerm)
+		hasID(t, k.do(550, "SITE COPY "+name+" new"), fault.IDPerm)
+	}
+	if after := snapshot(t, tree); after != before {
+		t.Errorf("the tree changed:\n%s", after)
+	}
+}
+
+// On a disk the kernel copies, so this tells whether its road leads to the right
+// places: an old file, two parts, and the copy of the result.
+func TestCopiesOnADisk(t *testing.T) {
+	s := switchedOn()
+	var dir string
+	s.tree, dir = onDisk(t)
+	st := newSite(t, s)
+	st.dir = dir
+	k := st.login()
+	k.do(200, "TYPE I")
+	content := noise(3_000_000)
+	k.put("STOR t", content[:1_000_001])
+	k.put("STOR p1", content[1_000_001:1_000_003])
+	k.put("STOR p2", content[1_000_003:])
+	k.do(250, "COMB t p1 p2")
+	k.do(200, "SITE COPY t copy")
+	for _, name := range []string{"t", "copy"} {
+		if got := k.get("RETR " + name); got != content {
+			t.Errorf("%s has %d bytes that differ from %d", name, len(got), len(content))
+		}
+	}
+	names := strings.Fields(k.get("NLST"))
+	if slices.Sort(names); !slices.Equal(names, []string{"copy", "t"}) {
+		t.Errorf("left are %q", names)
+	}
+}

@@ -1,0 +1,117 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"slices"
+	"sync"
+
+	"dray/account"
+	"dray/fault"
+	"dray/meter"
+)
+
+// live are the sessions there are, by account. Its zero value is ready.
+type live struct {
+	mu       sync.Mutex
+	accounts map[string]*presence
+}
+
+// A presence is one account that is logged in: its sessions, and the rates that
+// all of them share.
+type presence struct {
+	sessions map[*Session]struct{}
+	down, up *meter.Rate
+}
+
+// add books a session, unless its account has as many as it may. most is the
+// limit of accounts that have none of their own.
+func (l *live) add(s *Session, most int) error {
+	if s.account.MaxSessions > 0 {
+		most = s.account.MaxSessions
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.accounts[s.account.Name]
+	if p == nil {
+		p = &presence{sessions: map[*Session]struct{}{}, down: meter.NewRate(0), up: meter.NewRate(0)}
+	}
+	if n := len(p.sessions); most > 0 && n >= most {
+		return fault.New(fault.Closing, fault.IDBusy, "sessions of this account", n, most)
+	}
+	if l.accounts == nil {
+		l.accounts = map[string]*presence{}
+	}
+	l.accounts[s.account.Name] = p
+	p.sessions[s] = struct{}{}
+	// The account as it is now: a rate that was changed holds from this login on,
+	// for all of its transfers.
+	p.down.Set(s.account.RateDown)
+	p.up.Set(s.account.RateUp)
+	s.down, s.up = p.down, p.up
+	return nil
+}
+
+func (l *live) remove(s *Session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.accounts[s.account.Name]
+	if p == nil {
+		return
+	}
+	delete(p.sessions, s)
+	if len(p.sessions) == 0 {
+		delete(l.accounts, s.account.Name)
+	}
+}
+
+// of are the sessions of an account.
+func (l *live) of(name string) []*Session {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p := l.accounts[name]; p != nil {
+		return slices.Collect(maps.Keys(p.sessions))
+	}
+	return nil
+}
+
+func (l *live) names() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Sorted(maps.Keys(l.accounts))
+}
+
+// Sessions is how many sessions an account has.
+func (g *Gate) Sessions(name string) int { return len(g.live.of(name)) }
+
+// Refresh looks up again every account that has a session, and ends the sessions
+// of those that are removed, disabled or expired. An account that can't be looked
+// up stays. Without a Directory it does nothing.
+func (g *Gate) Refresh(ctx context.Context) {
+	if g.Directory == nil {
+		return
+	}
+	for _, name := range g.live.names() {
+		a, err := g.Directory.Lookup(ctx, name)
+		why := ""
+		switch {
+		case err != nil && errors.Is(err, fs.ErrNotExist):
+			why = "removed"
+		case err != nil:
+			g.logger().Error("an account can't be looked up again; its sessions stay", "user", name, "error", err)
+		default:
+			why = a.Usable(g.now())
+		}
+		if why == "" {
+			continue
+		}
+		for _, s := range g.live.of(name) {
+			if !s.account.Anonymous && !account.IsAnonymousName(name) {
+				s.log.Warn("session ended: the account is "+why, "peer", s.visit.peer.Remote.String())
+				s.End(fault.New(fault.Closing, fault.IDAccountOff, why))
+			}
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package serve
+
+import (
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+
+	"dray/account"
+	"dray/config"
+	"dray/gate"
+)
+
+// A Card is what a client, and whoever opens the firewall, has to know.
+type Card struct {
+	Dir         string
+	FTP, FTPS   []string // addresses that answer, host:port
+	User        string
+	Anonymous   bool
+	Plain       bool
+	ReadOnly    bool
+	Passive     string
+	Public      string
+	SHA256      string // of the certificate, colon separated
+	SHA256Hex   string
+	SelfSigned  bool
+	Certificate string // its file, without the key: for clients
+}
+
+func (r *Running) card(g *generation) Card {
+	card := Card{
+		Anonymous: g.c.Anonymous.Directory != "", Passive: g.c.Passive, Public: g.c.Public,
+		SHA256: g.cert.SHA256(), SHA256Hex: g.cert.Hex(), SelfSigned: len(g.c.TLS.Certificates) == 0, Certificate: g.publicCert,
+	}
+	if s := r.single; s != nil {
+		card.Dir, card.User = s.Dir, s.Account.Name
+		card.ReadOnly = s.Account.Rights == account.ReadOnly
+	}
+	for _, s := range r.serving {
+		rules := s.rules.Load()
+		card.add(rules.Implicit, rules.Door.Plain, s.l.Addr())
+	}
+	return card
+}
+
+func (card *Card) add(implicit, plain bool, at net.Addr) {
+	card.Plain = card.Plain || plain
+	to := &card.FTP
+	if implicit {
+		to = &card.FTPS
+	}
+	*to = append(*to, reachable(at)...)
+}
+
+// Preview is the card of a server that does not run yet. It makes the certificate
+// when there is none, and opens nothing else.
+func Preview(c config.Config, log *slog.Logger) (Card, error) {
+	r := &Running{log: log, gate: &gate.Gate{}}
+	g, err := r.generation(c, nil)
+	if err != nil {
+		return Card{}, err
+	}
+	card := r.card(g)
+	for i := range g.c.Listeners {
+		l := &g.c.Listeners[i]
+		for _, at := range addresses(l) {
+			host, port, err := "", uint16(0), error(nil)
+			if at != "" {
+				host, port, err = config.SplitAddr(at)
+			} else {
+				port, _ = ports(l)
+			}
+			if err != nil {
+				return Card{}, err
+			}
+			if host == "" {
+				host = "::"
+			}
+			if a, err := netip.ParseAddr(host); err == nil {
+				card.add(l.Protocol == "ftps", l.Plain, net.TCPAddrFromAddrPort(netip.AddrPortFrom(a, port)))
+			}
+		}
+	}
+	return card, nil
+}
+
+// reachable lists the addresses at which a listener answers: its own, or for
+// the wildcard those of this host, loopback first.
+func reachable(a net.Addr) []string {
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil || !ap.Addr().IsUnspecified() {
+		return []string{a.String()}
+	}
+	addrs := []netip.Addr{netip.MustParseAddr("127.0.0.1")}
+	if ap.Addr().Is6() && hasIPv6() {
+		addrs = append(addrs, netip.IPv6Loopback())
+	}
+	var out []string
+	for _, addr := range append(addrs, hostAddrs()...) {
+		if ap.Addr().Is4() && !addr.Is4() {
+			continue
+		}
+		out = append(out, netip.AddrPortFrom(addr, ap.Port()).String())
+	}
+	return out
+}
+
+func hasIPv6() bool {
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		return false
+	}
+	_ = l.Close()
+	return true
+}
+
+// hostAddrs are the addresses of this host that others may reach.
+func hostAddrs() []netip.Addr {
+	ifaces, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	var out []netip.Addr
+	for _, i := range ifaces {
+		p, err := netip.ParsePrefix(i.String())
+		if err != nil {
+			continue
+		}
+		if a := p.Addr().Unmap(); !a.IsLoopback() && !a.IsLinkLocalUnicast() && !slices.Contains(out, a) {
+			out = append(out, a)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b netip.Addr) int { return a.BitLen() - b.BitLen() })
+	return out
+}

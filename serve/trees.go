@@ -1,0 +1,255 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"dray/account"
+	"dray/fault"
+	"dray/vfs"
+	"dray/vfs/mount"
+	"dray/vfs/osfs"
+)
+
+// trees opens the tree of an account that logs in: gate.Trees.
+func (r *Running) trees(ctx context.Context, a account.Account) (vfs.FS, error) {
+	if r.tree != nil {
+		return shared{r.tree}, nil
+	}
+	tree, err := r.open(ctx, &a, r.now.Load())
+	if err != nil {
+		return nil, fault.Because(err, fault.NotLoggedIn, fault.IDHome)
+	}
+	return tree, nil
+}
+
+// open opens the home of an account and what is mounted in it. A home that comes
+// from the configuration is made when it is missing.
+func (r *Running) open(_ context.Context, a *account.Account, g *generation) (vfs.FS, error) {
+	home, made := g.c.HomeOf(a)
+	if home == "" && len(a.Mounts) == 0 {
+		return nil, fmt.Errorf("account %q has no home: set one with \"dray user set %s --home DIR\", or accounts.home for all", a.Name, a.Name)
+	}
+	var root vfs.FS
+	if home != "" {
+		tree, err := r.openDir(a, home)
+		if made && errors.Is(err, fs.ErrNotExist) {
+			if err = r.makeHome(a, home); err == nil {
+				tree, err = r.openDir(a, home)
+			}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("home of account %q: %w", a.Name, err)
+		}
+		root = tree
+	}
+	if len(a.Mounts) == 0 {
+		return root, nil
+	}
+	var mounts []mount.Mount
+	closeAll := func() {
+		for _, m := range mounts {
+			_ = m.FS.Close()
+		}
+		if root != nil {
+			_ = root.Close()
+		}
+	}
+	for _, m := range a.Mounts {
+		at, err := vfs.Resolve(vfs.Root, m.At)
+		var tree *osfs.Tree
+		if err == nil {
+			tree, err = r.openDir(a, m.Dir)
+		}
+		if err != nil {
+			closeAll()
+			return nil, fmt.Errorf("mount %s of account %q: %w", m.At, a.Name, err)
+		}
+		mounts = append(mounts, mount.Mount{At: at, FS: tree})
+	}
+	tree, err := mount.New(root, mounts)
+	if err != nil {
+		closeAll()
+		return nil, fmt.Errorf("account %q: %w", a.Name, err)
+	}
+	return tree, nil
+}
+
+// openDir opens a directory as the account's owner.
+func (r *Running) openDir(a *account.Account, dir string) (*osfs.Tree, error) {
+	if a.Owner == nil {
+		return r.disk.Open(dir)
+	}
+	return r.disk.OpenAs(dir, identity(a.Owner))
+}
+
+func identity(o *account.Owner) osfs.Identity {
+	return osfs.Identity{UID: o.UID, GID: o.GID, Groups: o.Groups, Umask: fs.FileMode(o.Umask)}
+}
+
+// makeHome makes a home below a directory that exists. With an owner it is made by
+// the server and given away, which takes more than the two capabilities: "dray
+// user add" makes it beforehand.
+func (r *Running) makeHome(a *account.Account, home string) error {
+	if err := os.Mkdir(home, 0o750); err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := os.MkdirAll(filepath.Dir(home), 0o755); err != nil {
+			return err
+		}
+		if err := os.Mkdir(home, 0o750); err != nil {
+			return err
+		}
+	}
+	if a.Owner != nil {
+		if err := os.Lchown(home, int(a.Owner.UID), int(a.Owner.GID)); err != nil {
+			return errors.Join(fmt.Errorf("can't give the new home to its owner: %w", err), os.Remove(home))
+		}
+	}
+	r.log.Info("home made", "user", a.Name, "home", home)
+	return nil
+}
+
+// everyTree calls f for the tree of the Single, or of each account and of the
+// strangers.
+func (r *Running) everyTree(f func(a *account.Account, tree vfs.FS)) {
+	if r.tree != nil {
+		f(&r.single.Account, shared{r.tree})
+		return
+	}
+	g := r.now.Load()
+	one := func(a *account.Account) {
+		home, _ := g.c.HomeOf(a)
+		if _, err := os.Stat(home); err != nil && len(a.Mounts) == 0 { // nobody has logged in yet
+			return
+		}
+		tree, err := r.open(r.ctx, a, g)
+		if err != nil {
+			r.log.Warn("the tree of an account can't be opened", "user", a.Name, "error", err)
+			return
+		}
+		defer tree.Close()
+		f(a, tree)
+	}
+	for a, err := range r.db.All(r.ctx) {
+		if err != nil {
+			if r.ctx.Err() == nil {
+				r.log.Error("accounts can't be listed", "error", err)
+			}
+			return
+		}
+		one(&a)
+	}
+	if g.anonymous != nil {
+		one(g.anonymous)
+	}
+}
+
+// sweepOnce ends what dead processes left behind and partials that are too old.
+func (r *Running) sweepOnce() {
+	age := r.now.Load().c.Limits.Partials
+	if age <= 0 {
+		age = defaultPartials
+	}
+	var files, bytes int64
+	r.everyTree(func(a *account.Account, tree vfs.FS) {
+		parts, ok := tree.(vfs.Partials)
+		if !ok || r.ctx.Err() != nil {
+			return
+		}
+		err := parts.Sweep(r.ctx, time.Now().Add(-age), func(n int64) {
+			files++
+			bytes += n
+			if r.ledger != nil {
+				if err := r.ledger.Adjust(r.ctx, a.Name, -1, -n); err != nil {
+					r.log.Error("quota can't be booked", "user", a.Name, "error", err)
+				}
+			}
+		})
+		if err != nil && r.ctx.Err() == nil {
+			r.log.Warn("part of the tree can't be looked through", "user", a.Name, "error", err)
+		}
+	})
+	if files > 0 {
+		r.log.Info("old unfinished uploads put away", "files", files, "bytes", bytes)
+	}
+}
+
+// recount measures the accounts that are marked for it: all after a server that
+// did not end by itself, and those of "dray user recount".
+func (r *Running) recount() {
+	if r.ledger == nil {
+		return
+	}
+	names, err := r.ledger.RecountWanted(r.ctx)
+	if err != nil {
+		if r.ctx.Err() == nil {
+			r.log.Error("accounts to be counted again can't be listed", "error", err)
+		}
+		return
+	}
+	for _, name := range names {
+		if err := r.recountOne(name); err != nil && r.ctx.Err() == nil {
+			r.log.Error("an account can't be counted again", "user", name, "error", err)
+		}
+	}
+}
+
+// recountTries is how often a count begins again because the account was busy;
+// the last one stands, with what was booked meanwhile.
+const recountTries = 3
+
+func (r *Running) recountOne(name string) error {
+	a, err := r.db.Lookup(r.ctx, name)
+	if err != nil {
+		return err
+	}
+	var files int
+	var bytes int64
+	for try := 1; ; try++ {
+		count, err := r.ledger.BeginRecount(r.ctx, name)
+		if err != nil {
+			return err
+		}
+		files, bytes, err = r.measure(&a)
+		if err == nil && count.Disturbed() && try < recountTries {
+			count.Cancel()
+			continue
+		}
+		if err == nil {
+			err = count.Done(r.ctx, files, bytes)
+		}
+		count.Cancel()
+		if err != nil {
+			return err
+		}
+		r.log.Info("account counted again", "user", name, "files", files, "bytes", bytes)
+		return nil
+	}
+}
+
+// measure is what the trees of an account hold; nothing where its home is not made
+// yet.
+func (r *Running) measure(a *account.Account) (files int, bytes int64, err error) {
+	g := r.now.Load()
+	home, made := g.c.HomeOf(a)
+	if _, serr := os.Stat(home); made && errors.Is(serr, fs.ErrNotExist) {
+		return 0, 0, nil
+	}
+	tree, err := r.open(r.ctx, a, g)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer tree.Close()
+	m, ok := tree.(vfs.Measurer)
+	if !ok {
+		return 0, 0, errors.New("its tree can't be measured")
+	}
+	return m.Measure(r.ctx, a.Keeps())
+}
