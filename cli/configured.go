@@ -110,7 +110,9 @@ func loadConfig(file string) (config.Config, []config.Problem, error) {
 	if err != nil {
 		return c, nil, usagef("%v", err)
 	}
-	return c, append(problems, c.Check(serve.Outside())...), nil
+	problems = append(problems, c.Check(serve.Outside())...)
+	config.Sort(problems)
+	return c, problems, nil
 }
 
 // split parts mistakes from warnings.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -59,7 +60,7 @@ func (h *house) try(v *Visit, user, password string) outcome {
 		return o
 	}
 	e := fault.Of(err)
-	o.kind, o.id, o.facts = e.Kind, e.ID, fmt.Sprint(e.Facts...)
+	o.kind, o.id, o.facts = e.Kind, e.ID, strings.TrimSpace(fmt.Sprintln(e.Facts...))
 	o.event.Meta = event.Meta{}
 	return o
 }
@@ -382,7 +383,7 @@ func TestAFullQueueOfLoginsCostsNoPenalty(t *testing.T) {
 		h.people.broken = fault.New(fault.Closing, fault.IDBusy, "logins that wait from your address", 64, 64)
 		v := h.knock(alice, open)
 		want := outcome{
-			kind: fault.Closing, id: fault.IDBusy, facts: "logins that wait from your address64 64", event: event.Login{Reason: "busy"},
+			kind: fault.Closing, id: fault.IDBusy, facts: "logins that wait from your address 64 64", event: event.Login{Reason: "busy"},
 		}
 		for range 10 {
 			if got := h.try(v, "anna", right); got != want {

@@ -71,6 +71,9 @@ type Running struct {
 	tree   *osfs.Tree     // of the Single
 	db     *accountsql.DB // nil for a Single
 	ledger *accountsql.Ledger
+	// notBefore is when accounts whose count has failed are counted again. It
+	// belongs to the goroutine that counts.
+	notBefore map[string]time.Time
 	queue  *account.Queue
 	events *sinks
 
@@ -102,7 +105,7 @@ const defaultPartials = 7 * 24 * time.Hour
 
 // Start brings up what s says. It serves until Stop.
 func Start(s Setup, log *slog.Logger) (_ *Running, err error) {
-	r := &Running{log: log, single: s.Single, events: &sinks{}}
+	r := &Running{log: log, single: s.Single, events: &sinks{}, notBefore: map[string]time.Time{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -138,7 +141,6 @@ func Start(s Setup, log *slog.Logger) (_ *Running, err error) {
 	}
 	r.sweep()
 	r.Card = r.card(g)
-	r.wg.Go(r.housekeep)
 	return r, nil
 }
 
@@ -189,13 +191,14 @@ func limits(c config.Config) guard.Limits {
 }
 
 // sweep puts right what a dead process left behind, before the first client if
-// that is quickly done.
+// that is quickly done, and keeps house from then on.
 func (r *Running) sweep() {
 	done := make(chan struct{})
 	r.wg.Go(func() {
-		defer close(done)
 		r.sweepOnce()
 		r.recount()
+		close(done)
+		r.housekeep() // from here on it is the one that counts
 	})
 	select {
 	case <-done:
@@ -355,6 +358,7 @@ func (r *Running) swap(g *generation, given map[string][]net.Listener) (err erro
 	gone := r.serving
 	r.serving = next
 	r.now.Store(g)
+	r.countStrangers(g)
 	for _, s := range gone {
 		if !slices.Contains(next, s) {
 			_ = s.l.Close()

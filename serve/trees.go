@@ -195,10 +195,39 @@ func (r *Running) recount() {
 		return
 	}
 	for _, name := range names {
+		if time.Now().Before(r.notBefore[name]) {
+			continue
+		}
+		delete(r.notBefore, name)
 		if err := r.recountOne(name); err != nil && r.ctx.Err() == nil {
-			r.log.Error("an account can't be counted again", "user", name, "error", err)
+			r.notBefore[name] = time.Now().Add(recountAgain)
+			r.log.Error("an account can't be counted again", "user", name, "error", err, "next", recountAgain)
 		}
 	}
+}
+
+// recountAgain is when a count that failed is tried again.
+const recountAgain = 10 * time.Minute
+
+// countStrangers tells the ledger the quota of strangers, and what their incoming
+// directory holds.
+func (r *Running) countStrangers(g *generation) {
+	if r.ledger == nil || g.anonymous == nil {
+		return
+	}
+	var files int
+	var bytes int64
+	if g.anonymous.MaxBytes > 0 && g.c.Anonymous.Incoming != "" {
+		tree, err := r.disk.Open(filepath.Join(g.c.Anonymous.Directory, g.c.Anonymous.Incoming))
+		if err == nil {
+			files, bytes, err = tree.Measure(r.ctx, "")
+			_ = tree.Close()
+		}
+		if err != nil {
+			r.log.Error("the incoming directory can't be counted", "error", err)
+		}
+	}
+	r.ledger.Guest(g.anonymous.Name, 0, g.anonymous.MaxBytes, files, bytes)
 }
 
 // recountTries is how often a count begins again because the account was busy;

@@ -56,6 +56,7 @@ type entry struct {
 	turn      int       // goes up when a query in flight may be out of date
 	writing   bool      // a flush is in flight
 	max       amount    // quota; 0: none
+	guest     amount    // quota of a name that the database does not have
 	total     amount    // settled
 	unwritten amount    // of it, what the database does not have
 	held      amount
@@ -182,6 +183,20 @@ func (l *Ledger) Usage(ctx context.Context, name string) (files int, bytes int64
 	return e.total.files, e.total.bytes, nil
 }
 
+// Guest gives a name that the database does not have (the anonymous account) a
+// quota, 0 for none, and says what it uses. That is kept in memory only.
+func (l *Ledger) Guest(name string, maxFiles int, maxBytes int64, files int, bytes int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.entries[name]
+	if e == nil {
+		e = &entry{name: name, asking: make(chan struct{}, 1)}
+		l.entries[name] = e
+	}
+	e.guest = amount{maxFiles, maxBytes}
+	e.max, e.total, e.loaded, e.asked = e.guest, amount{files, bytes}, true, time.Time{}
+}
+
 // entry returns the account's entry with limits of the last second. An entry
 // that comes with an error could not be loaded; without one, ctx has ended or
 // the ledger is closed.
@@ -257,7 +272,7 @@ func (l *Ledger) learn(e *entry, turn int, r row, failed, err error) (bool, erro
 	defer l.mu.Unlock()
 	switch {
 	case missing:
-		e.max, e.loaded, e.asked = amount{}, true, time.Now()
+		e.max, e.loaded, e.asked = e.guest, true, time.Now()
 		return true, nil
 	case err != nil && e.loaded:
 		e.asked = time.Now()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -598,4 +599,34 @@ func TestAnAnswerFromBeforeAFlushIsNotTakenAfterIt(t *testing.T) {
 	_, err := l.learn(e, turn, row{settings: `{"max-files":1}`}, nil, nil) // usage as it was
 	need(t, err)
 	uses(t, l, "anna", 1, 100)
+}
+
+func TestAGuestHasAQuotaWithoutAnAccount(t *testing.T) {
+	db, err := Open(t.Context(), filepath.Join(t.TempDir(), "accounts.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	l, err := db.Ledger(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Guest("anonymous", 3, 1000, 1, 900)
+	if _, err := l.Hold(t.Context(), "anonymous", 1, 101); fault.KindOf(err) != fault.OverQuota {
+		t.Errorf("Hold of more than is left = %v, want an error of the quota", err)
+	}
+	h, err := l.Hold(t.Context(), "anonymous", 1, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Settle(t.Context(), 1, 60); err != nil {
+		t.Fatal(err)
+	}
+	if files, bytes, err := l.Usage(t.Context(), "anonymous"); files != 2 || bytes != 960 || err != nil {
+		t.Errorf("Usage() = %d, %d, %v; want 2 files of 960 bytes", files, bytes, err)
+	}
+	l.Guest("anonymous", 0, 0, 2, 960)
+	if _, err := l.Hold(t.Context(), "anonymous", 10, 5000); err != nil {
+		t.Errorf("Hold without a quota = %v", err)
+	}
 }

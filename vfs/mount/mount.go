@@ -39,6 +39,7 @@ var (
 	_ vfs.Symlinker = (*FS)(nil)
 	_ vfs.Moder     = (*FS)(nil)
 	_ vfs.Spacer    = (*FS)(nil)
+	_ vfs.Measurer  = (*FS)(nil)
 )
 
 // A Mount is a tree and the path under which it shows.

@@ -119,3 +119,20 @@ func (f *FS) Sweep(ctx context.Context, before time.Time, freed func(sizeBytes i
 	}
 	return errors.Join(problems...)
 }
+
+// Measure is the sum of what the trees hold. A tree that can't measure is kind
+// NotBuilt.
+func (f *FS) Measure(ctx context.Context, owner string) (files int, sizeBytes int64, err error) {
+	for _, tree := range f.trees {
+		m, ok := tree.(vfs.Measurer)
+		if !ok {
+			return 0, 0, fault.New(fault.NotBuilt, fault.IDNotBuilt, "this tree can't be measured")
+		}
+		n, size, err := m.Measure(ctx, owner)
+		if err != nil {
+			return 0, 0, err
+		}
+		files, sizeBytes = files+n, sizeBytes+size
+	}
+	return files, sizeBytes, nil
+}
