@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"dray/cli"
+	"dray/config"
 	"dray/explain"
 	"dray/ftpserver"
 )
@@ -43,9 +44,10 @@ func main() {
 // pages are all generated files, by their names below doc.
 func pages() map[string]string {
 	out := map[string]string{
-		"protocol.md": protocol(),
-		"refusals.md": refusals(),
-		"cli.md":      commandLine(),
+		"protocol.md":      protocol(),
+		"configuration.md": configuration(),
+		"refusals.md":      refusals(),
+		"cli.md":           commandLine(),
 	}
 	for name, page := range manPages() {
 		out["man/"+name] = page
@@ -56,11 +58,11 @@ func pages() map[string]string {
 func protocol() string {
 	rows, site := ftpserver.Reference()
 	var b strings.Builder
-	b.WriteString("| command | what it does | login | data connection | changes files | specification |\n|---|---|---|---|---|---|\n")
+	b.WriteString("| command | what it does | login | data connection | changes files | switch | specification |\n|---|---|---|---|---|---|---|\n")
 	yes := map[bool]string{true: "yes", false: ""}
 	for _, r := range append(rows, site...) {
 		form := strings.ReplaceAll(r.Form, "|", `\|`)
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s |\n", form, r.Help, yes[r.Login], yes[r.Data], yes[r.Changes], r.RFC)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s | %s |\n", form, r.Help, yes[r.Login], yes[r.Data], yes[r.Changes], r.By, r.RFC)
 	}
 	never := ftpserver.NeverBuilt()
 	var n strings.Builder
@@ -70,6 +72,59 @@ func protocol() string {
 	}
 	text := strings.Replace(protocolText, "{{commands}}\n", b.String(), 1)
 	return generated + strings.Replace(text, "{{never}}\n", n.String(), 1)
+}
+
+//go:embed configuration.md
+var configurationText string
+
+func configuration() string {
+	var b strings.Builder
+	const head = "| key | type | default | meaning |\n|---|---|---|---|\n"
+	all := config.Reference()
+	keysOf := func(table string) {
+		for _, k := range all {
+			parent, key := "", k.Path
+			if i := strings.LastIndexByte(k.Path, '.'); i >= 0 {
+				parent, key = k.Path[:i], k.Path[i+1:]
+			}
+			if parent != table || k.Env == "" {
+				continue
+			}
+			def := ""
+			switch {
+			case k.Required:
+				def = "required"
+			case k.Default != "":
+				def = "`" + k.Default + "`"
+			}
+			doc := k.Doc
+			if len(k.OneOf) > 0 {
+				doc += " (" + strings.Join(k.OneOf, ", ") + ")"
+			}
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", key, k.Type, def, strings.ReplaceAll(doc, "|", `\|`))
+		}
+	}
+	b.WriteString("### At the top\n\n" + head)
+	keysOf("")
+	for _, k := range all {
+		if k.Env != "" {
+			continue
+		}
+		title := "[" + k.Path + "]"
+		if list, ok := strings.CutSuffix(k.Path, "[]"); ok {
+			title = "[[" + list + "]]"
+		}
+		fmt.Fprintf(&b, "\n### %s\n\n%s.\n\n%s", title, upper(k.Doc), head)
+		keysOf(k.Path)
+	}
+	return generated + strings.Replace(configurationText, "{{keys}}\n", b.String(), 1)
+}
+
+func upper(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
 }
 
 func refusals() string {
@@ -157,9 +212,10 @@ func manPages() map[string]string {
 	date := time.Date(2026, time.November, 1, 0, 0, 0, 0, time.UTC)
 	root := cli.Root()
 	root.DisableAutoGenTag = true
-	for _, c := range append([]*cobra.Command{root}, root.Commands()...) {
+	var walk func(*cobra.Command)
+	walk = func(c *cobra.Command) {
 		if c.Name() == "help" || c.Name() == "completion" {
-			continue
+			return
 		}
 		c.DisableAutoGenTag = true
 		var b bytes.Buffer
@@ -168,6 +224,10 @@ func manPages() map[string]string {
 			log.Fatal(err)
 		}
 		out[strings.ReplaceAll(c.CommandPath(), " ", "-")+".1"] = b.String()
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
 	}
+	walk(root)
 	return out
 }
