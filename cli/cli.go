@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"dray/account/accountsql"
 )
 
 // Exit statuses.
@@ -46,10 +48,25 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	if errors.As(err, &ee) {
 		status = ee.status
 	}
-	if text := err.Error(); text != "" {
+	if text := describeError(err); text != "" {
 		fmt.Fprintln(stderr, "dray: "+text)
 	}
 	return status
+}
+
+// describeError is what went wrong, and below it, indented, what else did and
+// what to do about it.
+func describeError(err error) string {
+	text := err.Error()
+	var accounts *accountsql.Error
+	if errors.As(err, &accounts) && accounts.Do != "" {
+		text += "\n" + accounts.Do
+	}
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	for i, line := range lines[1:] {
+		lines[i+1] = "      " + strings.TrimLeft(line, " ")
+	}
+	return strings.Join(lines, "\n")
 }
 
 // Root is the command tree; the reference and man pages are made from it.

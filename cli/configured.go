@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"time"
@@ -58,11 +60,11 @@ func runConfigured(cmd *cobra.Command, file, ready string, verbose bool) error {
 		return fmt.Errorf("can't serve %s: %w", file, err)
 	}
 	printCard(cmd.OutOrStdout(), running.Card, account.Secret{}, "")
-	grace := c.Limits.StopGrace
-	return stop.wait(running, log, ready, grace, func() {
+	l := &loaded{file: file, now: c, user: c.User, owners: c.Accounts.Owners, running: running, records: records, options: options}
+	return stop.wait(running, log, ready, func() time.Duration { return l.now.Limits.StopGrace }, func() {
 		notify(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", daemon.SdNotifyReloading, monotonic().Microseconds()))
 		defer notify(daemon.SdNotifyReady)
-		reload(running, records, file, options)
+		l.reload()
 	})
 }
 
@@ -75,26 +77,46 @@ func monotonic() time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// reload reads the file again. Whatever is wrong, the server goes on as it was.
-func reload(running *serve.Running, records *record.Records, file string, options func(*config.Config) record.Options) {
-	log := records.Logger()
-	c, problems, err := loadConfig(file)
+// A loaded is the configuration that a server runs with.
+type loaded struct {
+	file    string
+	now     config.Config
+	user    string // that of the start, and whether it kept what owners need
+	owners  bool
+	running *serve.Running
+	records *record.Records
+	options func(*config.Config) record.Options
+}
+
+// reload reads the file again. Whatever is wrong, the server goes on as it was,
+// but in log files that are opened again: they may have been rotated.
+func (l *loaded) reload() {
+	log := l.records.Logger()
+	c, problems, err := loadConfig(l.file)
 	wrong, warnings := split(problems)
-	tell(log, warnings)
-	for _, p := range wrong {
-		log.Error("configuration", "problem", p.String())
-	}
 	if err == nil && len(wrong) > 0 {
-		err = fmt.Errorf("%d problems", len(wrong))
+		err = fmt.Errorf("it has mistakes: %d", len(wrong))
 	}
 	if err == nil {
-		err = records.Reopen(options(&c))
+		err = l.records.Reopen(l.options(&c))
 	}
 	if err == nil {
-		err = running.Reload(serve.Setup{Config: c, Events: records})
+		tell(log, warnings)
+		err = l.running.Reload(serve.Setup{Config: c, Events: l.records})
 	}
 	if err != nil {
-		log.Error("the configuration was not loaded; the one before goes on", "file", file, "error", err)
+		if rerr := l.records.Reopen(l.options(&l.now)); rerr != nil {
+			log.Error("log files can't be opened again", "error", rerr)
+		}
+		for _, p := range wrong {
+			log.Error("configuration", "problem", p.String())
+		}
+		log.Error("the configuration was not loaded; the one before goes on", "file", l.file, "error", err)
+		return
+	}
+	l.now = c
+	if c.User != l.user || c.Accounts.Owners && !l.owners && l.user != "" {
+		log.Warn("user, and what accounts.owners needs, act on the next start: restart the server for them")
 	}
 }
 
@@ -107,6 +129,9 @@ func tell(log *slog.Logger, warnings []config.Problem) {
 // loadConfig reads and checks a configuration.
 func loadConfig(file string) (config.Config, []config.Problem, error) {
 	c, problems, err := config.Load(file, os.Environ())
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, nil, usagef("there is no configuration %s\n      dray init writes one, with the first account", file)
+	}
 	if err != nil {
 		return c, nil, usagef("%v", err)
 	}

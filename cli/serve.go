@@ -63,7 +63,7 @@ second one ends at once.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case file != "" && len(args) > 0:
-				return usagef("serve takes a directory or --config, not both")
+				return usagef("serve takes a directory or --config, not both\n      leave %s away to serve what %s says", strings.Join(args, " "), file)
 			case file != "":
 				var extra []string
 				cmd.Flags().Visit(func(f *pflag.Flag) {
@@ -72,7 +72,7 @@ second one ends at once.`,
 					}
 				})
 				if len(extra) > 0 {
-					return usagef("%s belongs to \"serve DIR\"\n      write it into %s instead; dray config example shows where", strings.Join(extra, ", "), file)
+					return usagef("with --config the file says it all: no %s\n      write it into %s; dray config example shows where", strings.Join(extra, ", "), file)
 				}
 			case len(args) != 1:
 				return usagef("serve takes one directory, or --config\n      for example: dray serve /srv/files")
@@ -138,7 +138,7 @@ func runServe(cmd *cobra.Command, c config.Quick, passwordFile, ready string, ve
 		return fmt.Errorf("can't serve %s: %w", c.Dir, err)
 	}
 	printCard(cmd.OutOrStdout(), running.Card, password, from)
-	return stop.wait(running, log, ready, grace, nil)
+	return stop.wait(running, log, ready, func() time.Duration { return grace }, nil)
 }
 
 // refuse is the error that lists what is wrong with a configuration.
@@ -166,8 +166,9 @@ func listenForSignals() signals {
 func (s signals) end() { signal.Stop(s.c) }
 
 // wait writes the ready file and serves until a signal ends it; reload is called
-// at SIGHUP, which ends a server that has nothing to read again.
-func (s signals) wait(running *serve.Running, log *slog.Logger, ready string, grace time.Duration, reload func()) error {
+// at SIGHUP, which ends a server that has nothing to read again. grace is how long
+// transfers may go on then.
+func (s signals) wait(running *serve.Running, log *slog.Logger, ready string, grace func() time.Duration, reload func()) error {
 	if ready != "" {
 		if err := writeReady(ready, running.Card); err != nil {
 			ctx, cancel := context.WithCancel(context.Background())
@@ -183,8 +184,8 @@ func (s signals) wait(running *serve.Running, log *slog.Logger, ready string, gr
 		got = <-s.c
 	}
 	notify(daemon.SdNotifyStopping)
-	log.Info("stopping: transfers may finish", "signal", got.String(), "grace", grace)
-	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	log.Info("stopping: transfers may finish", "signal", got.String(), "grace", grace())
+	ctx, cancel := context.WithTimeout(context.Background(), grace())
 	defer cancel()
 	go func() {
 		for <-s.c == syscall.SIGHUP {

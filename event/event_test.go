@@ -10,14 +10,14 @@ import (
 
 var meta = Meta{
 	Time: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), Session: "abcd2345", Protocol: "ftps",
-	Remote: netip.MustParseAddrPort("[2001:db8::1]:40000"), User: "anna",
+	Remote: netip.MustParseAddrPort("[2001:db8::1]:40000"), User: "anna", Anonymous: true,
 }
 
 // all holds one of each, with every field set.
 var all = []any{
 	Login{Meta: meta, OK: true, TLS: true, Reason: "auth"},
 	Transfer{Meta: meta, Direction: Upload, Path: "/a", Bytes: 7, Took: time.Second, Road: "kernel",
-		TLS: true, Resumed: true, Whole: true, Reason: "upload-cut"},
+		Text: true, TLS: true, Resumed: true, Whole: true, Reason: "upload-cut"},
 	Refusal{Meta: meta, Verb: "DELE", Path: "/a", Reason: "perm"},
 	Change{Meta: meta, Verb: "rename", Path: "/a", To: "/b"},
 }

@@ -231,6 +231,8 @@ func (c *conn) target(a netip.AddrPort, verb string) (ftp.Reply, error) {
 	switch {
 	case c.epsvAll:
 		return ftp.Reply{}, fault.New(fault.Sequence, fault.IDEpsvOnly)
+	case c.rules.NoActive:
+		return ftp.Reply{}, fault.New(fault.NotBuilt, fault.IDNotBuilt, "active mode is off; use passive mode")
 	case !own && !c.allows("FXP"):
 		why = "it is not yours"
 	case !own:

@@ -55,7 +55,7 @@ type Rules struct {
 	// ActivePort is the port that active data connections come from, where the
 	// process may bind it: 20, or 989 for implicit FTPS. 0: any.
 	ActivePort uint16
-	NoActive   bool
+	NoActive   bool // PORT and EPRT are refused
 	// For is the rules of one peer, where they differ from those of the others.
 	For        func(peer netip.Addr) *Rules
 	Transcript []string // accounts whose dialogue is logged

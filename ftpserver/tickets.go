@@ -128,6 +128,9 @@ func dataTLS(base *tls.Config, id string, policy DataSession, upload bool, vouch
 			}
 			for _, extra := range ss.Extra {
 				if from, ok := bytes.CutPrefix(extra, []byte(ticketMark)); ok && vouches(string(from)) {
+					// A session with a client's certificate is only resumed by who
+					// would ask for one; once it is taken, nobody is asked.
+					cfg.ClientAuth = base.ClientAuth
 					return ss, nil
 				}
 			}

@@ -142,16 +142,22 @@ func (c *conn) retr(ctx context.Context, arg string) (ftp.Reply, error) {
 	}
 	// Departure from RFC 3659, 5.3: REST above the end gives an empty transfer,
 	// as all servers have it; clients resume what is whole already.
-	from := min(c.pending.rest, fi.Size())
+	from, to := min(c.pending.rest, fi.Size()), fi.Size()
+	span := c.pending.span
+	if span != (ftp.Range{}) { // draft-bryan-ftp-range, 4.3: the same holds for both of its ends
+		from, to = min(span.Start, to), min(span.End, to)
+	}
 	var count meter.Counter
 	status := func() string {
-		return fmt.Sprintf("Sending %s: %d of %d bytes.", p, count.Bytes(), fi.Size()-from)
+		return fmt.Sprintf("Sending %s: %d of %d bytes.", p, count.Bytes(), to-from)
 	}
 	var rep transfer.Report
-	opening := ftp.Replyf(ftp.C150Opening, "Opening %s data connection for %s (%d bytes).", c.kindOfData(), p.Base(), fi.Size()-from)
+	opening := ftp.Replyf(ftp.C150Opening, "Opening %s data connection for %s (%d bytes).", c.kindOfData(), p.Base(), to-from)
 	err = c.withData(ctx, status, opening, false, func(ctx context.Context, d *dataConn) error {
 		var err error
-		rep, err = transfer.Send(ctx, d.Conn, f, from, c.options(&count))
+		opt := c.options(meter.All(&count, c.session.Down()))
+		opt.To = span.End
+		rep, err = transfer.Send(ctx, d.Conn, f, from, opt)
 		if err != nil {
 			d.abort()
 			return err
@@ -180,7 +186,7 @@ func noted(err error, stall time.Duration) error {
 }
 
 func (c *conn) transferred(dir event.Direction, p vfs.Path, rep transfer.Report, resumed bool, err error) {
-	t := event.Transfer{Direction: dir, Path: p.String(), Bytes: rep.Bytes, Took: rep.Took, Road: string(rep.Road), Resumed: resumed, Whole: err == nil}
+	t := event.Transfer{Direction: dir, Path: p.String(), Bytes: rep.Bytes, Took: rep.Took, Road: string(rep.Road), Text: c.text, Resumed: resumed, Whole: err == nil}
 	if err != nil {
 		t.Reason = string(fault.Of(err).ID)
 	}
@@ -243,11 +249,15 @@ func (c *conn) upload(ctx context.Context, p vfs.Path, how vfs.Create, unique st
 	if !c.data.made() { // before anything is touched
 		return ftp.Reply{}, fault.New(fault.NoData, fault.IDNoDataPort)
 	}
-	how.Expect = c.pending.allo
+	if c.pending.span != (ftp.Range{}) { // it would change what is outside of the range (draft-bryan-ftp-range, 4.3)
+		return ftp.Reply{}, fault.New(fault.Unsupported, fault.IDUnsupported, "RANG before RETR and before checksums; REST before STOR")
+	}
+	how.Expect, how.Mode = c.pending.allo, c.modeFor(ctx, p, 0o666)
 	up, err := c.session.Create(ctx, p, how)
 	if err != nil {
 		return ftp.Reply{}, err
 	}
+	up.Text = c.text
 	status := func() string { return fmt.Sprintf("Receiving %s: %d bytes so far.", p, up.Arrived()) }
 	opening := ftp.Replyf(ftp.C150Opening, "Opening %s data connection for %s.", c.kindOfData(), p.Base())
 	if unique != "" {

@@ -18,10 +18,10 @@ func (s *Session) Available(ctx context.Context, dir vfs.Path) (sizeBytes int64,
 	if err := s.Listable(ctx, dir); err != nil {
 		return 0, err
 	}
-	fi, err := s.fs.Stat(ctx, dir)
+	fi, err := s.Finished(ctx, dir)
 	switch {
 	case err != nil:
-		return 0, s.fail(err, "look at", dir)
+		return 0, err
 	case !fi.IsDir():
 		return 0, fault.New(fault.NotDir, fault.IDNotDir, dir.String())
 	}

@@ -236,16 +236,11 @@ func (u *Upload) publish(ctx context.Context) error {
 	if err == nil {
 		err = context.Cause(ctx)
 	}
-	ctx = context.WithoutCancel(ctx)
-	was := u.replaced(ctx)
 	if err == nil {
-		err = u.up.Commit(ctx)
+		err = u.commit(ctx, nil)
 	}
 	if err != nil {
-		return u.drop(ctx, err)
-	}
-	if u.hold != nil {
-		u.settle(ctx, u.counted(ctx).minus(was))
+		return u.drop(context.WithoutCancel(ctx), err)
 	}
 	return nil
 }

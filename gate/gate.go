@@ -44,7 +44,8 @@ type Gate struct {
 	Log       *slog.Logger
 	Now       func() time.Time // nil: time.Now
 
-	live live
+	live  live
+	turns turns
 }
 
 // A Door is one listener's rules: plain data, swapped whole.

@@ -6,11 +6,13 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"dray/account"
 	"dray/fault"
 	"dray/meter"
+	"dray/vfs"
 )
 
 // live are the sessions there are, by account. Its zero value is ready.
@@ -113,5 +115,72 @@ func (g *Gate) Refresh(ctx context.Context) {
 				s.End(fault.New(fault.Closing, fault.IDAccountOff, why))
 			}
 		}
+	}
+}
+
+// turns are locks on names, each for one account: what a change of a name gains
+// for the quota is only known when nothing else changes it meanwhile. Its zero
+// value is ready.
+type turns struct {
+	mu   sync.Mutex
+	busy map[turnKey]*turn
+}
+
+type turnKey struct {
+	account string
+	path    vfs.Path
+}
+
+type turn struct {
+	sync.Mutex
+	users int // who hold it or wait for it
+}
+
+// lock waits for its turn at all of the names, which are the places themselves
+// behind links. The function that it returns ends it.
+func (s *Session) lock(names ...vfs.Path) (unlock func()) {
+	var paths []vfs.Path
+	for _, p := range names {
+		if at, ok := s.real(p); ok {
+			p = at
+		}
+		paths = append(paths, p)
+	}
+	// In one order, so that two that want the same ones don't wait for each other.
+	slices.SortFunc(paths, func(a, b vfs.Path) int { return strings.Compare(a.String(), b.String()) })
+	paths = slices.Compact(paths)
+	t := &s.gate.turns
+	for _, p := range paths {
+		t.lock(turnKey{s.account.Name, p})
+	}
+	return func() {
+		for _, p := range paths {
+			t.unlock(turnKey{s.account.Name, p})
+		}
+	}
+}
+
+func (t *turns) lock(k turnKey) {
+	t.mu.Lock()
+	if t.busy == nil {
+		t.busy = map[turnKey]*turn{}
+	}
+	one := t.busy[k]
+	if one == nil {
+		one = new(turn)
+		t.busy[k] = one
+	}
+	one.users++
+	t.mu.Unlock()
+	one.Lock()
+}
+
+func (t *turns) unlock(k turnKey) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	one := t.busy[k]
+	one.Unlock()
+	if one.users--; one.users == 0 {
+		delete(t.busy, k)
 	}
 }

@@ -86,64 +86,95 @@ func (s *Session) have(has, want account.Rights, doing string, p vfs.Path) error
 }
 
 // rights are what the account may do at p, and, where p leads through links, at
-// the place itself too: a link gives no right.
+// the place itself too: a link gives no right. Where nobody can tell what place
+// that is, there are none.
 func (s *Session) rights(p vfs.Path) account.Rights {
 	r := s.account.RightsAt(p.String())
 	if len(s.account.Paths) == 0 {
 		return r
 	}
-	return r & s.account.RightsAt(s.real(p).String())
+	at, ok := s.real(p)
+	if !ok {
+		return 0
+	}
+	return r & s.account.RightsAt(at.String())
 }
 
 // rightsOfName are the rights of the directory that holds the name p, and of p
 // as it is written.
 func (s *Session) rightsOfName(p vfs.Path) account.Rights {
 	r := s.account.RightsAt(p.String())
-	if len(s.account.Paths) == 0 || p.IsRoot() {
+	if len(s.account.Paths) == 0 {
 		return r
 	}
-	if at, err := s.real(p.Dir()).Join(p.Base()); err == nil {
-		r &= s.account.RightsAt(at.String())
+	at, ok := s.realName(p)
+	if !ok {
+		return 0
 	}
-	return r
+	return r & s.account.RightsAt(at.String())
 }
 
 // maxLinks is how many links a path may lead through, as the kernel has it.
 const maxLinks = 40
 
 // real is p with its links resolved, as far as they lead to something in the
-// tree. The tree itself is jailed, whatever this says.
-func (s *Session) real(p vfs.Path) vfs.Path {
+// tree; false when nobody can tell. The tree itself is jailed, whatever this says.
+func (s *Session) real(p vfs.Path) (at vfs.Path, ok bool) {
 	l, ok := s.fs.(vfs.Linker)
 	if !ok || p.IsRoot() {
-		return p
+		return p, true
 	}
-	at, rest := vfs.Root, strings.Split(p.Rel(), "/")
+	ctx := context.WithoutCancel(s.ctx) // what ends late is asked for too
+	rest := strings.Split(p.Rel(), "/")
 	for links := 0; len(rest) > 0; {
-		next, err := at.Join(rest[0])
-		if err != nil {
-			return p
-		}
+		part := rest[0]
 		rest = rest[1:]
-		fi, err := s.fs.Lstat(s.ctx, next)
-		if err != nil || fi.Mode()&fs.ModeSymlink == 0 {
-			at = next
+		switch part {
+		case "", ".":
+			continue
+		case "..":
+			// Not by the letters of the target: what came before the dots may have
+			// been a link, and led to another directory.
+			at = at.Dir()
 			continue
 		}
-		target, err := l.Readlink(s.ctx, next)
-		if links++; err != nil || links > maxLinks {
-			return p
-		}
-		to, err := vfs.Resolve(at, target)
+		next, err := at.Join(part)
 		if err != nil {
-			return p
+			return p, false
 		}
-		at = vfs.Root
-		if !to.IsRoot() {
-			rest = append(strings.Split(to.Rel(), "/"), rest...)
+		fi, err := s.fs.Lstat(ctx, next)
+		switch {
+		case err == nil && fi.Mode()&fs.ModeSymlink == 0:
+			at = next
+			continue
+		case err != nil:
+			switch fault.KindOf(err) {
+			case fault.NotFound, fault.NotDir, fault.Denied, fault.BadName: // no link leads on from there
+				at = next
+				continue
+			}
+			return p, false
 		}
+		target, err := l.Readlink(ctx, next)
+		if links++; err != nil || links > maxLinks {
+			return p, false
+		}
+		if strings.HasPrefix(target, "/") {
+			at = vfs.Root
+		}
+		rest = append(strings.Split(target, "/"), rest...)
 	}
-	return at
+	return at, true
+}
+
+// realName is real for the name p itself, which may be a link.
+func (s *Session) realName(p vfs.Path) (vfs.Path, bool) {
+	if p.IsRoot() {
+		return p, true
+	}
+	dir, ok := s.real(p.Dir())
+	at, err := dir.Join(p.Base())
+	return at, ok && err == nil
 }
 
 // blind tells whether the account can put something at p and see nothing there:
@@ -172,6 +203,9 @@ func (s *Session) fail(err error, doing string, p vfs.Path) error {
 		return fault.Of(err)
 	}
 	e := fault.Of(err)
+	if e.Kind == fault.NotDir && s.blind(p) { // it would tell that a file has the name above it
+		e = fault.Because(err, fault.NotFound, fault.IDNotFound)
+	}
 	switch e.Kind {
 	case fault.Denied:
 		e.Facts = []any{doing + " " + p.String()}
@@ -225,7 +259,7 @@ func (s *Session) Lstat(ctx context.Context, p vfs.Path) (fs.FileInfo, error) {
 func (s *Session) Partial(ctx context.Context, p vfs.Path) (fs.FileInfo, error) {
 	parts, ok := s.fs.(vfs.Partials)
 	owner := s.account.Keeps()
-	if !ok || owner == "" {
+	if !ok || owner == "" || s.blind(p) {
 		return nil, fault.New(fault.NotFound, fault.IDNotFound, p.String())
 	}
 	fi, err := parts.Partial(ctx, p, owner)
@@ -279,7 +313,7 @@ func (s *Session) List(ctx context.Context, p vfs.Path) iter.Seq2[fs.FileInfo, e
 // target or one that leaves the tree.
 func (s *Session) Link(ctx context.Context, p vfs.Path) string {
 	l, ok := s.fs.(vfs.Linker)
-	if !ok {
+	if !ok || s.rightsOfName(p)&account.ReadOnly == 0 {
 		return ""
 	}
 	target, err := l.Readlink(ctx, p)
@@ -360,6 +394,7 @@ func (s *Session) Remove(ctx context.Context, p vfs.Path) error {
 	if err := s.mayName(account.Delete, "delete", p); err != nil {
 		return err
 	}
+	defer s.lock(p)()
 	var size int64 = -1
 	if fi, err := s.fs.Lstat(ctx, p); err == nil && fi.Mode().IsRegular() && vfs.AttrOf(fi).Links < 2 {
 		size = fi.Size()
@@ -434,8 +469,8 @@ func (s *Session) Renamable(ctx context.Context, p vfs.Path) error {
 }
 
 // mayMove checks the right to rename at both ends. A rename gives no right that
-// the old place does not have, and moves no directory in which something holds
-// that does not hold above it.
+// the old place does not have, puts nothing where new names may not be, and moves
+// no directory in which something holds that does not hold above it.
 func (s *Session) mayMove(from, to vfs.Path) error {
 	if err := s.mayName(account.Rename, "rename", from); err != nil {
 		return err
@@ -447,13 +482,20 @@ func (s *Session) mayMove(from, to vfs.Path) error {
 		return err
 	}
 	old, now := s.rightsOfName(from), s.rightsOfName(to)
-	for _, r := range []account.Rights{account.Read, account.Overwrite, account.Delete, account.Attributes} {
+	if old != now {
+		if err := s.mayName(account.Write, "rename to", to); err != nil {
+			return err
+		}
+	}
+	for _, r := range []account.Rights{account.List, account.Read, account.Overwrite, account.Delete, account.Attributes} {
 		if now.Has(r) && !old.Has(r) {
 			return fault.New(fault.Denied, fault.IDPerm, "move "+from.String()+" to where it has more rights")
 		}
 	}
+	a, _ := s.realName(from)
+	b, _ := s.realName(to)
 	for _, p := range s.account.Paths {
-		if at, err := vfs.Resolve(vfs.Root, p.Path); err == nil && (at.Under(s.real(from)) || at.Under(s.real(to))) && !at.IsRoot() {
+		if at, err := vfs.Resolve(vfs.Root, p.Path); err == nil && (at.Under(a) || at.Under(b)) && !at.IsRoot() {
 			return fault.New(fault.Denied, fault.IDPerm, "rename "+from.String()+", in which other rights hold,")
 		}
 	}
@@ -465,10 +507,15 @@ func (s *Session) Rename(ctx context.Context, from, to vfs.Path, how vfs.Rename)
 	if err := s.mayMove(from, to); err != nil {
 		return err
 	}
+	defer s.lock(from, to)()
 	var replaced int64 = -1
+	mayReplace := s.mayName(account.Overwrite, "replace", to)
+	if mayReplace != nil {
+		how = vfs.NoReplace // also what takes the name in this moment
+	}
 	if fi, err := s.fs.Lstat(ctx, to); err == nil {
-		if err := s.mayName(account.Overwrite, "replace", to); err != nil {
-			return err
+		if mayReplace != nil {
+			return mayReplace
 		}
 		if fi.Mode().IsRegular() && from != to && vfs.AttrOf(fi).Links < 2 {
 			replaced = fi.Size()

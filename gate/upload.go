@@ -21,6 +21,8 @@ const holdBlock = 4 << 20
 // An Upload is a file that the session is writing, under its quota. It ends by
 // exactly one of Commit and Cut.
 type Upload struct {
+	Text bool // TYPE A, for the record
+
 	s       *Session
 	p       vfs.Path
 	up      vfs.Upload
@@ -99,6 +101,9 @@ func (s *Session) Create(ctx context.Context, p vfs.Path, how vfs.Create) (*Uplo
 
 func (s *Session) create(ctx context.Context, p vfs.Path, how vfs.Create) (*Upload, error) {
 	how.Owner = s.account.Keeps()
+	if s.blind(p) {
+		how.Owner = "" // nothing there can be gone on with
+	}
 	u := &Upload{s: s, p: p, how: how}
 	need := account.Write
 	if fi, err := s.fs.Stat(ctx, p); err == nil {
@@ -113,9 +118,6 @@ func (s *Session) create(ctx context.Context, p vfs.Path, how vfs.Create) (*Uplo
 	var was footing
 	if s.gate.Ledger != nil {
 		was = u.counted(ctx)
-		if how.How == vfs.Resume {
-			u.taken = u.partial(ctx)
-		}
 		files := 0
 		if was.files == 0 {
 			files = 1
@@ -126,7 +128,7 @@ func (s *Session) create(ctx context.Context, p vfs.Path, how vfs.Create) (*Uplo
 		}
 		u.hold = hold
 	}
-	up, err := s.fs.Create(ctx, p, how)
+	up, err := u.begin(ctx)
 	if err != nil {
 		u.settle(ctx, footing{})
 		return nil, s.fail(err, "upload to", p)
@@ -147,6 +149,15 @@ func (s *Session) create(ctx context.Context, p vfs.Path, how vfs.Create) (*Uplo
 	}
 	u.grow = &growth{u: u, at: up.Offset(), room: max(room, up.Offset())}
 	return u, nil
+}
+
+// begin begins the upload in the tree, and takes the partial with which it goes on.
+func (u *Upload) begin(ctx context.Context) (vfs.Upload, error) {
+	if u.how.How == vfs.Resume {
+		defer u.s.lock(u.p)()
+		u.taken = u.partial(ctx)
+	}
+	return u.s.fs.Create(ctx, u.p, u.how)
 }
 
 // A footing is what counts in the quota.
@@ -181,9 +192,45 @@ func (u *Upload) replaced(ctx context.Context) footing {
 	case u.hold == nil:
 		return footing{}
 	case u.how.How == vfs.InPlace: // the file has grown before our eyes
-		return u.partial(ctx).plus(footing{1, u.file})
+		return footing{1, u.file}
 	}
 	return u.counted(ctx).plus(u.taken)
+}
+
+// commit changes the name and books what that has gained. Still, where there is
+// one, is asked immediately before it. After an error nothing has changed.
+func (u *Upload) commit(ctx context.Context, still func(context.Context) error) error {
+	// One at a time for a name: what is gained is how much more there is behind the
+	// commit than before it.
+	defer u.s.lock(u.p)()
+	end := context.WithoutCancel(ctx)
+	was := u.replaced(end)
+	if u.how.How == vfs.Resume && !u.s.rights(u.p).Has(account.Overwrite) { // the other ways see to it themselves
+		if _, err := u.s.fs.Stat(end, u.p); err == nil {
+			return fault.New(fault.Exists, fault.IDExists, u.p.String())
+		}
+	}
+	in := footing{1, u.file}
+	if fi, err := u.up.Stat(); err == nil {
+		in.bytes = fi.Size()
+	}
+	if still != nil {
+		if err := still(ctx); err != nil {
+			return err
+		}
+	}
+	// The decision has fallen; a client that leaves now gets what it sent.
+	if err := u.up.Commit(end); err != nil {
+		return err
+	}
+	if u.hold == nil {
+		return nil
+	}
+	if u.how.How != vfs.InPlace { // whose name may show another file by now, or none
+		in = u.counted(end)
+	}
+	u.settle(end, in.minus(was))
+	return nil
 }
 
 // Dest is where transfer writes.
@@ -222,21 +269,11 @@ func (u *Upload) Commit(ctx context.Context, r transfer.Report, still func(conte
 	if err == nil {
 		err = context.Cause(ctx)
 	}
-	// Looked at now, because another upload may have ended since this one began,
-	// and before still, behind which nothing may come but the rename.
-	was := u.replaced(context.WithoutCancel(ctx))
 	if err == nil {
-		err = still(ctx)
-	}
-	if err == nil {
-		// The decision has fallen; a client that leaves now gets what it sent.
-		err = u.up.Commit(context.WithoutCancel(ctx))
+		err = u.commit(ctx, still)
 	}
 	if err != nil {
 		return u.Cut(ctx, r, err)
-	}
-	if u.hold != nil {
-		u.settle(ctx, u.counted(context.WithoutCancel(ctx)).minus(was))
 	}
 	u.s.log.Info("upload done", "path", u.p.String(), "bytes", r.Bytes, "took", r.Took, "road", string(r.Road), "resumed", u.Resumed())
 	u.s.gate.emit(u.s.ctx, u.event(r, true, ""))
@@ -247,16 +284,11 @@ func (u *Upload) Commit(ctx context.Context, r transfer.Report, still func(conte
 // kept.
 func (u *Upload) Cut(ctx context.Context, r transfer.Report, why error) error {
 	ctx = context.WithoutCancel(ctx)
-	was := u.partial(ctx).plus(u.taken)
-	if err := u.up.Cut(); err != nil && !errors.Is(err, fs.ErrClosed) {
-		u.s.log.Error("a cut upload can't be put away", "path", u.p.String(), "error", err)
-	}
-	left := u.partial(ctx)
+	left := u.cut(ctx)
 	kept, bytes := "nothing kept", left.bytes
 	if left.files > 0 {
 		kept = fmt.Sprintf("%d bytes kept to resume", bytes)
 	}
-	u.settle(ctx, left.minus(was))
 	e := fault.Of(u.s.fail(why, "upload to", u.p))
 	e = &fault.Error{Kind: e.Kind, ID: e.ID, Facts: e.Facts, Err: why}
 	switch e.ID {
@@ -271,10 +303,22 @@ func (u *Upload) Cut(ctx context.Context, r transfer.Report, why error) error {
 	return e
 }
 
+// cut keeps what came and books it. It returns the partial that there is now.
+func (u *Upload) cut(ctx context.Context) footing {
+	defer u.s.lock(u.p)()
+	was := u.partial(ctx).plus(u.taken)
+	if err := u.up.Cut(); err != nil && !errors.Is(err, fs.ErrClosed) {
+		u.s.log.Error("a cut upload can't be put away", "path", u.p.String(), "error", err)
+	}
+	left := u.partial(ctx)
+	u.settle(ctx, left.minus(was))
+	return left
+}
+
 func (u *Upload) event(r transfer.Report, whole bool, reason string) event.Transfer {
 	return event.Transfer{
 		Meta: u.s.meta(), Direction: event.Upload, Path: u.p.String(), Bytes: r.Bytes, Took: r.Took,
-		Road: string(r.Road), TLS: u.s.visit.secured(), Resumed: u.Resumed(), Whole: whole, Reason: reason,
+		Road: string(r.Road), Text: u.Text, TLS: u.s.visit.secured(), Resumed: u.Resumed(), Whole: whole, Reason: reason,
 	}
 }
 

@@ -61,7 +61,13 @@ func TestLftpBetweenTwoServers(t *testing.T) {
 		t.Run(tls, func(t *testing.T) {
 			t.Parallel()
 			from, to := configured(t, t.TempDir(), commands), configured(t, t.TempDir(), commands)
-			stored := plant(t, from.root, all()...)
+			var files []named
+			for _, f := range all() {
+				if len(f.content) > 0 { // lftp 4.9.2 waits for ever at the end of a file that it knows to be empty
+					files = append(files, f)
+				}
+			}
+			stored := plant(t, from.root, files...)
 			p := join(t, way{"IPv4", "passive", tls}, from)
 			p.host, p.port = address(t, "ftp", from.ready.FTP)
 			host, port := address(t, "ftp", to.ready.FTP)
@@ -71,8 +77,8 @@ func TestLftpBetweenTwoServers(t *testing.T) {
 				"mirror / ftp://"+user+":"+password+"@"+host+":"+port+"/copied",
 			)
 			same(t, to.root, stored.below("copied"))
-			if tls == "explicit" && !strings.Contains(out, "---> SSCN ON") {
-				t.Errorf("lftp did not say SSCN ON:\n%s", tail(out, 4000))
+			if strings.Contains(out, "---> CPSV") != (tls == "explicit") {
+				t.Errorf("lftp said CPSV, or did not:\n%s", tail(out, 4000))
 			}
 		})
 	}

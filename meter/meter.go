@@ -38,7 +38,8 @@ func All(meters ...Meter) Meter { return all(meters) }
 type all []Meter
 
 func (ms all) Take(ctx context.Context, want int64) (int64, error) {
-	granted := make([]int64, 0, len(ms))
+	var few [4]int64 // no transfer has more
+	granted := few[:0]
 	for _, m := range ms {
 		n, err := m.Take(ctx, want)
 		if err != nil {

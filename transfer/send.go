@@ -31,6 +31,14 @@ type outgoing struct {
 // meter is not made to wait for bytes that the file does not have. A file that
 // claims to be empty is read to its end: those of /proc do.
 func (out *outgoing) left(pos int64) int64 {
+	if out.opt.To > 0 {
+		return min(out.there(pos), max(out.opt.To-pos, 0))
+	}
+	return out.there(pos)
+}
+
+// there is left as far as the file goes.
+func (out *outgoing) there(pos int64) int64 {
 	if pos < out.size {
 		return out.size - pos
 	}

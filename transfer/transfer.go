@@ -65,6 +65,8 @@ type Options struct {
 	// Level is how hard Send and Lines compress, 1 to 9; 0: DefaultLevel. When
 	// many transfers compress already, it goes without compression.
 	Level int
+	// To is where Send ends, before this byte of the file; 0, or above its end: there.
+	To int64
 	// Expand is how many bytes Receive lets a zlib stream make of however few: as
 	// many as the account's quota allows. 0: DefaultExpand. Behind it the bomb limit holds.
 	Expand int64
