@@ -71,6 +71,8 @@ Otherwise it is for you alone, on the ports 2121 and 2990.`,
 	f.StringVar(&state, "state", "", "`DIR` for accounts and certificate (default "+stateHint()+")")
 	f.StringVar(&homes, "homes", "", "`DIR` that holds the homes of accounts (default /srv/ftp for root, else ~/ftp)")
 	f.BoolVar(&noService, "no-service", false, "as root: no user and no unit for systemd")
+	completeFlags(cmd)
+	cmd.ValidArgsFunction = cobra.NoFileCompletions
 	return cmd
 }
 
@@ -103,6 +105,9 @@ func (in *initial) places(file, state, homes string) (err error) {
 	if in.homes == "" {
 		in.homes = "/srv/ftp"
 		if !in.root {
+			if home == "" {
+				return usagef("no home directory is known; name the place of the accounts' homes with --homes")
+			}
 			in.homes = filepath.Join(home, "ftp")
 		}
 	}
@@ -134,6 +139,25 @@ func (in *initial) run(public string, service bool, p *secrets) error {
 	c := config.Defaults()
 	c.State, c.Public = in.state, public
 	c.Accounts.Home = filepath.Join(in.homes, "{name}")
+	c.Listeners = in.listeners(say)
+	read, problems := config.Parse(in.file, []byte(config.Commented(c)), nil)
+	if wrong, _ := split(append(problems, read.Check(serve.Outside())...)); len(wrong) > 0 {
+		return refuse("nothing was written", wrong)
+	}
+	w := where{config: in.file}
+	if _, err := os.Stat(c.Database()); err == nil {
+		return usagef("%s has accounts already\n      name another directory with --state, or write the configuration alone: dray config example", in.state)
+	}
+	if wrong := p.check(); len(wrong) > 0 {
+		return refuseLines("nothing was written", wrong)
+	}
+	if p.given() == 0 {
+		p.generate = true
+	}
+	hash, made, err := p.read(in.cmd)
+	if err != nil {
+		return err
+	}
 	if in.root && service {
 		if err := in.findUser(say); err != nil {
 			return err
@@ -142,19 +166,7 @@ func (in *initial) run(public string, service bool, p *secrets) error {
 			c.User = serviceUser
 		}
 	}
-	c.Listeners = in.listeners(say)
 	text := config.Commented(c)
-	if _, problems := config.Parse(in.file, []byte(text), nil); len(problems) > 0 {
-		return refuse("nothing was written", problems)
-	}
-	w := where{config: in.file}
-	if _, err := os.Stat(c.Database()); err == nil {
-		return usagef("%s has accounts already\n      name another directory with --state, or write the configuration alone: dray config example", in.state)
-	}
-	hash, made, err := p.readOr(in.cmd, true)
-	if err != nil {
-		return err
-	}
 	for _, d := range []struct {
 		dir  string
 		mode os.FileMode
@@ -175,7 +187,7 @@ func (in *initial) run(public string, service bool, p *secrets) error {
 	}
 	a := account.Account{Name: in.name, Hash: hash, Rights: c.Accounts.Rights}
 	home, _ := c.HomeOf(&a)
-	note, err := makeHome(home, nil, &c, &w)
+	at, err := makeHome(home, nil, &c, &w)
 	if err != nil {
 		return err
 	}
@@ -193,8 +205,8 @@ func (in *initial) run(public string, service bool, p *secrets) error {
 		return err
 	}
 	say("%s: the home of the first account, %q", home, in.name)
-	if note != "" {
-		say("%s", note)
+	if at.note != "" {
+		say("%s", at.note)
 	}
 	say("")
 	password := account.Secret{}

@@ -103,11 +103,7 @@ second one ends at once.`,
 	f.StringVar(&c.Sync, "sync", "", "`HOW` uploads are kept: commit, on the disk before they are answered, or none, by the kernel (default commit)")
 	f.StringVar(&ready, "ready", "", "write the addresses as JSON to `FILE` once all listeners are up")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log the dialogue, with passwords masked")
-	_ = cmd.RegisterFlagCompletionFunc("sync", cobra.FixedCompletions([]string{"commit", "none"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.MarkFlagFilename("config", "toml")
-	_ = cmd.MarkFlagFilename("password-file")
-	_ = cmd.MarkFlagFilename("ready")
-	_ = cmd.MarkFlagDirname("state")
+	completeFlags(cmd)
 	cmd.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return nil, cobra.ShellCompDirectiveFilterDirs
 	}
@@ -143,15 +139,20 @@ func runServe(cmd *cobra.Command, c config.Quick, passwordFile, ready string, ve
 
 // refuse is the error that lists what is wrong with a configuration.
 func refuse(what string, problems []config.Problem) error {
+	var lines []string
+	for _, p := range problems {
+		lines = append(lines, p.String())
+	}
+	return refuseLines(what, lines)
+}
+
+// refuseLines is the error that lists what is wrong, one line each.
+func refuseLines(what string, wrong []string) error {
 	noun := "problems"
-	if len(problems) == 1 {
+	if len(wrong) == 1 {
 		noun = "problem"
 	}
-	lines := []string{fmt.Sprintf("%s: %d %s", what, len(problems), noun)}
-	for _, p := range problems {
-		lines = append(lines, "      "+p.String())
-	}
-	return usagef("%s", strings.Join(lines, "\n"))
+	return usagef("%s: %d %s\n      %s", what, len(wrong), noun, strings.Join(wrong, "\n      "))
 }
 
 // signals are those that a server hears.

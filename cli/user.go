@@ -83,6 +83,83 @@ func (w *where) flags(f *pflag.FlagSet) {
 	f.StringVar(&w.database, "database", "", "`FILE` of the accounts, in place of the one that the configuration names")
 }
 
+// completions completes the flags of cmd, and the name of an account.
+func (w *where) completions(cmd *cobra.Command) {
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return w.names(cmd.Context()), cobra.ShellCompDirectiveNoFileComp
+	}
+	completeFlags(cmd)
+}
+
+// names are those of the accounts, as far as they can be had: nothing is made and
+// nobody is told.
+func (w *where) names(ctx context.Context) (names []string) {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	file := w.database
+	if file == "" {
+		c, err := w.load()
+		if err != nil {
+			return nil
+		}
+		file = c.Database()
+	}
+	if _, err := os.Stat(file); err != nil {
+		return nil
+	}
+	db, _, err := w.open(ctx)
+	if err != nil {
+		return nil
+	}
+	defer db.Close()
+	for a, err := range db.All(ctx) {
+		if err != nil {
+			break
+		}
+		names = append(names, a.Name)
+	}
+	return names
+}
+
+// completeFlags says what the values of the flags may be that cmd has.
+func completeFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	for flag, words := range map[string][]string{
+		"rights":    {"full", "read-only", "upload-only", "none", "list", "read", "write", "overwrite", "delete", "rename", "mkdir", "attributes", "link"},
+		"protocols": {"ftp", "ftps", "ftp,ftps", "all"},
+		"sync":      {"commit", "none"},
+		"umask":     {"022", "027", "077"},
+		"networks":  {"any"},
+		"expires":   {"never"},
+		"charset":   {"utf-8", "windows-1252", "iso-8859-15", "gbk", "shift_jis"},
+		"ftp":       {"off", ":21", ":2121"},
+		"ftps":      {"off", ":990", ":2990"},
+	} {
+		if f.Lookup(flag) != nil {
+			_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+		}
+	}
+	for _, flag := range []string{"home", "homes", "state"} {
+		if f.Lookup(flag) != nil {
+			_ = cmd.MarkFlagDirname(flag)
+		}
+	}
+	for flag, ext := range map[string][]string{"config": {"toml"}, "database": {"db"}, "certificate": {"pem", "crt"}, "password-file": nil, "ready": nil} {
+		if f.Lookup(flag) != nil {
+			_ = cmd.MarkFlagFilename(flag, ext...)
+		}
+	}
+	for _, flag := range []string{"user", "owner", "quota", "quota-files", "sessions", "rate-down", "rate-up", "mount", "path", "hash", "public", "passive"} {
+		if f.Lookup(flag) != nil {
+			_ = cmd.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions)
+		}
+	}
+}
+
 // load reads the configuration, as far as it can be read: a mistake in it must
 // not keep anybody from locking an account.
 func (w *where) load() (config.Config, error) {
@@ -97,11 +174,21 @@ func (w *where) load() (config.Config, error) {
 			return c, nil
 		}
 	}
-	c, _, err := config.Load(file, os.Environ())
+	c, problems, err := config.Load(file, os.Environ())
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, usagef("there is no configuration %s\n      dray init writes one; --config names another, --database the accounts alone", file)
 	}
-	return c, err
+	if err != nil {
+		return c, usagef("%v", err)
+	}
+	if wrong, _ := split(problems); len(wrong) > 0 && w.database == "" {
+		// What names the database may be among the mistakes: none is made on a guess.
+		if _, err := os.Stat(c.Database()); err != nil {
+			return c, refuse(file+" has mistakes, and there are no accounts where it says", wrong)
+		}
+		fmt.Fprintf(os.Stderr, "dray: %s has mistakes (dray config check lists them); the accounts used are those in %s\n", file, c.Database())
+	}
+	return c, nil
 }
 
 // open opens the accounts. Root becomes the owner of the database first: a file
@@ -155,12 +242,11 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.BoolVar(&s.noTranscript, "no-transcript", false, "undo --transcript")
 }
 
-// apply changes a as the flags that were given say. All that is wrong is told at
-// once.
-func (s *settings) apply(f *pflag.FlagSet, a *account.Account) error {
-	var wrong []string
+// apply changes a as the flags that were given say, and returns all that is wrong
+// with them.
+func (s *settings) apply(f *pflag.FlagSet, a *account.Account) (wrong []string) {
 	bad := func(flag, format string, args ...any) {
-		wrong = append(wrong, fmt.Sprintf("      --%s: %s", flag, fmt.Sprintf(format, args...)))
+		wrong = append(wrong, fmt.Sprintf("--%s: %s", flag, fmt.Sprintf(format, args...)))
 	}
 	absolute := func(flag, dir string) bool {
 		if !filepath.IsAbs(dir) {
@@ -336,10 +422,31 @@ func (s *settings) apply(f *pflag.FlagSet, a *account.Account) error {
 			a.Charset = ""
 		}
 	}
-	if len(wrong) > 0 {
-		return usagef("account %q was not changed\n%s", a.Name, strings.Join(wrong, "\n"))
+	return wrong
+}
+
+// notes are what the administrator has to know about settings that were taken,
+// and that do not work as they are.
+func (s *settings) notes(f *pflag.FlagSet, a *account.Account, c *config.Config, w *where) (notes []string) {
+	for _, m := range a.Mounts {
+		if fi, err := os.Stat(m.Dir); errors.Is(err, fs.ErrNotExist) {
+			notes = append(notes, fmt.Sprintf("%s, to be seen at %s, is missing: nobody can log in to the account until it is there", m.Dir, m.At))
+		} else if err == nil && !fi.IsDir() {
+			notes = append(notes, fmt.Sprintf("%s, to be seen at %s, is a file: nobody can log in to the account until it is a directory", m.Dir, m.At))
+		}
 	}
-	return nil
+	file := w.config
+	if file == "" {
+		file = "the configuration"
+	}
+	if f.Changed("owner") && a.Owner != nil && !c.Accounts.Owners {
+		notes = append(notes, fmt.Sprintf("accounts.owners is off, so only a server that is root can act as the owner: write owners = true under [accounts] in %s, and start the server again", file))
+	}
+	asks := slices.ContainsFunc(c.Listeners, func(l config.Listener) bool { return l.ClientCertificates == "ask" || l.ClientCA != "" })
+	if f.Changed("certificate") && len(a.Certificates) > 0 && !asks {
+		notes = append(notes, fmt.Sprintf("no listener asks clients for a certificate: write client-certificates = \"ask\" under [[listener]] in %s", file))
+	}
+	return notes
 }
 
 // list parts a list at its commas; the word none, or nothing, is an empty one.
@@ -435,30 +542,45 @@ func (s *secrets) flags(f *pflag.FlagSet) {
 	f.BoolVar(&s.no, "no-password", false, "no password logs in: for certificates")
 }
 
-// read returns the hash of the password that the flags name, and the password
-// when it was made here.
-func (s *secrets) read(cmd *cobra.Command) (account.Hash, string, error) { return s.readOr(cmd, false) }
-
-// readOr is read; generate makes a password where no flag says anything else.
-func (s *secrets) readOr(cmd *cobra.Command, generate bool) (account.Hash, string, error) {
-	given := 0
+// given is how many of the flags were.
+func (s *secrets) given() (n int) {
 	for _, on := range []bool{s.file != "", s.generate, s.hash != "", s.no} {
 		if on {
-			given++
+			n++
 		}
 	}
+	return n
+}
+
+// check lists what is wrong with the flags, as far as it shows before a password
+// is read.
+func (s *secrets) check() (wrong []string) {
+	if s.given() > 1 {
+		wrong = append(wrong, "the password is given twice: leave all but one of --password-file, --generate, --hash and --no-password away")
+	}
+	if s.hash != "" {
+		if _, err := account.ParseHash(s.hash); err != nil {
+			wrong = append(wrong, fmt.Sprintf("--hash: %v", err))
+		}
+	}
+	return wrong
+}
+
+// asks tells whether somebody at a terminal is asked for the password.
+func (s *secrets) asks(cmd *cobra.Command) bool {
+	in, ok := cmd.InOrStdin().(*os.File)
+	return s.given() == 0 && ok && term.IsTerminal(int(in.Fd()))
+}
+
+// read returns the hash of the password that the flags name, and the password
+// when it was made here. The flags were checked.
+func (s *secrets) read(cmd *cobra.Command) (account.Hash, string, error) {
 	switch {
-	case given > 1:
-		return "", "", usagef("the password is given twice: leave all but one of --password-file, --generate, --hash and --no-password away")
 	case s.no:
 		return "", "", nil
 	case s.hash != "":
-		h, err := account.ParseHash(s.hash)
-		if err != nil {
-			return "", "", usagef("--hash: %v", err)
-		}
-		return h, "", nil
-	case s.generate, generate && given == 0:
+		return account.Hash(s.hash), "", nil
+	case s.generate:
 		text := newPassword()
 		h, err := account.NewHash(account.NewSecret(text))
 		return h, text, err
@@ -468,7 +590,10 @@ func (s *secrets) readOr(cmd *cobra.Command, generate bool) (account.Hash, strin
 			return "", "", err
 		}
 		h, err := account.NewHash(secret)
-		return h, "", err
+		if err != nil {
+			return "", "", usagef("--password-file: %v", err)
+		}
+		return h, "", nil
 	}
 	secret, err := askPassword(cmd)
 	if err != nil {
@@ -533,51 +658,68 @@ A home that is missing is made; what the flags leave out is as the section
   dray user add old --hash '$6$saltsalt$…'`,
 		Args: oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if why := account.CheckName(args[0]); why != "" {
-				return usagef("%q can't be the name of an account: %s", args[0], why)
-			}
 			c, err := w.load()
 			if err != nil {
 				return err
 			}
+			var wrong []string
+			if why := account.CheckName(args[0]); why != "" {
+				wrong = append(wrong, fmt.Sprintf("%q can't be the name of an account: %s", args[0], why))
+			}
 			a := account.Account{Name: args[0], Rights: c.Accounts.Rights}
-			if err := s.apply(cmd.Flags(), &a); err != nil {
-				return err
-			}
+			wrong = append(append(wrong, s.apply(cmd.Flags(), &a)...), p.check()...)
 			home, _ := c.HomeOf(&a)
-			if home == "" && len(a.Mounts) == 0 {
-				return usagef("account %q has no home\n      name one with --home DIR, or set accounts.home for all", a.Name)
+			if home == "" && len(a.Mounts) == 0 && len(s.mounts) == 0 && s.home == "" {
+				wrong = append(wrong, "it has no home: name one with --home DIR, or for all accounts with home under [accounts] of the configuration")
 			}
-			hash, made, err := p.read(cmd)
-			if err != nil {
-				return err
+			if len(wrong) > 0 {
+				return refuseLines("no account was added", wrong)
 			}
-			if hash == "" && len(a.Certificates) == 0 {
-				fmt.Fprintln(cmd.ErrOrStderr(), "dray: nobody can log in to it yet: set a password (dray user passwd) or a certificate")
+			// A password in a file is read while root still is root; somebody at a
+			// terminal is asked when nothing else can go wrong.
+			var made string
+			if !p.asks(cmd) {
+				if a.Hash, made, err = p.read(cmd); err != nil {
+					return err
+				}
 			}
-			a.Hash = hash
-			note, err := makeHome(home, a.Owner, &c, &w)
+			at, err := makeHome(home, a.Owner, &c, &w)
 			if err != nil {
 				return err
 			}
 			db, _, err := w.open(cmd.Context())
 			if err != nil {
+				at.undo(home)
 				return err
 			}
 			defer db.Close()
-			if _, err := db.Lookup(cmd.Context(), a.Name); err == nil {
-				return fmt.Errorf("there is an account %q already\n      dray user set %s changes it, dray user passwd %s its password", a.Name, a.Name, a.Name)
+			if _, err = db.Lookup(cmd.Context(), a.Name); err == nil {
+				err = fmt.Errorf("there is an account %q already\n      dray user set %s changes it, dray user passwd %s its password", a.Name, a.Name, a.Name)
+			} else if errors.Is(err, fs.ErrNotExist) {
+				err = nil
 			}
-			if err := db.Put(cmd.Context(), a); err != nil {
+			if err == nil && p.asks(cmd) {
+				a.Hash, made, err = p.read(cmd)
+			}
+			if err == nil {
+				err = db.Put(cmd.Context(), a)
+			}
+			if err != nil {
+				at.undo(home)
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "account %s added: %s in %s\n", a.Name, a.Rights, orMounts(home))
-			if note != "" {
-				fmt.Fprintln(cmd.OutOrStdout(), note)
-			}
 			if made != "" {
 				fmt.Fprintf(cmd.OutOrStdout(), "password: %s   (shown once)\n", made)
 			}
+			notes := s.notes(cmd.Flags(), &a, &c, &w)
+			if at.note != "" {
+				notes = append(notes, at.note)
+			}
+			if a.Hash == "" && len(a.Certificates) == 0 {
+				notes = append(notes, "nobody can log in to it yet: set a password (dray user passwd) or a certificate (dray user set --certificate)")
+			}
+			tellNotes(cmd, notes)
 			return db.Close()
 		},
 	}
@@ -585,7 +727,16 @@ A home that is missing is made; what the flags leave out is as the section
 	w.flags(cmd.Flags())
 	p.flags(cmd.Flags())
 	s.flags(cmd.Flags())
+	completeFlags(cmd)
+	cmd.ValidArgsFunction = cobra.NoFileCompletions
 	return cmd
+}
+
+// tellNotes writes what is no result and no error.
+func tellNotes(cmd *cobra.Command, notes []string) {
+	for _, n := range notes {
+		fmt.Fprintln(cmd.ErrOrStderr(), "dray: "+n)
+	}
 }
 
 func orMounts(home string) string {
@@ -615,30 +766,63 @@ func userSet() *cobra.Command {
 			if changed == 0 {
 				return usagef("nothing to change\n      dray user set --help shows what can be")
 			}
-			return change(cmd, &w, args[0], func(a *account.Account) error { return s.apply(cmd.Flags(), a) })
+			return change(cmd, &w, args[0], "changed", func(a *account.Account, c *config.Config) error {
+				if wrong := s.apply(cmd.Flags(), a); len(wrong) > 0 {
+					return refuseLines(fmt.Sprintf("account %q was not changed", a.Name), wrong)
+				}
+				home, _ := c.HomeOf(a)
+				if home == "" && len(a.Mounts) == 0 {
+					return usagef("account %q would have no home and no mounts\n      name one with --home DIR", a.Name)
+				}
+				notes := s.notes(cmd.Flags(), a, c, &w)
+				if cmd.Flags().Changed("home") || cmd.Flags().Changed("owner") {
+					at, err := makeHome(home, a.Owner, c, &w)
+					var refused *exitError
+					switch {
+					case errors.As(err, &refused):
+						return err
+					case err != nil:
+						at.note = err.Error() + ": make it before the next login"
+					}
+					if at.note != "" {
+						notes = append(notes, at.note)
+					}
+				}
+				tellNotes(cmd, notes)
+				return nil
+			})
 		},
 	}
 	cmd.Flags().SortFlags = false
 	w.flags(cmd.Flags())
 	s.flags(cmd.Flags())
+	w.completions(cmd)
 	return cmd
 }
 
-// change changes one account.
-func change(cmd *cobra.Command, w *where, name string, f func(*account.Account) error) error {
-	db, _, err := w.open(cmd.Context())
+// change changes one account by f, and says so: what was done to it.
+func change(cmd *cobra.Command, w *where, name, what string, f func(*account.Account, *config.Config) error) error {
+	db, c, err := w.open(cmd.Context())
 	if err != nil {
 		return err
 	}
 	defer db.Close()
 	a, err := lookup(cmd.Context(), db, name)
 	if err == nil {
-		err = f(&a)
+		err = f(&a, &c)
 	}
 	if err == nil {
 		err = db.Put(cmd.Context(), a)
 	}
-	return errors.Join(err, db.Close())
+	if err = errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	when := "from its next login on"
+	if a.Usable(time.Now()) != "" {
+		when = "nobody can log in, and its sessions end within 30 s"
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "account %s %s: %s\n", name, what, when)
+	return nil
 }
 
 func lookup(ctx context.Context, d account.Directory, name string) (account.Account, error) {
@@ -660,11 +844,28 @@ func userPasswd() *cobra.Command {
   printf '%s\n' "$PASSWORD" | dray user passwd anna`,
 		Args: oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			hash, made, err := p.read(cmd)
-			if err != nil {
-				return err
+			if wrong := p.check(); len(wrong) > 0 {
+				return refuseLines("the password was not changed", wrong)
 			}
-			if err := change(cmd, &w, args[0], func(a *account.Account) error { a.Hash = hash; return nil }); err != nil {
+			var hash account.Hash
+			var made string
+			late := p.asks(cmd)
+			read := func() (err error) { hash, made, err = p.read(cmd); return err }
+			if !late {
+				if err := read(); err != nil {
+					return err
+				}
+			}
+			err := change(cmd, &w, args[0], "has a new password", func(a *account.Account, _ *config.Config) error {
+				if late {
+					if err := read(); err != nil {
+						return err
+					}
+				}
+				a.Hash = hash
+				return nil
+			})
+			if err != nil {
 				return err
 			}
 			if made != "" {
@@ -676,6 +877,7 @@ func userPasswd() *cobra.Command {
 	cmd.Flags().SortFlags = false
 	w.flags(cmd.Flags())
 	p.flags(cmd.Flags())
+	w.completions(cmd)
 	return cmd
 }
 
@@ -687,19 +889,29 @@ func userRm() *cobra.Command {
 		Example: "  dray user rm anna",
 		Args:    oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			db, _, err := w.open(cmd.Context())
+			db, c, err := w.open(cmd.Context())
 			if err != nil {
 				return err
 			}
 			defer db.Close()
+			a, unread := db.Lookup(cmd.Context(), args[0]) // settings that can't be read are no reason to keep it
 			err = db.Remove(cmd.Context(), args[0])
 			if errors.Is(err, fs.ErrNotExist) {
 				_, err = lookup(cmd.Context(), db, args[0])
 			}
-			return errors.Join(err, db.Close())
+			if err = errors.Join(err, db.Close()); err != nil {
+				return err
+			}
+			files := "its files stay"
+			if home, _ := c.HomeOf(&a); unread == nil {
+				files += " in " + orMounts(home)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "account %s removed: its sessions end within 30 s; %s\n", args[0], files)
+			return nil
 		},
 	}
 	w.flags(cmd.Flags())
+	w.completions(cmd)
 	return cmd
 }
 
@@ -747,6 +959,8 @@ func userLs() *cobra.Command {
 	}
 	w.flags(cmd.Flags())
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line")
+	completeFlags(cmd)
+	cmd.ValidArgsFunction = cobra.NoFileCompletions
 	return cmd
 }
 
@@ -805,6 +1019,7 @@ func userShow() *cobra.Command {
 	}
 	w.flags(cmd.Flags())
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	w.completions(cmd)
 	return cmd
 }
 
@@ -885,5 +1100,6 @@ only when something else than the server has changed them.`,
 		},
 	}
 	w.flags(cmd.Flags())
+	w.completions(cmd)
 	return cmd
 }

@@ -1,20 +1,24 @@
 package ftpserver
 
 import (
+	"strings"
+
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/htmlindex"
 
+	"dray/account"
+	"dray/fault"
 	"dray/ftp"
+	"dray/vfs"
 )
 
 // A charset is how an account's programs write names, nil for UTF-8. Names are
-// kept as UTF-8; what does not convert goes through as the bytes it is, so that
-// every name can be said again as it was shown.
+// kept as UTF-8; what does not convert goes through as the bytes it is.
 type charset struct{ e encoding.Encoding }
 
 // charsetOf is the character set of an account; nil when it is UTF-8 or unknown.
 func charsetOf(name string) *charset {
-	if name == "" {
+	if name == "" || account.CheckCharset(name) != nil {
 		return nil
 	}
 	e, err := htmlindex.Get(name)
@@ -60,4 +64,34 @@ func (cs *charset) reply(r ftp.Reply) ftp.Reply {
 	}
 	r.Body = body
 	return r
+}
+
+// asShown is p, or what a listing has shown in the same bytes: a name that has no
+// form in the character set was shown as it is, and most bytes mean some other
+// name in it. A name that is there and means p goes first, part by part.
+func (c *conn) asShown(p vfs.Path) vfs.Path {
+	if c.session == nil || p.IsRoot() || c.taken(p) {
+		return p
+	}
+	at := vfs.Root
+	for name := range strings.SplitSeq(p.Rel(), "/") {
+		next, err := at.Join(name)
+		if err != nil {
+			return p
+		}
+		if raw := c.charset.encode(name); raw != name && !c.taken(next) {
+			if shown, err := at.Join(raw); err == nil && c.taken(shown) {
+				next = shown
+			}
+		}
+		at = next
+	}
+	return at
+}
+
+// taken tells whether something has the name p. Where the account may not know,
+// it is.
+func (c *conn) taken(p vfs.Path) bool {
+	_, err := c.session.Lstat(c.context(), p)
+	return err == nil || fault.KindOf(err) != fault.NotFound
 }

@@ -71,6 +71,7 @@ type conn struct {
 	facts      ftp.Facts
 	client     string   // CLNT
 	charset    *charset // of names on the wire; nil: UTF-8
+	utf8       bool     // OPTS UTF8 was said before the login
 	transcript bool     // the dialogue is logged for all to see
 	sums       sums     // HASH, RANG
 	deflate    deflate
@@ -273,7 +274,7 @@ func (c *conn) run(l line) {
 			c.quit = true
 		}
 		if c.session != nil {
-			c.session.Refused(cmd.Verb, c.masked(cmd), err)
+			c.session.Refused(cmd.Verb, c.charset.decode(c.masked(cmd)), err)
 		} else {
 			c.log.Info("refused", "verb", cmd.Verb, "reason", string(fault.Of(err).ID))
 		}
@@ -374,7 +375,13 @@ func (c *conn) dialogue(msg string, text func() string) {
 }
 
 // resolve is the path that an argument names.
-func (c *conn) resolve(arg string) (vfs.Path, error) { return vfs.Resolve(c.cwd, arg) }
+func (c *conn) resolve(arg string) (vfs.Path, error) {
+	p, err := vfs.Resolve(c.cwd, arg)
+	if err == nil && c.charset != nil {
+		p = c.asShown(p)
+	}
+	return p, err
+}
 
 // remote is the peer's address.
 func (c *conn) remote() netip.Addr { return c.visit.Peer().Remote.Addr().Unmap() }

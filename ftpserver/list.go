@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"dray/account"
 	"dray/event"
 	"dray/fault"
 	"dray/ftp"
@@ -100,14 +101,14 @@ func asFacts(l *lister, name string, dir vfs.Path, fi fs.FileInfo) {
 		l.skip(name)
 		return
 	}
-	l.facts(name, dir, fi, ftp.KindAuto)
+	l.facts(name, l.c.session.RightsIn(dir, fi.Name()), dir, fi, ftp.KindAuto)
 	l.buf = append(l.buf, '\r', '\n')
 }
 
-func (l *lister) facts(name string, dir vfs.Path, fi fs.FileInfo, kind ftp.EntryKind) {
+func (l *lister) facts(name string, rights account.Rights, dir vfs.Path, fi fs.FileInfo, kind ftp.EntryKind) {
 	e := l.entry(name, dir, fi)
 	e.Owner, e.Group, e.Kind = "", "", kind
-	e.Perm = perm(l.c.session.RightsIn(dir, fi.Name()), fi.IsDir())
+	e.Perm = perm(rights, fi.IsDir())
 	l.buf = ftp.AppendFacts(l.buf, l.c.facts, e)
 }
 
@@ -358,7 +359,7 @@ func (c *conn) mlsd(ctx context.Context, arg string) (ftp.Reply, error) {
 	}
 	return c.listing(ctx, p, true, asFacts, func(l *lister) error {
 		l.buf = l.buf[:0]
-		l.facts(".", p, fi, ftp.KindCdir)
+		l.facts(".", c.session.RightsIn(p, "."), p, fi, ftp.KindCdir)
 		l.buf = append(l.buf, '\r', '\n')
 		if err := l.flush(); err != nil {
 			return err
@@ -417,7 +418,7 @@ func (c *conn) mlst(ctx context.Context, arg string) (ftp.Reply, error) {
 		return ftp.Reply{}, err
 	}
 	l := &lister{c: c, ctx: ctx}
-	l.facts(p.String(), p.Dir(), fi, ftp.KindAuto)
+	l.facts(p.String(), c.session.RightsIn(p, "."), p.Dir(), fi, ftp.KindAuto)
 	return ftp.Reply{Code: ftp.C250OK, Text: "Facts:", Body: []string{string(l.buf)}, Last: "End"}, nil
 }
 

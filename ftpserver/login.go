@@ -31,7 +31,7 @@ func (c *conn) userCmd(ctx context.Context, arg string) (ftp.Reply, error) {
 		if err != nil {
 			return ftp.Reply{}, err
 		}
-		return c.enter(session, ftp.C232Certificate), nil // RFC 4217, 12.6; a PASS behind it gets 202
+		return c.enter(session, ftp.C232Certificate, c.rules.Welcome), nil // RFC 4217, 12.6; a PASS behind it gets 202
 	}
 	c.user, c.phase = arg, phaseNamed
 	return ftp.Replyf(ftp.C331NeedPassword, "Password, please."), nil
@@ -50,14 +50,20 @@ func (c *conn) pass(ctx context.Context, arg string) (ftp.Reply, error) {
 	if err != nil {
 		return ftp.Reply{}, err
 	}
-	return c.enter(session, ftp.C230LoggedIn), nil
+	welcome := c.rules.Welcome
+	if session.Account().Anonymous && strings.HasPrefix(arg, "-") {
+		welcome = "" // old programs that stumble over 230- say so; wu-ftpd began it
+	}
+	return c.enter(session, ftp.C230LoggedIn, welcome), nil
 }
 
 // enter begins a session.
-func (c *conn) enter(session *gate.Session, code ftp.Code) ftp.Reply {
+func (c *conn) enter(session *gate.Session, code ftp.Code, welcome string) ftp.Reply {
 	c.session, c.phase, c.log = session, phaseIn, session.Log()
 	c.byCert = code == ftp.C232Certificate
-	c.charset = charsetOf(session.Account().Charset)
+	if !c.utf8 {
+		c.charset = charsetOf(session.Account().Charset)
+	}
 	c.transcript = session.Account().Transcript || slices.Contains(c.rules.Transcript, session.Account().Name)
 	// What ends the session ends a read of its control connection too.
 	c.unwatch = context.AfterFunc(session.Context(), c.wake)
@@ -73,8 +79,8 @@ func (c *conn) enter(session *gate.Session, code ftp.Code) ftp.Reply {
 	if a.AnyRights()&^account.ReadOnly == 0 {
 		text = "Logged in, for reading only."
 	}
-	if c.rules.Welcome != "" {
-		return ftp.Lines(code, strings.ReplaceAll(c.rules.Welcome, "{user}", a.Name), text)
+	if welcome != "" {
+		return ftp.Lines(code, strings.ReplaceAll(welcome, "{user}", a.Name), text)
 	}
 	return ftp.Replyf(code, "%s", text)
 }
@@ -93,6 +99,7 @@ func (c *conn) logout() {
 		c.session.Close()
 		c.server.tickets.ended(c.visit.ID())
 		c.begun = time.Now() // the login deadline is for the next login
+		c.utf8 = false
 		c.mu.Lock()
 		c.in = false
 		c.mu.Unlock()
@@ -142,7 +149,7 @@ func (c *conn) auth(_ context.Context, arg string) (ftp.Reply, error) {
 		return ftp.Reply{}, nil
 	}
 	c.logout()
-	c.prot, c.pbsz = false, false
+	c.prot, c.pbsz, c.utf8 = false, false, false
 	// The context of this command is that of the session which has just ended.
 	if err := c.handshake(c.visit.Context(), c.raw); err != nil {
 		c.log.Info("TLS handshake failed", "peer", c.visit.Peer().Remote.String(), "error", err)
@@ -357,6 +364,7 @@ func (c *conn) optsUTF8(arg string) (ftp.Reply, error) {
 	switch strings.ToUpper(arg) {
 	case "", "ON", "NLST":
 		c.charset = nil
+		c.utf8 = c.session == nil // clients say it before the login too
 		if own != "" {
 			return ftp.Replyf(ftp.C200OK, "Names are UTF-8 now."), nil
 		}

@@ -254,7 +254,9 @@ func perm(r account.Rights, isDir bool) string {
 	if isDir {
 		add('c', account.Write)
 		add('d', account.Delete)
-		add('e', 0)
+		if r != 0 {
+			b = append(b, 'e')
+		}
 		add('f', account.Rename)
 		add('l', account.List)
 		add('m', account.MakeDir)
