@@ -52,9 +52,18 @@ type Account struct {
 	RateDown    int64 `json:"rate-down,omitempty"`    // bytes a second to the client, of all its transfers; 0: no limit
 	RateUp      int64 `json:"rate-up,omitempty"`      // bytes a second from the client
 
+	Partials string `json:"partials,omitempty"` // PartialsListed; "": cut uploads are not in listings
+	Uploads  string `json:"uploads,omitempty"`  // UploadsInPlace; "": beside, and under the name when they are whole
+
 	Charset    string `json:"charset,omitempty"`    // of names on the wire, as "windows-1252"; "": UTF-8
 	Transcript bool   `json:"transcript,omitempty"` // its dialogue is logged
 }
+
+// What Partials and Uploads of an Account may be beside "".
+const (
+	PartialsListed = "listed"   // the account's own cut uploads are listed, with ".part" behind their names
+	UploadsInPlace = "in-place" // uploads write to the name itself, and what came of a cut one stays there
+)
 
 // A Mount shows a directory of this machine in the tree of an account.
 type Mount struct {

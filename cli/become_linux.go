@@ -3,9 +3,7 @@ package cli
 import (
 	"fmt"
 	"os"
-	"os/user"
 	"runtime"
-	"strconv"
 	"syscall"
 	"unsafe"
 
@@ -20,20 +18,9 @@ func becomeUser(name string, owners bool) error {
 	if name == "" || os.Geteuid() != 0 {
 		return nil
 	}
-	u, err := user.Lookup(name)
-	if err != nil {
-		return usagef("user: this machine has no user %q\n      make it: useradd --system --user-group --no-create-home --shell /usr/sbin/nologin %s", name, name)
-	}
-	uid, err := strconv.Atoi(u.Uid)
+	uid, gid, err := idsOf(name)
 	if err != nil {
 		return err
-	}
-	gid, err := strconv.Atoi(u.Gid)
-	if err != nil {
-		return err
-	}
-	if uid == 0 {
-		return usagef("user: %q is root\n      name a user without privileges", name)
 	}
 	program, err := os.Executable()
 	if err != nil {

@@ -22,9 +22,14 @@ DRAY_LIMITS_IDLE is idle in [limits].`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	file := func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return []string{"toml"}, cobra.ShellCompDirectiveFilterFileExt
+	}
 	cmd.AddCommand(
 		&cobra.Command{
 			Use: "example", Short: "print a configuration with every setting in a comment",
+			Long: `Print a configuration that sets nothing: every key in a comment, with its default
+and what it is for. dray init writes the same with what this machine needs filled in.`,
 			Example: "  dray config example > dray.toml", Args: noArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				_, err := fmt.Fprint(cmd.OutOrStdout(), config.Example())
@@ -36,7 +41,9 @@ DRAY_LIMITS_IDLE is idle in [limits].`,
 			Long: `List all that is wrong with a configuration, with file and line, and what to
 write instead. The status is 2 when there is a mistake, and 0 when there are
 only warnings.`,
-			Example: "  dray config check /etc/dray/dray.toml", Args: oneFile,
+			Example: `  dray config check
+  dray config check ./dray.toml && systemctl reload dray`,
+			Args: oneFile, ValidArgsFunction: file,
 			RunE: func(cmd *cobra.Command, args []string) error {
 				file := configFile(args)
 				_, problems, err := loadConfig(file)
@@ -56,7 +63,11 @@ only warnings.`,
 		},
 		&cobra.Command{
 			Use: "show [FILE]", Short: "print the configuration in effect, with defaults and where each value comes from",
-			Example: "  dray config show", Args: oneFile,
+			Long: `Print the configuration in effect as a file: every key with its value, and behind
+those that were set the line of the file or the variable that did it.`,
+			Example: `  dray config show
+  DRAY_LIMITS_IDLE=20m dray config show ./dray.toml | grep idle`,
+			Args: oneFile, ValidArgsFunction: file,
 			RunE: func(cmd *cobra.Command, args []string) error {
 				file := configFile(args)
 				c, problems, err := loadConfig(file)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
@@ -28,6 +29,9 @@ func runConfigured(cmd *cobra.Command, file, ready string, verbose bool) error {
 	wrong, warnings := split(problems)
 	if len(wrong) > 0 {
 		return refuse("nothing was started", wrong)
+	}
+	if err := makeState(&c); err != nil {
+		return err
 	}
 	if err := becomeUser(c.User, c.Accounts.Owners); err != nil {
 		return err
@@ -66,6 +70,32 @@ func runConfigured(cmd *cobra.Command, file, ready string, verbose bool) error {
 		defer notify(daemon.SdNotifyReady)
 		l.reload()
 	})
+}
+
+// makeState makes the state directory when it is missing, for the user that the
+// server will run as.
+func makeState(c *config.Config) error {
+	if _, err := os.Stat(c.State); !errors.Is(err, fs.ErrNotExist) {
+		return nil // what is wrong with it, those say who use it
+	}
+	uid, gid := -1, -1
+	if os.Geteuid() == 0 && c.User != "" {
+		var err error
+		if uid, gid, err = idsOf(c.User); err != nil {
+			return err
+		}
+	}
+	err := os.MkdirAll(filepath.Dir(c.State), 0o755)
+	if err == nil {
+		err = os.Mkdir(c.State, 0o700)
+	}
+	if err == nil && uid >= 0 {
+		err = os.Lchown(c.State, uid, gid)
+	}
+	if err != nil {
+		return fmt.Errorf("state: can't make %s: %w", c.State, err)
+	}
+	return nil
 }
 
 // monotonic is the clock that systemd compares a reload with.

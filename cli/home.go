@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"syscall"
 
 	"dray/account"
@@ -115,4 +117,19 @@ func becomeOwner(dir string) error {
 		return fmt.Errorf("can't become the owner of %s: %w", dir, err)
 	}
 	return nil
+}
+
+// idsOf are those of the user that a server is to become.
+func idsOf(name string) (uid, gid int, err error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return 0, 0, usagef("user: this machine has no user %q\n      make it: useradd --system --user-group --no-create-home --shell /usr/sbin/nologin %s", name, name)
+	}
+	if uid, err = strconv.Atoi(u.Uid); err == nil {
+		gid, err = strconv.Atoi(u.Gid)
+	}
+	if err == nil && uid == 0 {
+		err = usagef("user: %q is root\n      name a user without privileges", name)
+	}
+	return uid, gid, err
 }

@@ -40,13 +40,15 @@ func initCommand() *cobra.Command {
 		Short: "write a configuration and the first account",
 		Long: `Write a commented configuration for this machine, and the first account with
 it, and show what clients and firewalls have to know. Nothing that is there
-already is changed: init refuses a configuration or account that exists.
+already is changed: init refuses a configuration that exists, and a directory
+that has accounts already. The password is made and shown once, unless a flag
+gives one.
 
 As root it is for the whole machine: /etc/dray/dray.toml, /var/lib/dray, homes
 below /srv/ftp, a user "dray" that the server runs as, and a unit for systemd.
 Otherwise it is for you alone, on the ports 2121 and 2990.`,
 		Example: `  dray init
-  dray init --user anna --public ftp.example.net
+  dray init --user anna --public ftp.example.net --password-file password.txt
   dray init --config ./dray.toml --state ./state --homes ./homes`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -65,7 +67,7 @@ Otherwise it is for you alone, on the ports 2121 and 2990.`,
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&name, "user", "", "`NAME` of the first account (default: yours, and for root ftpuser)")
-	p.flags(f)
+	p.flags(f, "--generate")
 	f.StringVar(&public, "public", "", "`ADDRESS` or name that clients reach this host by, when it is behind NAT")
 	f.StringVar(&file, "config", "", "`FILE` to write (default "+DefaultConfig+" for root, else ~/.config/dray/dray.toml)")
 	f.StringVar(&state, "state", "", "`DIR` for accounts and certificate (default "+stateHint()+")")
@@ -126,7 +128,7 @@ func (in *initial) places(file, state, homes string) (err error) {
 		return usagef("%q can't be the name of an account: %s", in.name, why)
 	}
 	if _, err := os.Stat(in.file); err == nil {
-		return usagef("%s exists\n      dray config check looks at it; dray user add %s adds an account", in.file, in.name)
+		return usagef("%s exists\n      dray config check %s looks at it; dray user add %s%s adds an account", in.file, in.file, in.name, in.option())
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("can't look at %s: %w", in.file, err)
 	}
@@ -139,7 +141,8 @@ func (in *initial) run(public string, service bool, p *secrets) error {
 	c := config.Defaults()
 	c.State, c.Public = in.state, public
 	c.Accounts.Home = filepath.Join(in.homes, "{name}")
-	c.Listeners = in.listeners(say)
+	var ports string
+	c.Listeners, ports = in.listeners()
 	read, problems := config.Parse(in.file, []byte(config.Commented(c)), nil)
 	if wrong, _ := split(append(problems, read.Check(serve.Outside())...)); len(wrong) > 0 {
 		return refuse("nothing was written", wrong)
@@ -165,6 +168,9 @@ func (in *initial) run(public string, service bool, p *secrets) error {
 		if in.uid > 0 {
 			c.User = serviceUser
 		}
+	}
+	if ports != "" {
+		say("%s", ports)
 	}
 	text := config.Commented(c)
 	for _, d := range []struct {
@@ -217,18 +223,22 @@ func (in *initial) run(public string, service bool, p *secrets) error {
 	card.User = in.name
 	printCard(out, card, password, from)
 	say("next:")
-	option := ""
-	if in.file != DefaultConfig {
-		option = " --config " + in.file
-	}
 	if c.User != "" && in.uid > 0 {
 		say("  systemctl daemon-reload && systemctl enable --now dray")
 		say("  or, by hand: dray serve --config %s", in.file)
 	} else {
 		say("  dray serve --config %s", in.file)
 	}
-	say("  dray user add NAME%s", option)
+	say("  dray user add NAME%s", in.option())
 	return db.Close()
+}
+
+// option is what other commands need to find the configuration.
+func (in *initial) option() string {
+	if in.file == DefaultConfig {
+		return ""
+	}
+	return " --config " + in.file
 }
 
 // findUser finds the user that the server will run as, and makes it where there
@@ -253,8 +263,8 @@ func (in *initial) findUser(say func(string, ...any)) error {
 }
 
 // listeners are nil, for the standard ports, where these may be bound and are
-// free; else the high ones.
-func (in *initial) listeners(say func(string, ...any)) []config.Listener {
+// free; else the high ones, and why.
+func (in *initial) listeners() (ls []config.Listener, because string) {
 	busy := func(port int) error {
 		l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
 		if err == nil {
@@ -264,14 +274,14 @@ func (in *initial) listeners(say func(string, ...any)) []config.Listener {
 	}
 	err := errors.Join(busy(config.PortFTP), busy(config.PortFTPS))
 	if err == nil {
-		return nil
+		return nil, ""
 	}
-	say("ports %d and %d can't be had (%v): %d and %d are configured", config.PortFTP, config.PortFTPS,
+	because = fmt.Sprintf("ports %d and %d can't be had (%v): %d and %d are configured", config.PortFTP, config.PortFTPS,
 		strings.ReplaceAll(err.Error(), "\n", "; "), config.PortFTPHigh, config.PortFTPSHigh)
-	ls := config.DefaultListeners()
-	ls[0].Listen = []string{fmt.Sprintf(":%d", config.PortFTPHigh)}
-	ls[1].Listen = []string{fmt.Sprintf(":%d", config.PortFTPSHigh)}
-	return ls
+	// Parsed, because then all that is not said here has its default.
+	c, _ := config.Parse("", fmt.Appendf(nil, "[[listener]]\nlisten = [\":%d\"]\n[[listener]]\nprotocol = \"ftps\"\nlisten = [\":%d\"]\n",
+		config.PortFTPHigh, config.PortFTPSHigh), nil)
+	return c.Listeners, because
 }
 
 // mkdir makes a directory that is missing, with those above it.

@@ -94,8 +94,7 @@ func (w *where) completions(cmd *cobra.Command) {
 	completeFlags(cmd)
 }
 
-// names are those of the accounts, as far as they can be had: nothing is made and
-// nobody is told.
+// names are those of the accounts, as far as they can be had. No database is made.
 func (w *where) names(ctx context.Context) (names []string) {
 	if ctx == nil {
 		ctx = context.Background()
@@ -135,6 +134,8 @@ func completeFlags(cmd *cobra.Command) {
 		"umask":     {"022", "027", "077"},
 		"networks":  {"any"},
 		"expires":   {"never"},
+		"partials":  {"hidden", "listed"},
+		"uploads":   {"beside", "in-place"},
 		"charset":   {"utf-8", "windows-1252", "iso-8859-15", "gbk", "shift_jis"},
 		"ftp":       {"off", ":21", ":2121"},
 		"ftps":      {"off", ":990", ":2990"},
@@ -169,12 +170,12 @@ func (w *where) load() (config.Config, error) {
 	}
 	if file == "" {
 		file = DefaultConfig
-		if _, err := os.Stat(file); err != nil && w.database != "" {
-			c, _ := config.Parse("", nil, os.Environ())
-			return c, nil
-		}
 	}
 	c, problems, err := config.Load(file, os.Environ())
+	if errors.Is(err, fs.ErrNotExist) && w.config == "" && w.database != "" {
+		c, _ = config.Parse("", nil, os.Environ())
+		return c, nil
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, usagef("there is no configuration %s\n      dray init writes one; --config names another, --database the accounts alone", file)
 	}
@@ -212,6 +213,7 @@ func (w *where) open(ctx context.Context) (*accountsql.DB, config.Config, error)
 // settings are the flags that change an account.
 type settings struct {
 	home, rights, owner, umask, quota, down, up, expires, networks, protocols, charset string
+	partials, uploads                                                                  string
 	mounts, paths, certificates                                                        []string
 	readOnly, uploadOnly, disable, enable, transcript, noTranscript                    bool
 	files, sessions                                                                    int
@@ -237,6 +239,8 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.networks, "networks", "", "`LIST` of networks to log in from, between commas; any: from anywhere")
 	f.StringVar(&s.protocols, "protocols", "", "`LIST` of ftp and ftps; all: every one")
 	f.StringArrayVar(&s.certificates, "certificate", nil, "`WHAT` logs in without a password: the PEM file or SHA-256 of a client certificate, or ca for those of the listener's client-ca; none takes all away (may be repeated)")
+	f.StringVar(&s.partials, "partials", "", "`WHAT`: hidden (the default), or listed: its own cut uploads are in its listings, as NAME.part")
+	f.StringVar(&s.uploads, "uploads", "", "`WHERE`: beside (the default), or in-place: every upload writes to its name from the first byte on, and a cut one stays there")
 	f.StringVar(&s.charset, "charset", "", "`NAME` of the character set of its programs, as windows-1252; utf-8 by default")
 	f.BoolVar(&s.transcript, "transcript", false, "log its dialogue, with passwords masked")
 	f.BoolVar(&s.noTranscript, "no-transcript", false, "undo --transcript")
@@ -415,6 +419,24 @@ func (s *settings) apply(f *pflag.FlagSet, a *account.Account) (wrong []string) 
 			a.Certificates = append(a.Certificates, pin)
 		}
 	}
+	for _, w := range []struct {
+		flag, value string
+		to          *string
+		usual, word string
+	}{
+		{"partials", s.partials, &a.Partials, "hidden", account.PartialsListed},
+		{"uploads", s.uploads, &a.Uploads, "beside", account.UploadsInPlace},
+	} {
+		switch {
+		case !f.Changed(w.flag):
+		case w.value == w.usual:
+			*w.to = ""
+		case w.value == w.word:
+			*w.to = w.word
+		default:
+			bad(w.flag, "%q is neither of its words; write %s or %s", w.value, w.usual, w.word)
+		}
+	}
 	if f.Changed("charset") {
 		if err := account.CheckCharset(s.charset); err != nil {
 			bad("charset", "%v", err)
@@ -535,8 +557,9 @@ type secrets struct {
 	generate, no bool
 }
 
-func (s *secrets) flags(f *pflag.FlagSet) {
-	f.StringVar(&s.file, "password-file", "", "read the password from the first line of `FILE` (default: standard input)")
+// flags adds them; usual is where a password comes from without any.
+func (s *secrets) flags(f *pflag.FlagSet, usual string) {
+	f.StringVar(&s.file, "password-file", "", "read the password from the first line of `FILE` (default: "+usual+")")
 	f.BoolVar(&s.generate, "generate", false, "make a password and show it once")
 	f.StringVar(&s.hash, "hash", "", "take a crypt(3) `HASH` of another system in place of a password")
 	f.BoolVar(&s.no, "no-password", false, "no password logs in: for certificates")
@@ -649,13 +672,17 @@ func userAdd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add NAME",
 		Short: "add an account",
-		Long: `Add an account. The password is read from standard input, unseen on a terminal.
-A home that is missing is made; what the flags leave out is as the section
-[accounts] of the configuration says.`,
-		Example: `  dray user add anna --home /srv/ftp/anna
+		Long: `Add an account. The password is read from standard input: asked for twice and
+unseen on a terminal, else the first line. A home that is missing is made, and
+given to the user that will write to it. Home and rights that no flag gives are as
+the section [accounts] of the configuration says.`,
+		Example: `  dray user add anna
+  printf '%s\n' "$PASSWORD" | dray user add anna --home /srv/ftp/anna
   dray user add camera --upload-only --quota 20G --generate
   dray user add batch --owner batch:www-data --umask 027 --password-file batch.txt
-  dray user add old --hash '$6$saltsalt$…'`,
+  dray user add press --read-only --expires 2027-12-31 --networks 192.0.2.0/24 --generate
+  dray user add robot --no-password --certificate robot.pem
+  dray user add old --hash "$(getent shadow old | cut -d: -f2)"`,
 		Args: oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := w.load()
@@ -725,7 +752,7 @@ A home that is missing is made; what the flags leave out is as the section
 	}
 	cmd.Flags().SortFlags = false
 	w.flags(cmd.Flags())
-	p.flags(cmd.Flags())
+	p.flags(cmd.Flags(), "standard input")
 	s.flags(cmd.Flags())
 	completeFlags(cmd)
 	cmd.ValidArgsFunction = cobra.NoFileCompletions
@@ -752,8 +779,12 @@ func userSet() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set NAME",
 		Short: "change an account",
+		Long: `Change what the flags say, and nothing else. Sessions that are open keep what
+they have, and the next login gets what is new; but --disable, and a day in the
+past for --expires, end them within 30 s.`,
 		Example: `  dray user set anna --quota 50G --rate-down 5M
   dray user set anna --disable
+  dray user set anna --enable --expires 2027-12-31
   dray user set anna --mount /projects=/srv/projects --path /projects=read-only`,
 		Args: oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -839,6 +870,8 @@ func userPasswd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "passwd NAME",
 		Short: "set the password of an account",
+		Long: `Set the password of an account. It is read from standard input: asked for twice
+and unseen on a terminal, else the first line. Sessions that are open go on.`,
 		Example: `  dray user passwd anna
   dray user passwd anna --generate
   printf '%s\n' "$PASSWORD" | dray user passwd anna`,
@@ -876,7 +909,7 @@ func userPasswd() *cobra.Command {
 	}
 	cmd.Flags().SortFlags = false
 	w.flags(cmd.Flags())
-	p.flags(cmd.Flags())
+	p.flags(cmd.Flags(), "standard input")
 	w.completions(cmd)
 	return cmd
 }
@@ -886,6 +919,7 @@ func userRm() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "rm NAME",
 		Short:   "remove an account; its files stay",
+		Long:    "Remove an account. Its sessions end within 30 s; its files stay where they are.",
 		Example: "  dray user rm anna",
 		Args:    oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -1057,7 +1091,11 @@ func (v *view) print(w io.Writer) {
 	if v.MaxFiles > 0 {
 		files = strconv.Itoa(v.MaxFiles)
 	}
-	row("used", "%s of %s, %d files of %s", gate.Bytes(v.UsedBytes), limit(v.MaxBytes), v.UsedFiles, files)
+	noun := "files"
+	if v.UsedFiles == 1 {
+		noun = "file"
+	}
+	row("used", "%s of %s, %d %s of %s", gate.Bytes(v.UsedBytes), limit(v.MaxBytes), v.UsedFiles, noun, files)
 	if v.MaxSessions > 0 {
 		row("sessions", "%d at once", v.MaxSessions)
 	}
@@ -1069,6 +1107,12 @@ func (v *view) print(w io.Writer) {
 	}
 	if len(v.Protocols) > 0 {
 		row("protocols", "%s", strings.Join(v.Protocols, ", "))
+	}
+	if v.Partials != "" {
+		row("partials", "%s", v.Partials)
+	}
+	if v.Uploads != "" {
+		row("uploads", "%s", v.Uploads)
 	}
 	if v.Charset != "" {
 		row("charset", "%s", v.Charset)
@@ -1083,8 +1127,9 @@ func userRecount() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "recount NAME",
 		Short: "count the files of an account again, for its quota",
-		Long: `Ask the running server to count the files of an account again. That is needed
-only when something else than the server has changed them.`,
+		Long: `Ask the server to count the files of an account again: within 10 s when it runs,
+else at its next start. That is needed only when something else than the server has
+changed them.`,
 		Example: "  dray user recount anna",
 		Args:    oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -1096,7 +1141,11 @@ only when something else than the server has changed them.`,
 			if _, err := lookup(cmd.Context(), db, args[0]); err != nil {
 				return err
 			}
-			return errors.Join(db.WantRecount(cmd.Context(), args[0]), db.Close())
+			if err := errors.Join(db.WantRecount(cmd.Context(), args[0]), db.Close()); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "account %s is counted again within 10 s, or when the server starts; dray user show has the result\n", args[0])
+			return nil
 		},
 	}
 	w.flags(cmd.Flags())

@@ -61,8 +61,8 @@ func (c *conn) listen(b *beside) {
 			c.mu.Lock()
 			stopping := b.stopping
 			c.mu.Unlock()
-			if !stopping { // the visit ends, and its context ends the transfer
-				<-c.visit.Context().Done()
+			if !stopping { // the session or the visit ends, and its context ends the transfer
+				<-c.context().Done()
 			}
 			return
 		}

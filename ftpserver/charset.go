@@ -49,6 +49,9 @@ func (cs *charset) encode(s string) string {
 	if err != nil {
 		return s
 	}
+	if back, err := cs.e.NewDecoder().String(out); err != nil || back != s { // it would be another name when it is said
+		return s
+	}
 	return out
 }
 
@@ -66,9 +69,9 @@ func (cs *charset) reply(r ftp.Reply) ftp.Reply {
 	return r
 }
 
-// asShown is p, or what a listing has shown in the same bytes: a name that has no
-// form in the character set was shown as it is, and most bytes mean some other
-// name in it. A name that is there and means p goes first, part by part.
+// asShown is p, or where nothing has that name, what the same bytes are without
+// the character set: a name that has no form in it was shown as it is, and most
+// bytes mean some other name in it. Each part of the path is looked at on its own.
 func (c *conn) asShown(p vfs.Path) vfs.Path {
 	if c.session == nil || p.IsRoot() || c.taken(p) {
 		return p

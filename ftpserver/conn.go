@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -246,7 +247,12 @@ func (c *conn) run(l line) {
 		return
 	}
 	cmd := l.cmd
-	c.dialogue("command", cmd.String)
+	c.dialogue("command", func() string {
+		if secret(cmd) {
+			return cmd.Verb + " ***"
+		}
+		return cmd.String()
+	})
 	row := c.server.rows[cmd.Verb]
 	if row == nil && c.wrongDoor(cmd) {
 		return
@@ -274,7 +280,7 @@ func (c *conn) run(l line) {
 			c.quit = true
 		}
 		if c.session != nil {
-			c.session.Refused(cmd.Verb, c.charset.decode(c.masked(cmd)), err)
+			c.session.Refused(cmd.Verb, c.masked(cmd), err)
 		} else {
 			c.log.Info("refused", "verb", cmd.Verb, "reason", string(fault.Of(err).ID))
 		}
@@ -292,11 +298,19 @@ func (c *conn) run(l line) {
 	}
 }
 
+// masked is the argument of a command for logs and events.
 func (c *conn) masked(cmd ftp.Command) string {
-	if cmd.Verb == "PASS" || cmd.Verb == "ACCT" {
+	if secret(cmd) {
 		return ""
 	}
-	return cmd.Arg
+	return c.charset.decode(cmd.Arg)
+}
+
+// secret tells whether there are passwords in what a command was given, also one
+// that is refused.
+func secret(cmd ftp.Command) bool {
+	sub, _, _ := strings.Cut(strings.TrimLeft(cmd.Arg, " "), " ")
+	return cmd.Verb == "PASS" || cmd.Verb == "ACCT" || cmd.Verb == "SITE" && strings.EqualFold(sub, "PSWD")
 }
 
 // refuse checks what the row says about a command; handlers check nothing that

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,7 +25,8 @@ import (
 //	RULES: plain        what the listener allows, see variants; before all else
 //	TREE: mem           or os; without it the story is told on both
 //	ROOM: 100000        bytes of room in the tree, which is in memory then
-//	GIVEN: a/b = "x"    what the tree holds at the beginning; "a/" a directory
+//	GIVEN: a/b = "x"    what the tree holds at the beginning; "a/" a directory;
+//	                    a name may have "\xff" and the like, as in F
 //	LOGIN: alice        a new connection, logged in, TYPE I
 //	CONNECT:            a new connection, nothing said
 //	C: line             the client says it; "\xff" and the like as in Go
@@ -142,6 +144,54 @@ func variant(t *testing.T, name string) setup {
 		return s
 	case "dropbox": // uploads only: an account that keeps no partials
 		s := setup{users: []account.Account{{Name: "alice", Rights: account.List | account.Write | account.MakeDir}}}
+		s.door.Plain = true
+		return s
+	case "upload-only": // with all switches, so that none of them shows what is there
+		s := variant(t, "switches")
+		s.users = []account.Account{{Name: "alice", Rights: account.UploadOnly}}
+		return s
+	case "strangers": // read everything but what strangers have left in /incoming
+		s := setup{anonymous: &account.Account{
+			Name: "anonymous", Rights: account.ReadOnly, Anonymous: true,
+			Paths: []account.PathRights{{Path: "/incoming", Rights: account.UploadOnly}},
+		}}
+		s.door.AnonymousPlain = true
+		return s
+	case "paths": // rights that differ from place to place
+		s := setup{users: []account.Account{{
+			Name: "alice", Rights: account.List | account.Read | account.Write | account.MakeDir,
+			Paths: []account.PathRights{
+				{Path: "/archive", Rights: account.ReadOnly}, {Path: "/secret", Rights: 0}, {Path: "/box/secret", Rights: 0},
+				{Path: "/incoming/", Rights: account.Full}, {Path: "/incoming/incoming", Rights: account.ReadOnly},
+			},
+		}}}
+		s.door.Plain = true
+		return s
+	case "texts": // of several lines
+		s := setup{anonymous: &account.Account{Name: "anonymous", Rights: account.ReadOnly, Anonymous: true}}
+		s.door.Plain = true
+		s.rules.Greeting = "Files of example.net.\nEverything here is logged.\n\n421 begins no line of its own.\n"
+		s.rules.Welcome = "Welcome, {user}.\r\nYes, {user}.\r\n"
+		s.rules.Goodbye = "Bye.\nCome again."
+		return s
+	case "refuses": // what an administrator may well refuse
+		s := variant(t, "plain")
+		s.rules.Deny = []string{"DELE", "MKD", "XMKD", "MFMT", "SIZE", "CLNT", "STAT", "STOU", "SITE CHMOD", "SITE UTIME", "MODE Z"}
+		return s
+	case "unwelcome": // accounts that can't come in, each with the right password
+		s := setup{users: []account.Account{
+			alice,
+			{Name: "disabled", Rights: account.Full, Disabled: true},
+			{Name: "expired", Rights: account.Full, Expires: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)},
+			{Name: "sftp", Rights: account.Full, Protocols: []string{"sftp", "ftps"}},
+			{Name: "elsewhere", Rights: account.Full, Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}},
+		}}
+		s.door.Plain = true
+		return s
+	case "charsets":
+		s := setup{users: []account.Account{
+			alice, {Name: "latin", Rights: account.Full, Charset: "windows-1252"}, {Name: "kana", Rights: account.Full, Charset: "shift_jis"},
+		}}
 		s.door.Plain = true
 		return s
 	case "readonly":
@@ -348,6 +398,7 @@ func (p *player) content(s string) string {
 
 func (p *player) give(path, content string) {
 	p.t.Helper()
+	path = p.unquote(path)
 	dir := strings.HasSuffix(path, "/")
 	var err error
 	switch {
@@ -402,6 +453,7 @@ func (p *player) holds(arg string) {
 	}
 	path, missing := strings.CutSuffix(arg, " missing")
 	path, want, _ := strings.Cut(path, " = ")
+	path = p.unquote(path)
 	var got []byte
 	var err error
 	if p.dir != "" {

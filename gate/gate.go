@@ -44,8 +44,9 @@ type Gate struct {
 	Log       *slog.Logger
 	Now       func() time.Time // nil: time.Now
 
-	live  live
-	turns turns
+	live    live
+	turns   turns
+	appends appends
 }
 
 // A Door is one listener's rules: plain data, swapped whole.

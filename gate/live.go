@@ -184,3 +184,56 @@ func (t *turns) unlock(k turnKey) {
 		delete(t.busy, k)
 	}
 }
+
+// appends are the uploads that write to a finished file, by its identity. Until
+// such an upload ends, the quota has the file as it was before. The zero value is
+// ready.
+type appends struct {
+	mu      sync.Mutex
+	running map[identity]*Upload
+}
+
+// begin tells that u writes to the file fi. A tree whose files have no identity
+// leaves it to the next recount.
+func (a *appends) begin(u *Upload, fi fs.FileInfo) {
+	id := identityOf(fi)
+	if id == (identity{}) {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.running == nil {
+		a.running = map[identity]*Upload{}
+	}
+	a.running[id], u.id = u, id
+}
+
+// counts is what the quota has of a finished file, in bytes.
+func (a *appends) counts(fi fs.FileInfo) int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if u := a.running[identityOf(fi)]; u != nil {
+		return u.file
+	}
+	return fi.Size()
+}
+
+// gone tells that a file has lost its name, and what it counted was given back:
+// whatever is still appended to it counts for nobody.
+func (a *appends) gone(fi fs.FileInfo) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if u := a.running[identityOf(fi)]; u != nil {
+		u.gone = true
+	}
+}
+
+// end tells that u is over, and reports whether its file has gone.
+func (a *appends) end(u *Upload) (gone bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if u.id != (identity{}) && a.running[u.id] == u {
+		delete(a.running, u.id)
+	}
+	return u.gone
+}

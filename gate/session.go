@@ -395,13 +395,11 @@ func (s *Session) Remove(ctx context.Context, p vfs.Path) error {
 		return err
 	}
 	defer s.lock(p)()
-	var size int64 = -1
-	if fi, err := s.fs.Lstat(ctx, p); err == nil && fi.Mode().IsRegular() && vfs.AttrOf(fi).Links < 2 {
-		size = fi.Size()
-	}
+	old, lerr := s.fs.Lstat(ctx, p)
+	freed := s.frees(old, lerr)
 	err := s.fs.Remove(ctx, p)
-	if err == nil && size >= 0 {
-		s.credit(ctx, -1, -size)
+	if err == nil {
+		freed(ctx)
 	}
 	parts, ok := s.fs.(vfs.Partials)
 	if owner := s.account.Keeps(); ok && owner != "" && (err == nil || errors.Is(err, fs.ErrNotExist)) {
@@ -412,6 +410,19 @@ func (s *Session) Remove(ctx context.Context, p vfs.Path) error {
 		}
 	}
 	return s.changed("delete", p, s.fail(err, "delete", p))
+}
+
+// frees looks at a file whose name is about to go, and returns what books that it
+// is gone. A file with other names stays.
+func (s *Session) frees(fi fs.FileInfo, err error) func(context.Context) {
+	if err != nil || !fi.Mode().IsRegular() || vfs.AttrOf(fi).Links > 1 {
+		return func(context.Context) {}
+	}
+	size := s.gate.appends.counts(fi)
+	return func(ctx context.Context) {
+		s.gate.appends.gone(fi)
+		s.credit(ctx, -1, -size)
+	}
 }
 
 // credit books a change that no upload made.
@@ -508,33 +519,30 @@ func (s *Session) Rename(ctx context.Context, from, to vfs.Path, how vfs.Rename)
 		return err
 	}
 	defer s.lock(from, to)()
-	var replaced int64 = -1
 	mayReplace := s.mayName(account.Overwrite, "replace", to)
 	if mayReplace != nil {
 		how = vfs.NoReplace // also what takes the name in this moment
 	}
-	if fi, err := s.fs.Lstat(ctx, to); err == nil {
-		if mayReplace != nil {
-			return mayReplace
-		}
-		if fi.Mode().IsRegular() && from != to && vfs.AttrOf(fi).Links < 2 {
-			replaced = fi.Size()
-		}
+	old, lerr := s.fs.Lstat(ctx, to)
+	if lerr == nil && mayReplace != nil {
+		return mayReplace
 	}
+	replaced := s.frees(old, lerr)
 	if to.Under(from) && to != from {
 		return fault.New(fault.BadName, fault.IDBadName, "a directory can't be moved into itself")
 	}
-	_, err := s.fs.Lstat(ctx, from)
+	fi, err := s.fs.Lstat(ctx, from)
 	if err == nil {
 		err = s.fs.Rename(ctx, from, to, how)
-		if err == nil && replaced >= 0 {
-			s.credit(ctx, -1, -replaced)
+		// By way of a link both may be one name, and nothing has happened.
+		if err == nil && from != to && (lerr != nil || !same(identityOf(fi), identityOf(old))) {
+			replaced(ctx)
 		}
 	} else if parts, ok := s.fs.(vfs.Partials); ok && errors.Is(err, fs.ErrNotExist) && s.account.Keeps() != "" {
-		old, perr := s.Partial(ctx, to)
+		older, perr := s.Partial(ctx, to)
 		err = parts.MovePartial(ctx, from, to, s.account.Keeps())
 		if err == nil && perr == nil && from != to {
-			s.credit(ctx, -1, -old.Size())
+			s.credit(ctx, -1, -older.Size())
 		}
 	}
 	at := from

@@ -28,10 +28,14 @@ type Upload struct {
 	up      vfs.Upload
 	how     vfs.Create
 	hold    account.Hold
+	held    footing // what hold holds
 	file    int64   // length of the finished file when it began
 	taken   footing // the partial that it goes on with, which counts already
 	counter meter.Counter
 	grow    *growth
+
+	id   identity // of the file that it appends to, in Gate.appends
+	gone bool     // that file counts no more; under appends.mu
 }
 
 // Continue says how an upload goes on that asks for an offset (REST n and STOR:
@@ -87,9 +91,12 @@ func (s *Session) Create(ctx context.Context, p vfs.Path, how vfs.Create) (*Uplo
 		how.How = vfs.New
 	}
 	up, err := s.create(ctx, p, how)
-	for i := 1; blind && err != nil && fault.KindOf(err) == fault.Exists && i < 10_000; i++ {
+	for i := 1; blind && err != nil && fault.KindOf(err) == fault.Exists && i < 20; i++ {
 		base := p.Base()
 		tail := fmt.Sprintf(".%d", i)
+		if i >= 10 { // who sends a thousand must not look for a thousand names each time
+			tail = "." + newID()
+		}
 		beside, jerr := p.Dir().Join(strings.ToValidUTF8(base[:min(len(base), vfs.MaxName-len(tail))], "") + tail)
 		if jerr != nil {
 			return nil, err
@@ -126,20 +133,17 @@ func (s *Session) create(ctx context.Context, p vfs.Path, how vfs.Create) (*Uplo
 		if err != nil {
 			return nil, s.fail(err, "upload to", p)
 		}
-		u.hold = hold
+		u.hold, u.held.files = hold, files
 	}
 	up, err := u.begin(ctx)
 	if err != nil {
 		u.settle(ctx, footing{})
 		return nil, s.fail(err, "upload to", p)
 	}
-	if fi, serr := up.Stat(); how.How == vfs.InPlace && how.Offset >= 0 && serr == nil && fi.Size() != how.Offset {
+	if how.How == vfs.InPlace && how.Offset >= 0 && u.file != how.Offset {
 		// It has grown since Continue looked: what came would go over it.
 		u.settle(ctx, footing{})
-		return nil, errors.Join(fault.New(fault.BadOffset, fault.IDOffset, how.Offset, fi.Size()), up.Discard())
-	}
-	if fi, serr := up.Stat(); how.How == vfs.InPlace && serr == nil {
-		u.file = fi.Size() // as it is under the lock
+		return nil, errors.Join(fault.New(fault.BadOffset, fault.IDOffset, how.Offset, u.file), up.Discard())
 	}
 	u.up = up
 	// Only what grows over the file and the partial that the commit replaces is asked for.
@@ -151,13 +155,27 @@ func (s *Session) create(ctx context.Context, p vfs.Path, how vfs.Create) (*Uplo
 	return u, nil
 }
 
-// begin begins the upload in the tree, and takes the partial with which it goes on.
+// begin begins the upload in the tree, and takes the partial or the file with
+// which it goes on.
 func (u *Upload) begin(ctx context.Context) (vfs.Upload, error) {
-	if u.how.How == vfs.Resume {
+	switch u.how.How {
+	case vfs.Resume:
 		defer u.s.lock(u.p)()
 		u.taken = u.partial(ctx)
+	case vfs.InPlace:
+		defer u.s.lock(u.p)()
 	}
-	return u.s.fs.Create(ctx, u.p, u.how)
+	up, err := u.s.fs.Create(ctx, u.p, u.how)
+	if err != nil || u.how.How != vfs.InPlace {
+		return up, err
+	}
+	if fi, err := up.Stat(); err == nil {
+		u.file = fi.Size() // as it is under the lock of the tree
+		if u.hold != nil {
+			u.s.gate.appends.begin(u, fi)
+		}
+	}
+	return up, nil
 }
 
 // A footing is what counts in the quota.
@@ -181,7 +199,7 @@ func (u *Upload) partial(ctx context.Context) footing {
 func (u *Upload) counted(ctx context.Context) footing {
 	f := u.partial(ctx)
 	if fi, err := u.s.fs.Stat(ctx, u.p); err == nil && fi.Mode().IsRegular() {
-		f = f.plus(footing{1, fi.Size()})
+		f = f.plus(footing{1, u.s.gate.appends.counts(fi)})
 	}
 	return f
 }
@@ -195,6 +213,20 @@ func (u *Upload) replaced(ctx context.Context) footing {
 		return footing{1, u.file}
 	}
 	return u.counted(ctx).plus(u.taken)
+}
+
+// reserve holds what a commit gains beyond what the upload holds: the file that it
+// was to replace may have been moved away or deleted since it began. nil: nothing.
+func (u *Upload) reserve(ctx context.Context, gain footing) (account.Hold, error) {
+	if u.hold == nil {
+		return nil, nil
+	}
+	lack := footing{max(gain.files-u.held.files, 0), max(gain.bytes-u.held.bytes, 0)}
+	if lack == (footing{}) {
+		return nil, nil
+	}
+	hold, err := u.s.gate.Ledger.Hold(ctx, u.s.account.Name, lack.files, lack.bytes)
+	return hold, u.s.fail(err, "upload to", u.p)
 }
 
 // commit changes the name and books what that has gained. Still, where there is
@@ -214,6 +246,14 @@ func (u *Upload) commit(ctx context.Context, still func(context.Context) error) 
 	if fi, err := u.up.Stat(); err == nil {
 		in.bytes = fi.Size()
 	}
+	more, err := u.reserve(end, in.minus(was))
+	if err != nil {
+		return err
+	}
+	if more != nil {
+		defer func() { _ = more.Settle(end, 0, 0) }() // behind the settling of what was gained
+	}
+	old, oerr := u.s.fs.Stat(end, u.p)
 	if still != nil {
 		if err := still(ctx); err != nil {
 			return err
@@ -228,6 +268,9 @@ func (u *Upload) commit(ctx context.Context, still func(context.Context) error) 
 	}
 	if u.how.How != vfs.InPlace { // whose name may show another file by now, or none
 		in = u.counted(end)
+		if now, err := u.s.fs.Stat(end, u.p); oerr == nil && err == nil && identityOf(now) != identityOf(old) {
+			u.s.gate.appends.gone(old)
+		}
 	}
 	u.settle(end, in.minus(was))
 	return nil
@@ -255,6 +298,9 @@ func (u *Upload) Resumed() bool { return u.up.Offset() > 0 }
 func (u *Upload) settle(ctx context.Context, gained footing) {
 	if u.hold == nil {
 		return
+	}
+	if u.s.gate.appends.end(u) {
+		gained = footing{}
 	}
 	if err := u.hold.Settle(context.WithoutCancel(ctx), gained.files, gained.bytes); err != nil {
 		u.s.log.Error("quota can't be booked", "error", err)
@@ -334,8 +380,7 @@ func (g *growth) Take(ctx context.Context, want int64) (int64, error) {
 		return want, nil
 	}
 	for _, more := range []int64{max(want, holdBlock), want} {
-		if err := g.u.hold.More(ctx, more); err == nil {
-			g.room += more
+		if err := g.more(ctx, more); err == nil {
 			return want, nil
 		} else if fault.KindOf(err) != fault.OverQuota {
 			return 0, err
@@ -346,16 +391,23 @@ func (g *growth) Take(ctx context.Context, want int64) (int64, error) {
 	}
 	// The last bytes below the limit are asked for by halves.
 	for more := want / 2; more > 0; more /= 2 {
-		if err := g.u.hold.More(ctx, more); err == nil {
-			g.room += more
+		if err := g.more(ctx, more); err == nil {
 			return more, nil
 		}
 	}
-	if err := g.u.hold.More(ctx, 1); err != nil {
+	if err := g.more(ctx, 1); err != nil {
 		return 0, err
 	}
-	g.room++ // something became free meanwhile
-	return 1, nil
+	return 1, nil // something became free meanwhile
+}
+
+func (g *growth) more(ctx context.Context, bytes int64) error {
+	err := g.u.hold.More(ctx, bytes)
+	if err == nil {
+		g.room += bytes
+		g.u.held.bytes += bytes
+	}
+	return err
 }
 
 func (g *growth) Done(_, moved int64) { g.at += moved }

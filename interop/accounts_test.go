@@ -617,7 +617,7 @@ func TestClearTextByExceptionOnly(t *testing.T) {
 			t.Errorf("%s: %v; want %d", c.name, err, c.pass)
 		}
 		if c.pass == 230 {
-			if err := v.upload(t.Context(), "STOR scan.pdf", big.content()); err != nil {
+			if err := errors.Join(v.ask("TYPE I", 200), v.upload(t.Context(), "STOR scan.pdf", big.content())); err != nil {
 				t.Errorf("%s: %v", c.name, err)
 			}
 			same(t, filepath.Join(s.homes, c.account), treeOf(big.as("scan.pdf")))

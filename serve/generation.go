@@ -309,14 +309,14 @@ func excepted(rules *ftpserver.Rules, set *certs.Set, exceptions []config.Except
 		if oldest != 0 {
 			cfg.MinVersion = oldest
 		}
-		// Versions before 1.2 know none of the modern suites.
+		// Versions before 1.2 know none of the modern suites: they get those of
+		// their time that have forward secrecy.
 		cfg.CipherSuites = slices.Clone(cfg.CipherSuites)
 		for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
 			if strings.Contains(s.Name, "_RC4_") || strings.Contains(s.Name, "_3DES_") {
 				continue
 			}
-			forward := strings.HasPrefix(s.Name, "TLS_ECDHE_")
-			if old := strings.HasSuffix(s.Name, "_CBC_SHA"); old && (forward || weak || oldest != 0) || weak {
+			if weak || strings.HasPrefix(s.Name, "TLS_ECDHE_") && strings.HasSuffix(s.Name, "_CBC_SHA") {
 				cfg.CipherSuites = append(cfg.CipherSuites, s.ID)
 			}
 		}

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"net/netip"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -65,46 +68,94 @@ func why(err error, port uint16) error {
 	return err
 }
 
-// adopt takes the sockets that another process has opened for l out of given: by
-// its name, else by a port that it asks for.
-func adopt(l *config.Listener, given map[string][]net.Listener) []net.Listener {
-	if named := given[l.Name]; len(named) > 0 && l.Name != "" {
-		delete(given, l.Name)
-		return named
+// asked is what an address asks for; host "" is all addresses, port 0 any port.
+func asked(l *config.Listener, at string) (host string, port uint16) {
+	if at == "" {
+		port, _ = ports(l)
+		return "", port
 	}
-	var taken []net.Listener
-	for name, ls := range given {
-		rest := ls[:0]
-		for _, nl := range ls {
-			if fits(l, nl) {
-				taken = append(taken, nl)
-			} else {
-				rest = append(rest, nl)
+	host, port, err := config.SplitAddr(at)
+	if err != nil {
+		return at, 0
+	}
+	if a, err := netip.ParseAddr(host); err == nil && a.IsUnspecified() {
+		host = "" // net.Listen takes both kinds of addresses for either
+	}
+	return host, port
+}
+
+// is tells whether s listens where at asks for, in whatever form that is written.
+func (s *serving) is(l *config.Listener, at string) bool {
+	a, ok := s.l.Addr().(*net.TCPAddr)
+	if !ok {
+		return false
+	}
+	host, port := asked(l, at)
+	if s.at == at {
+		standard, high := ports(l)
+		switch {
+		case at == "":
+			return a.Port == int(standard) || a.Port == int(high)
+		case port == 0: // any: other listeners may have asked for the same
+			return s.name == l.Name
+		}
+		return true
+	}
+	if port == 0 || int(port) != a.Port {
+		return false
+	}
+	if host == "" {
+		return a.IP.IsUnspecified()
+	}
+	return isHost(host, a)
+}
+
+func isHost(host string, a *net.TCPAddr) bool {
+	want, err := netip.ParseAddr(host)
+	return err == nil && want.Unmap() == a.AddrPort().Addr().Unmap()
+}
+
+// handed are the sockets that another process has opened, by name.
+func handed(given map[string][]net.Listener) []*serving {
+	var all []*serving
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		for _, l := range given[name] {
+			all = append(all, &serving{l: l, at: l.Addr().String(), given: true, name: name})
+		}
+	}
+	return all
+}
+
+// adopt gives each listener the sockets of another process that are for it:
+// those of its name, and to listeners without any those with a port that they
+// ask for.
+func adopt(ls []config.Listener, sockets []*serving) [][]*serving {
+	out := make([][]*serving, len(ls))
+	taken := map[*serving]bool{}
+	take := func(i int, wanted func(*serving) bool) {
+		for _, s := range sockets {
+			if !taken[s] && wanted(s) {
+				taken[s] = true
+				out[i] = append(out[i], s)
 			}
 		}
-		given[name] = rest
 	}
-	return taken
+	for i := range ls {
+		take(i, func(s *serving) bool { return s.name != "" && s.name == ls[i].Name })
+	}
+	for i := range ls {
+		if len(out[i]) == 0 {
+			take(i, func(s *serving) bool { return fits(&ls[i], s.l) })
+		}
+	}
+	return out
 }
 
 // fits tells whether nl has a port that l asks for.
 func fits(l *config.Listener, nl net.Listener) bool {
 	a, ok := nl.Addr().(*net.TCPAddr)
-	if !ok {
-		return false
-	}
-	for _, at := range addresses(l) {
-		want, _ := ports(l)
-		if at != "" {
-			host, p, err := config.SplitAddr(at)
-			if err != nil || host != "" && host != a.IP.String() {
-				continue
-			}
-			want = p
-		}
-		if int(want) == a.Port {
-			return true
-		}
-	}
-	return false
+	return ok && slices.ContainsFunc(addresses(l), func(at string) bool {
+		host, port := asked(l, at)
+		return int(port) == a.Port && (host == "" || isHost(host, a))
+	})
 }

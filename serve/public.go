@@ -38,7 +38,7 @@ func newPublicName(name string, log *slog.Logger) *publicName {
 		return p
 	}
 	if err := p.look(); err != nil { // at boot the network may come later than we do
-		log.Error("--public can't be looked up: until it can, clients elsewhere are told an address of this host", "name", name, "error", err)
+		log.Error("the public name can't be looked up: until it can, clients elsewhere are told an address of this host", "name", name, "error", err)
 	}
 	return p
 }

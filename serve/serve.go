@@ -74,8 +74,9 @@ type Running struct {
 	// notBefore is when accounts whose count has failed are counted again. It
 	// belongs to the goroutine that counts.
 	notBefore map[string]time.Time
-	queue  *account.Queue
-	events *sinks
+	queue     *account.Queue
+	events    *sinks
+	homes     sync.Mutex // of making them
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -88,11 +89,12 @@ type Running struct {
 	stopped bool
 }
 
-// A serving is one listener. It outlives the generations that have it.
+// A serving is one socket of a listener. It outlives the generations that have it.
 type serving struct {
 	l     net.Listener
 	at    string // the address asked for
 	given bool   // opened by another process
+	name  string // of its listener, or under which that process gave it
 	rules atomic.Pointer[ftpserver.Rules]
 }
 
@@ -136,10 +138,12 @@ func Start(s Setup, log *slog.Logger) (_ *Running, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.swap(g, s.Sockets); err != nil {
+	begin, err := r.swap(g, s.Sockets)
+	if err != nil {
 		return nil, err
 	}
 	r.sweep()
+	begin()
 	r.Card = r.card(g)
 	return r, nil
 }
@@ -183,9 +187,12 @@ func limits(c config.Config) guard.Limits {
 		Pending: max(8, min(2000, total/4)), PendingPerAddress: max(8, min(200, total/8)),
 		Tries: c.Limits.Tries, BanAfter: c.Limits.BanAfter, BanFor: c.Limits.BanFor, Window: c.Limits.BanWindow, Exempt: c.Limits.Exempt,
 	}
-	if n := c.Limits.SessionsPerAddress; n > 0 {
+	switch n := c.Limits.SessionsPerAddress; {
+	case n > 0:
 		l.PerAddress = n
 		l.PendingPerAddress = min(l.PendingPerAddress, n)
+	case n < 0:
+		l.PerAddress = -1
 	}
 	return l
 }
@@ -286,9 +293,11 @@ func (r *Running) Reload(s Setup) error {
 	if err != nil {
 		return err
 	}
-	if err := r.swap(g, nil); err != nil {
+	begin, err := r.swap(g, nil)
+	if err != nil {
 		return err
 	}
+	begin()
 	r.guard.SetLimits(limits(s.Config))
 	r.disk.SetDurability(durability(s.Config))
 	r.events.set(s.Events)
@@ -298,8 +307,8 @@ func (r *Running) Reload(s Setup) error {
 
 // swap makes g the generation that new connections get: it opens the listeners
 // that are new, all of them or none, gives every listener its rules, and closes
-// those that are gone.
-func (r *Running) swap(g *generation, given map[string][]net.Listener) (err error) {
+// those that are gone. begin starts accepting at those that are new.
+func (r *Running) swap(g *generation, given map[string][]net.Listener) (begin func(), err error) {
 	var next, opened []*serving
 	var rules []*ftpserver.Rules
 	var errs []error
@@ -312,66 +321,83 @@ func (r *Running) swap(g *generation, given map[string][]net.Listener) (err erro
 			}
 		}
 	}()
+	fresh := handed(given)
+	sockets := slices.Clone(fresh)
+	for _, s := range r.serving {
+		if s.given { // the other process keeps it open
+			sockets = append(sockets, s)
+		}
+	}
+	adopted := adopt(g.c.Listeners, sockets)
 	for i := range g.c.Listeners {
 		l := &g.c.Listeners[i]
 		add := func(s *serving) {
 			next, rules = append(next, s), append(rules, g.rules[i])
-		}
-		n := len(next)
-		for _, nl := range adopt(l, given) {
-			s := &serving{l: nl, at: nl.Addr().String(), given: true}
-			opened = append(opened, s)
-			add(s)
-		}
-		for _, s := range r.serving {
-			if s.given && fits(l, s.l) && !slices.Contains(next, s) { // the other process keeps it open
-				add(s)
+			if !slices.Contains(r.serving, s) {
+				opened = append(opened, s)
 			}
 		}
-		if len(next) > n {
+		for _, s := range adopted[i] {
+			add(s)
+		}
+		if len(adopted[i]) > 0 {
 			continue
 		}
 		for _, at := range addresses(l) {
-			if j := slices.IndexFunc(r.serving, func(s *serving) bool { return s.at == at && !slices.Contains(next, s) }); j >= 0 {
+			if j := slices.IndexFunc(r.serving, func(s *serving) bool { return !s.given && s.is(l, at) && !slices.Contains(next, s) }); j >= 0 {
 				add(r.serving[j])
 				continue
 			}
 			standard, high := ports(l)
 			nl, err := listen(at, standard, high, r.log)
 			if err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", r.title(l), err))
+				errs = append(errs, fmt.Errorf("%s: %w", r.title(l), r.inTheWay(l, at, err)))
 				continue
 			}
-			s := &serving{l: nl, at: at}
-			opened = append(opened, s)
-			add(s)
+			add(&serving{l: nl, at: at, name: l.Name})
 		}
 	}
 	if len(errs) > 0 {
-		return errors.Join(errs...)
+		return nil, errors.Join(errs...)
 	}
 	// Nothing fails from here on.
 	r.adoptKeys(g)
 	for i, s := range next {
 		s.rules.Store(rules[i])
 	}
-	gone := r.serving
+	before := r.serving
 	r.serving = next
-	r.now.Store(g)
-	r.countStrangers(g)
-	for _, s := range gone {
-		if !slices.Contains(next, s) {
-			_ = s.l.Close()
+	r.countStrangers(g, r.now.Swap(g))
+	for _, s := range slices.Concat(before, fresh) {
+		if slices.Contains(next, s) {
+			continue
+		}
+		if s.given {
+			r.log.Warn("a socket that was handed in is for no listener: nobody answers there", "socket", s.name, "address", s.l.Addr().String())
+		}
+		_ = s.l.Close()
+	}
+	return func() {
+		for _, s := range opened {
+			r.wg.Go(func() {
+				if err := r.server.Serve(s.l, s.rules.Load); err != nil && !errors.Is(err, net.ErrClosed) {
+					r.log.Error("listener ended", "listener", s.l.Addr().String(), "error", err)
+				}
+			})
+		}
+	}, nil
+}
+
+// inTheWay is err, or says that the address is taken by this server itself, which
+// closes a listener only when the new ones are open.
+func (r *Running) inTheWay(l *config.Listener, at string, err error) error {
+	_, port := asked(l, at)
+	for _, s := range r.serving {
+		if a, ok := s.l.Addr().(*net.TCPAddr); ok && port != 0 && a.Port == int(port) {
+			return fmt.Errorf("port %d is in use by this server itself, at %v: restart it for this change", port, a)
 		}
 	}
-	for _, s := range opened {
-		r.wg.Go(func() {
-			if err := r.server.Serve(s.l, s.rules.Load); err != nil && !errors.Is(err, net.ErrClosed) {
-				r.log.Error("listener ended", "listener", s.l.Addr().String(), "error", err)
-			}
-		})
-	}
-	return nil
+	return err
 }
 
 // title is a listener as whoever set it knows it: by its flag, or its name.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"dray/account"
+	"dray/config"
 	"dray/fault"
 	"dray/vfs"
 	"dray/vfs/mount"
@@ -80,12 +81,22 @@ func (r *Running) open(_ context.Context, a *account.Account, g *generation) (vf
 	return tree, nil
 }
 
-// openDir opens a directory as the account's owner.
-func (r *Running) openDir(a *account.Account, dir string) (*osfs.Tree, error) {
+// openDir opens a directory as the account's owner. Where rights differ from path to
+// path and the account can move or make links, or a mount hides what a link may lead to,
+// no link is followed: it could change between the check and the use.
+func (r *Running) openDir(a *account.Account, dir string) (tree *osfs.Tree, err error) {
 	if a.Owner == nil {
-		return r.disk.Open(dir)
+		tree, err = r.disk.Open(dir)
+	} else {
+		tree, err = r.disk.OpenAs(dir, identity(a.Owner))
 	}
-	return r.disk.OpenAs(dir, identity(a.Owner))
+	if err != nil || len(a.Paths) == 0 || a.AnyRights()&(account.Rename|account.Link) == 0 && len(a.Mounts) == 0 {
+		return tree, err
+	}
+	if err := tree.Straight(); err != nil {
+		return nil, errors.Join(fmt.Errorf("an account with rights per path: %w", err), tree.Close())
+	}
+	return tree, nil
 }
 
 func identity(o *account.Owner) osfs.Identity {
@@ -94,8 +105,14 @@ func identity(o *account.Owner) osfs.Identity {
 
 // makeHome makes a home below a directory that exists. With an owner it is made by
 // the server and given away, which takes more than the two capabilities: "dray
-// user add" makes it beforehand.
+// user add" makes it beforehand. A client may log in several times at once: only
+// one of them makes it.
 func (r *Running) makeHome(a *account.Account, home string) error {
+	r.homes.Lock()
+	defer r.homes.Unlock()
+	if _, err := os.Lstat(home); err == nil {
+		return nil
+	}
 	if err := os.Mkdir(home, 0o750); err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -151,12 +168,17 @@ func (r *Running) everyTree(f func(a *account.Account, tree vfs.FS)) {
 	}
 }
 
+// partialsLast is how long a cut upload waits to be resumed.
+func partialsLast(c config.Config) time.Duration {
+	if c.Limits.Partials <= 0 {
+		return defaultPartials
+	}
+	return c.Limits.Partials
+}
+
 // sweepOnce ends what dead processes left behind and partials that are too old.
 func (r *Running) sweepOnce() {
-	age := r.now.Load().c.Limits.Partials
-	if age <= 0 {
-		age = defaultPartials
-	}
+	age := partialsLast(r.now.Load().c)
 	var files, bytes int64
 	r.everyTree(func(a *account.Account, tree vfs.FS) {
 		parts, ok := tree.(vfs.Partials)
@@ -210,9 +232,16 @@ func (r *Running) recount() {
 const recountAgain = 10 * time.Minute
 
 // countStrangers tells the ledger the quota of strangers, and what their incoming
-// directory holds.
-func (r *Running) countStrangers(g *generation) {
+// directory holds. Where neither has changed the ledger knows better.
+func (r *Running) countStrangers(g, old *generation) {
 	if r.ledger == nil || g.anonymous == nil {
+		return
+	}
+	now, was := g.c.Anonymous, config.Anonymous{}
+	if old != nil && old.anonymous != nil {
+		was = old.c.Anonymous
+	}
+	if was.Directory == now.Directory && was.Incoming == now.Incoming && was.MaxBytes == now.MaxBytes {
 		return
 	}
 	var files int

@@ -29,8 +29,8 @@ type FS interface {
 	// IsDir, the rest with id not-regular.
 	Open(ctx context.Context, p Path) (File, error)
 	// Create begins an upload to p. Nothing that has that name changes before
-	// Commit, except with InPlace. The directory must exist. A directory of that
-	// name is kind IsDir, for New fs.ErrExist.
+	// Commit, except with InPlace and Create.Direct. The directory must exist. A
+	// directory of that name is kind IsDir, for New fs.ErrExist.
 	Create(ctx context.Context, p Path, how Create) (Upload, error)
 	Mkdir(ctx context.Context, p Path) error
 	// Remove removes a name that is not a directory (a link, not its target);
@@ -82,12 +82,23 @@ const (
 // when none was: a hint for trees that store by the piece, and never a limit.
 // Mode are the permission bits of a file that is new, 0 for those that the tree
 // gives by itself; a file that takes the place of another has the other's.
+//
+// Listed lets the tree keep the name with the partial, so that
+// Partials.Names tells it. A partial whose name is known stays so.
+//
+// Direct writes to the name itself, as servers did of old: everybody sees the file
+// grow, nothing of it is hidden, and a cut leaves what came. Replace and New make
+// a missing file at once; Resume takes no notice of it. The write lock is that of
+// InPlace. A file that is there keeps all of its bytes until the first WriteAt,
+// Truncate or Sync, which first takes away what is behind Offset.
 type Create struct {
 	How    How
 	Offset int64
 	Expect int64
 	Owner  string
 	Mode   fs.FileMode
+	Listed bool
+	Direct bool
 }
 
 // An Upload is a file being written. It ends by exactly one of Commit, Cut and
@@ -107,14 +118,19 @@ type Upload interface {
 	Offset() int64
 	// Commit makes the name show the upload, durably where the tree is asked to
 	// be. After an error the name shows what it showed before, and the upload is
-	// cut or discarded by the caller.
+	// cut or discarded by the caller. With Create.Direct it fails when the file
+	// has lost its name meanwhile.
 	Commit(ctx context.Context) error
 	// Cut keeps the upload, less its last CutTail bytes, as Owner's partial of
 	// this name, in place of an older one, which goes also when nothing would be
 	// left of this one. Where a finished file has the name, a partial of nothing
 	// is kept too: it keeps the two apart. When nothing came at all, things are as they were before
-	// Create. Without an owner, and in place, it is Discard.
+	// Create. Without an owner, and in place, it is Discard. With Create.Direct
+	// it leaves what came under the name, all of it, and whoever is the owner.
 	Cut() error
+	// Discard leaves nothing of the upload. With Create.Direct it removes a file
+	// that Create has made, and takes another back to what lay before Offset, but
+	// for bytes that were written over; before the first byte it changes nothing.
 	Discard() error
 }
 
@@ -135,6 +151,13 @@ const (
 type Partials interface {
 	// Partial tells about owner's partial of p; fs.ErrNotExist when there is none.
 	Partial(ctx context.Context, p Path, owner string) (fs.FileInfo, error)
+	// Names yields the idle partials of owner in a directory whose names
+	// are known (see Create.Listed), in no order, each under the name that its file
+	// will have. It costs one look at the directory. After an error the sequence
+	// ends.
+	Names(ctx context.Context, dir Path, owner string) iter.Seq2[fs.FileInfo, error]
+	// OpenPartial opens it for reading. Bytes may come and go meanwhile.
+	OpenPartial(ctx context.Context, p Path, owner string) (File, error)
 	// Forget removes it. No partial is no error.
 	Forget(ctx context.Context, p Path, owner string) error
 	// Clear removes all idle partials of owner in a directory and reports the

@@ -149,6 +149,8 @@ func Full(name string) account.Account {
 		MaxSessions:  3,
 		RateDown:     1 << 53,
 		RateUp:       1<<53 + 1,
+		Partials:     account.PartialsListed,
+		Uploads:      account.UploadsInPlace,
 		Charset:      "windows-1252",
 		Transcript:   true,
 	}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"iter"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -48,6 +51,49 @@ func (t *Tree) withPartial(ctx context.Context, op string, p vfs.Path, owner str
 func (t *Tree) Partial(ctx context.Context, p vfs.Path, owner string) (fi fs.FileInfo, err error) {
 	err = t.withPartial(ctx, "stat", p, owner, func(d *draft) { fi = d.node.info(p.Base()) })
 	return fi, err
+}
+
+// Names yields the partials of owner in a directory that were uploaded with
+// Create.Listed, sorted by name, as they were when it began.
+func (t *Tree) Names(ctx context.Context, p vfs.Path, owner string) iter.Seq2[fs.FileInfo, error] {
+	return func(yield func(fs.FileInfo, error) bool) {
+		var infos []fs.FileInfo
+		err := t.do(ctx, "list", p, func() error {
+			at, err := t.lookup(p, follow)
+			switch {
+			case err != nil:
+				return err
+			case !at.node.mode.IsDir():
+				return syscall.ENOTDIR
+			}
+			for key, d := range at.node.partials {
+				if key.owner == owner && owner != "" && d.listed {
+					infos = append(infos, d.node.info(key.name))
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		slices.SortFunc(infos, func(a, b fs.FileInfo) int { return strings.Compare(a.Name(), b.Name()) })
+		for _, fi := range infos {
+			if !yield(fi, nil) {
+				return
+			}
+		}
+	}
+}
+
+// OpenPartial opens owner's partial of p for reading.
+func (t *Tree) OpenPartial(ctx context.Context, p vfs.Path, owner string) (vfs.File, error) {
+	var f *file
+	err := t.withPartial(ctx, "open", p, owner, func(d *draft) { f = &file{tree: t, node: d.node, name: p.Base()} })
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // Forget removes owner's partial of p.

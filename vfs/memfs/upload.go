@@ -15,6 +15,7 @@ type draft struct {
 	node    *node
 	dated   bool      // somebody set the time; it holds until the commit
 	moded   bool      // somebody set the mode
+	listed  bool      // Names tells its name
 	written time.Time // when its bytes last changed; a date set does not count
 }
 
@@ -24,12 +25,20 @@ type upload struct {
 	tree  *Tree
 	path  vfs.Path
 	how   vfs.Create
-	dir   *node // where the name is; nil in place
+	dir   *node // where the name is; nil in place without Create.Direct
 	name  string
 	draft *draft
 	old   int64 // in place: the length to go back to
+	made  bool  // direct: Create has made the file
+	begun bool  // direct: what lay behind the offset is gone
 	ended bool
 }
+
+// direct tells whether it is an upload with Create.Direct.
+func (u *upload) direct() bool { return u.how.Direct && u.how.How != vfs.Resume }
+
+// inPlace tells whether it writes to a file that has its name already.
+func (u *upload) inPlace() bool { return u.how.How == vfs.InPlace || u.direct() }
 
 // Create begins an upload. A link at the end of p is followed, except by New.
 func (t *Tree) Create(ctx context.Context, p vfs.Path, how vfs.Create) (vfs.Upload, error) {
@@ -57,6 +66,9 @@ func (u *upload) begin() error {
 	if at.node != nil && at.node.mode.IsDir() {
 		return syscall.EISDIR
 	}
+	if u.direct() {
+		return u.beginDirect(at)
+	}
 	if u.how.How == vfs.InPlace {
 		return u.beginInPlace(at.node)
 	}
@@ -71,9 +83,51 @@ func (u *upload) begin() error {
 	if err != nil {
 		return err
 	}
+	u.draft.listed = u.draft.listed || u.how.Listed
 	u.dir, u.name = at.dir, at.name
 	u.dir.running++
 	return nil
+}
+
+// beginDirect takes the file itself, and makes it where there is none.
+func (u *upload) beginDirect(at place) error {
+	n := at.node
+	if n == nil {
+		switch {
+		case u.how.How == vfs.InPlace:
+			return syscall.ENOENT
+		case u.how.Offset > 0:
+			return fault.New(fault.BadOffset, fault.IDOffset, u.how.Offset, int64(0))
+		}
+		n = u.tree.node(u.mode(at))
+		u.tree.put(at.dir, at.name, n)
+		u.made, u.how.Offset = true, 0
+	}
+	u.dir, u.name = at.dir, at.name
+	return u.beginInPlace(n)
+}
+
+// start takes away what lies behind the offset, once.
+func (u *upload) start() error {
+	if !u.direct() || u.begun {
+		return nil
+	}
+	if err := u.tree.resize(u.draft.node, u.how.Offset); err != nil {
+		return err
+	}
+	u.begun = true
+	return nil
+}
+
+// mode is that of the file that will have the name.
+func (u *upload) mode(at place) fs.FileMode {
+	switch {
+	case at.node != nil:
+		return at.node.mode.Perm()
+	case u.how.Mode != 0:
+		return u.how.Mode.Perm()
+	}
+	return 0o644
 }
 
 func (u *upload) beginInPlace(n *node) error {
@@ -125,14 +179,7 @@ func (u *upload) beginBeside(at place) error {
 		}
 		first = at.node.data[:u.how.Offset]
 	}
-	mode := fs.FileMode(0o644)
-	switch {
-	case at.node != nil:
-		mode = at.node.mode.Perm()
-	case u.how.Mode != 0:
-		mode = u.how.Mode.Perm()
-	}
-	d := &draft{node: t.node(mode)}
+	d := &draft{node: t.node(u.mode(at))}
 	d.written = d.node.mtime
 	if _, err := t.writeAt(d.node, first, 0); err != nil {
 		return err
@@ -191,6 +238,9 @@ func (u *upload) Truncate(size int64) error {
 func (u *upload) change(call func() error) error {
 	d := u.draft
 	before := d.node.mtime
+	if err := u.start(); err != nil {
+		return err
+	}
 	if err := call(); err != nil {
 		return err
 	}
@@ -220,7 +270,12 @@ func (u *upload) SetTime(mtime time.Time) error {
 
 // Sync has nothing to do: memory is as durable as it gets.
 func (u *upload) Sync(ctx context.Context) error {
-	return u.do("sync", func() error { return context.Cause(ctx) })
+	return u.do("sync", func() error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return u.start()
+	})
 }
 
 func (u *upload) Offset() int64 { return u.how.Offset }
@@ -230,7 +285,17 @@ func (u *upload) Commit(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if u.how.How == vfs.InPlace {
+		if u.direct() {
+			if err := u.start(); err != nil {
+				return err
+			}
+			if now := u.dir.kids[u.name]; now == nil {
+				return syscall.ENOENT
+			} else if now != u.draft.node {
+				return syscall.EBUSY
+			}
+		}
+		if u.inPlace() {
 			u.endInPlace()
 			return nil
 		}
@@ -253,7 +318,11 @@ func (u *upload) Commit(ctx context.Context) error {
 func (u *upload) Cut() error {
 	return u.do("cut", func() error {
 		t, n := u.tree, u.draft.node
-		if u.how.Owner == "" || u.how.How == vfs.InPlace {
+		if u.direct() && u.begun {
+			u.endInPlace()
+			return nil
+		}
+		if u.how.Owner == "" || u.inPlace() {
 			return u.discard()
 		}
 		key := owned{u.name, u.how.Owner}
@@ -284,15 +353,22 @@ func (u *upload) Discard() error { return u.do("discard", u.discard) }
 
 func (u *upload) discard() error {
 	n := u.draft.node
-	if u.how.How != vfs.InPlace {
+	if !u.inPlace() {
 		u.end()
 		u.tree.used -= int64(len(n.data))
 		return nil
 	}
-	if int64(len(n.data)) > u.old {
-		if err := u.tree.resize(n, u.old); err != nil {
+	back := u.old
+	if u.begun {
+		back = u.how.Offset
+	}
+	if int64(len(n.data)) > back {
+		if err := u.tree.resize(n, back); err != nil {
 			return err
 		}
+	}
+	if u.made && u.dir.kids[u.name] == n {
+		u.tree.drop(u.dir, u.name)
 	}
 	u.endInPlace()
 	return nil

@@ -108,6 +108,12 @@ func (b *below) Space(ctx context.Context, p vfs.Path) (free, total uint64, err 
 func (b *below) Partial(ctx context.Context, p vfs.Path, owner string) (fs.FileInfo, error) {
 	return b.FS.Partial(ctx, b.full(p), owner)
 }
+func (b *below) Names(ctx context.Context, p vfs.Path, owner string) iter.Seq2[fs.FileInfo, error] {
+	return b.FS.Names(ctx, b.full(p), owner)
+}
+func (b *below) OpenPartial(ctx context.Context, p vfs.Path, owner string) (vfs.File, error) {
+	return b.FS.OpenPartial(ctx, b.full(p), owner)
+}
 func (b *below) Forget(ctx context.Context, p vfs.Path, owner string) error {
 	return b.FS.Forget(ctx, b.full(p), owner)
 }

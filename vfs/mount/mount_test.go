@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"maps"
 	"os"
 	"slices"
@@ -534,12 +535,16 @@ type odd struct {
 	closed int
 }
 
-func (o *odd) Stat(_ context.Context, p vfs.Path) (fs.FileInfo, error)           { return nil, o.err }
-func (o *odd) Lstat(_ context.Context, p vfs.Path) (fs.FileInfo, error)          { return nil, o.err }
-func (o *odd) Open(context.Context, vfs.Path) (vfs.File, error)                  { return o.file, o.err }
-func (o *odd) Create(context.Context, vfs.Path, vfs.Create) (vfs.Upload, error)  { return o.up, o.err }
-func (o *odd) Close() error                                                      { o.closed++; return o.err }
-func (o *odd) Partial(context.Context, vfs.Path, string) (fs.FileInfo, error)    { return nil, o.err }
+func (o *odd) Stat(_ context.Context, p vfs.Path) (fs.FileInfo, error)          { return nil, o.err }
+func (o *odd) Lstat(_ context.Context, p vfs.Path) (fs.FileInfo, error)         { return nil, o.err }
+func (o *odd) Open(context.Context, vfs.Path) (vfs.File, error)                 { return o.file, o.err }
+func (o *odd) Create(context.Context, vfs.Path, vfs.Create) (vfs.Upload, error) { return o.up, o.err }
+func (o *odd) Close() error                                                     { o.closed++; return o.err }
+func (o *odd) Partial(context.Context, vfs.Path, string) (fs.FileInfo, error)   { return nil, o.err }
+func (o *odd) Names(context.Context, vfs.Path, string) iter.Seq2[fs.FileInfo, error] {
+	return func(yield func(fs.FileInfo, error) bool) { yield(nil, o.err) }
+}
+func (o *odd) OpenPartial(context.Context, vfs.Path, string) (vfs.File, error)   { return o.file, o.err }
 func (o *odd) Forget(context.Context, vfs.Path, string) error                    { return o.err }
 func (o *odd) Clear(context.Context, vfs.Path, string, func(int64)) error        { return o.err }
 func (o *odd) MovePartial(context.Context, vfs.Path, vfs.Path, string) error     { return o.err }

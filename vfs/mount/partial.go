@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"iter"
 	"time"
 
 	"dray/fault"
@@ -41,6 +42,49 @@ func (f *FS) Partial(ctx context.Context, p vfs.Path, owner string) (fi fs.FileI
 		return err
 	})
 	return fi, err
+}
+
+// Names yields those of the tree that has the directory, but for what mount points
+// hide.
+func (f *FS) Names(ctx context.Context, dir vfs.Path, owner string) iter.Seq2[fs.FileInfo, error] {
+	return func(yield func(fs.FileInfo, error) bool) {
+		pl, err := f.find(ctx, dir)
+		if err == nil && pl.tree == nil && !pl.point() {
+			err = pl.missing()
+		}
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		parts, ok := pl.tree.(vfs.Partials)
+		if !ok {
+			return
+		}
+		for fi, err := range parts.Names(ctx, pl.in, owner) {
+			if err != nil {
+				yield(nil, pl.fail(err))
+				return
+			}
+			if pl.point() && pl.last.kids[fi.Name()] != nil {
+				continue
+			}
+			if !yield(fi, nil) {
+				return
+			}
+		}
+	}
+}
+
+// OpenPartial opens it, and returns that tree's own value.
+func (f *FS) OpenPartial(ctx context.Context, p vfs.Path, owner string) (file vfs.File, err error) {
+	err = f.onPartial(ctx, p, func(parts vfs.Partials, in vfs.Path) error {
+		file, err = parts.OpenPartial(ctx, in, owner)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return file, nil
 }
 
 // Forget removes it.

@@ -15,6 +15,8 @@ func TestHiddenNamesAreTakenApart(t *testing.T) {
 	}{
 		{"a partial", partial, hiddenName{owner: ownerHash("alice"), partial: partial}},
 		{"an upload that runs", partial + ".0123456789abcdef", hiddenName{owner: ownerHash("alice"), partial: partial, number: "0123456789abcdef"}},
+		{"the name of a partial", nameNote(partial), hiddenName{owner: ownerHash("alice"), partial: partial, isName: true}},
+		{"the name of an upload that runs", nameNote(partial + ".0123456789abcdef"), hiddenName{}},
 		{"a note", noteName("f"), hiddenName{owner: noOwner, partial: partialName("f", ""), number: "0", isNote: true}},
 		{"the prefix alone", vfs.Hidden, hiddenName{}},
 		{"a name of somebody else", vfs.Hidden + "something", hiddenName{}},
@@ -37,6 +39,7 @@ func FuzzParseHidden(f *testing.F) {
 	f.Add(partialName("f", "alice"))
 	f.Add(partialName("f", "alice") + "." + number())
 	f.Add(noteName("f"))
+	f.Add(nameNote(partialName("f", "alice")))
 	f.Add(vfs.Hidden)
 	f.Fuzz(func(t *testing.T, name string) {
 		k := parseHidden(name)
@@ -48,6 +51,8 @@ func FuzzParseHidden(f *testing.F) {
 		}
 		again := k.partial
 		switch {
+		case k.isName:
+			again += ".name"
 		case k.isNote:
 			again += ".n" + k.number
 		case k.number != "":

@@ -20,6 +20,7 @@ import (
 const (
 	openDirectory = unix.O_DIRECTORY
 	openNonblock  = unix.O_NONBLOCK
+	openNoAtime   = unix.O_NOATIME
 )
 
 // openJail takes openat2 where the kernel has it (5.6) and nothing forbids it,
@@ -56,12 +57,17 @@ func openBeneath(dir string) (*beneath, error) {
 }
 
 // beneath is a jail by openat2 with RESOLVE_BENEATH.
-type beneath struct{ fd int }
+type beneath struct {
+	fd   int
+	also uint64 // RESOLVE_NO_SYMLINKS, or nothing
+}
+
+func (j *beneath) straight() { j.also = unix.RESOLVE_NO_SYMLINKS }
 
 func (j *beneath) openat2(rel string, flags int, perm fs.FileMode) (int, error) {
 	how := unix.OpenHow{
 		Flags:   uint64(flags) | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS | j.also,
 	}
 	if flags&unix.O_CREAT != 0 {
 		how.Mode = uint64(perm.Perm())
@@ -543,7 +549,7 @@ func inherit(to, from *os.File, old *info) {
 	}
 	for name := range strings.SplitSeq(strings.TrimRight(string(names[:size]), "\x00"), "\x00") {
 		// Capabilities were given to the old content, as set-uid was.
-		if strings.HasPrefix(name, "security.") && name != "security.selinux" {
+		if strings.HasPrefix(name, "security.") && name != "security.selinux" || name == nameAttr {
 			continue
 		}
 		n, err := unix.Fgetxattr(src, name, nil)
@@ -556,6 +562,18 @@ func inherit(to, from *os.File, old *info) {
 		}
 	}
 }
+
+func setAttr(f *os.File, name string, value []byte) error {
+	return unix.Fsetxattr(int(f.Fd()), name, value, 0)
+}
+
+func getAttr(f *os.File, name string) ([]byte, error) {
+	b := make([]byte, vfs.MaxName)
+	n, err := unix.Fgetxattr(int(f.Fd()), name, b)
+	return b[:max(n, 0)], err
+}
+
+func removeAttr(f *os.File, name string) error { return unix.Fremovexattr(int(f.Fd()), name) }
 
 // disarm takes set-uid and set-gid off a file that is opened to be written over,
 // as the kernel does when somebody writes who is not root: later the writes are

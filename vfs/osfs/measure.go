@@ -87,7 +87,7 @@ func (t *Tree) partials(rel, owner string, count func(*info)) error {
 		return err
 	}
 	for _, name := range names {
-		if k := parseHidden(name); k.owner != owner || k.number != "" {
+		if k := parseHidden(name); k.owner != owner || !k.idle() {
 			continue
 		}
 		if i, err := d.lstat(name); err == nil {

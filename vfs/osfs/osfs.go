@@ -12,6 +12,7 @@ package osfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
@@ -49,6 +50,7 @@ type Disk struct {
 	reserved map[nameID]struct{}   // names of New uploads
 	flushes  map[fileID]*dirFlush  // directories being flushed
 	hook     func(op string) error // tests: called before each step of an upload
+	notes    bool                  // tests: as on a file system without extended attributes
 }
 
 type fileID struct{ dev, ino uint64 }
@@ -81,6 +83,8 @@ type Tree struct {
 	disk  *Disk
 	jail  jail
 	guise *guise // nil: everything is done as this process
+
+	straight bool // no link is followed
 }
 
 var (
@@ -100,6 +104,20 @@ func (d *Disk) Open(dir string) (*Tree, error) {
 		return nil, fmt.Errorf("open tree: %w", err)
 	}
 	return &Tree{disk: d, jail: j}, nil
+}
+
+// Straight makes t follow no symbolic link at all, before anything else uses it:
+// for those who check more of a path than the tree does, because a link may change
+// between the check and the use. Links are still listed, read, renamed and
+// removed. It needs openat2 (Linux 5.6), else the error wraps errors.ErrUnsupported.
+func (t *Tree) Straight() error {
+	j, ok := t.jail.(interface{ straight() })
+	if !ok {
+		return fmt.Errorf("follow no links: it needs openat2, of Linux 5.6: %w", errors.ErrUnsupported)
+	}
+	j.straight()
+	t.straight = true
+	return nil
 }
 
 // Close releases the directory. Files and uploads that are open go on.
@@ -254,6 +272,9 @@ func (t *Tree) locate(ctx context.Context, p vfs.Path) (handle, string, *info, e
 			return nil, "", nil, err
 		case fi.Mode()&fs.ModeSymlink == 0:
 			return d, name, fi, nil
+		case t.straight:
+			_ = d.close()
+			return nil, "", nil, fault.New(fault.Denied, fault.IDPerm, "follow the link "+p.String())
 		}
 		target, err := d.readlink(name)
 		_ = d.close()

@@ -20,6 +20,7 @@ import (
 const (
 	openDirectory = 0
 	openNonblock  = 0
+	openNoAtime   = 0
 )
 
 func openJail(dir string) (jail, error) { return openRoot(dir) }
@@ -99,6 +100,10 @@ func setFileTime(f *os.File, mtime time.Time) error { return os.Chtimes(f.Name()
 func syncDir(f *os.File) error { _ = f.Sync(); return nil }
 
 func inherit(to, _ *os.File, _ *info) {}
+
+func setAttr(*os.File, string, []byte) error   { return errors.ErrUnsupported }
+func getAttr(*os.File, string) ([]byte, error) { return nil, errors.ErrUnsupported }
+func removeAttr(*os.File, string) error        { return nil }
 
 func disarm(*os.File, *info) error { return nil }
 

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,14 +65,24 @@ func (t *Tree) kept(ctx context.Context, p vfs.Path, owner string, op func(d han
 
 // Forget removes it.
 func (t *Tree) Forget(ctx context.Context, p vfs.Path, owner string) error {
-	err := t.kept(ctx, p, owner, handle.unlink)
+	err := t.kept(ctx, p, owner, unlinkPartial)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	return err
 }
 
-// MovePartial gives it another name, in another directory if need be.
+// unlinkPartial removes a partial, and the note with its name.
+func unlinkPartial(d handle, name string) error {
+	err := d.unlink(name)
+	if err == nil {
+		_ = d.unlink(nameNote(name))
+	}
+	return err
+}
+
+// MovePartial gives it another name, in another directory if need be. Where its
+// name was known, the new one is.
 func (t *Tree) MovePartial(ctx context.Context, from, to vfs.Path, owner string) error {
 	return t.kept(ctx, from, owner, func(d handle, name string) error {
 		into, base, old, err := t.locate(ctx, to)
@@ -82,13 +93,34 @@ func (t *Tree) MovePartial(ctx context.Context, from, to vfs.Path, owner string)
 		if old != nil { // a finished file of that name would hide it
 			return fault.New(fault.Exists, fault.IDExists, to.String())
 		}
+		_, known := t.disk.knownName(d, name, owner)
 		toName := partialName(base, owner)
 		if d.id() == into.id() {
-			return d.rename(name, toName, vfs.Overwrite)
+			err = d.rename(name, toName, vfs.Overwrite)
+		} else {
+			dir := func(p vfs.Path) string { return p.Dir().Rel() + "/" }
+			err = t.jail.rename(dir(from)+name, dir(to)+toName, vfs.Overwrite)
 		}
-		dir := func(p vfs.Path) string { return p.Dir().Rel() + "/" }
-		return t.jail.rename(dir(from)+name, dir(to)+toName, vfs.Overwrite)
+		if err != nil || d.id() == into.id() && name == toName {
+			return err
+		}
+		_ = d.unlink(nameNote(name))
+		if known {
+			t.disk.renamed(into, toName, base, owner)
+		}
+		return nil
 	})
+}
+
+// renamed keeps the new name of a partial.
+func (d *Disk) renamed(dir handle, partial, name, owner string) {
+	f, err := dir.open(partial, os.O_RDWR|openNonblock, 0)
+	if err != nil { // its mode forbids it
+		d.noteName(dir, name, owner)
+		return
+	}
+	defer f.Close()
+	d.setName(dir, name, owner, f)
 }
 
 // SetPartialTime sets access and modification time alike: see keptTime.
@@ -98,7 +130,14 @@ func (t *Tree) SetPartialTime(ctx context.Context, p vfs.Path, owner string, mti
 
 // ChmodPartial sets the nine permission bits.
 func (t *Tree) ChmodPartial(ctx context.Context, p vfs.Path, owner string, mode fs.FileMode) error {
-	return t.kept(ctx, p, owner, func(d handle, name string) error { return d.chmod(name, mode.Perm()) })
+	return t.kept(ctx, p, owner, func(d handle, name string) error {
+		if mode&0o400 == 0 { // its attributes can't be read any more
+			if base, known := t.disk.knownName(d, name, owner); known {
+				t.disk.noteName(d, base, owner)
+			}
+		}
+		return d.chmod(name, mode.Perm())
+	})
 }
 
 // Clear removes the idle partials of owner in a directory.
@@ -145,7 +184,11 @@ func (t *Tree) clear(ctx context.Context, dir vfs.Path, owner string, gone *gone
 			return err
 		}
 		k := parseHidden(name)
-		if k.owner != ownerHash(owner) || k.number != "" {
+		if k.owner == ownerHash(owner) && k.isName {
+			_ = d.unlink(name)
+			continue
+		}
+		if k.owner != ownerHash(owner) || !k.idle() {
 			continue
 		}
 		i, err := d.lstat(name)
@@ -170,8 +213,12 @@ type hiddenName struct {
 	owner   string // "" when it is none of ours
 	partial string // its form without number
 	number  string
-	isNote  bool
+	isNote  bool // about an append
+	isName  bool // the note with the name of a partial
 }
+
+// idle tells whether it is a partial.
+func (k hiddenName) idle() bool { return k.number == "" && !k.isName }
 
 // parseHidden is the zero hiddenName for a name that none of ours has the form of.
 func parseHidden(name string) hiddenName {
@@ -184,7 +231,11 @@ func parseHidden(name string) hiddenName {
 		return hiddenName{}
 	}
 	tail := rest[ownerDigits+1+nameDigits:]
-	if tail == "" {
+	switch tail {
+	case "":
+		return k
+	case nameNote(""):
+		k.isName = true
 		return k
 	}
 	k.number, ok = strings.CutPrefix(tail, ".")
@@ -223,7 +274,7 @@ func (t *Tree) Sweep(ctx context.Context, before time.Time, freed func(sizeBytes
 				problems = append(problems, err)
 			}
 			for _, name := range names {
-				if err := t.sweep(d, name, before, &gone); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				if err := t.sweep(d, name, names, before, &gone); err != nil && !errors.Is(err, fs.ErrNotExist) {
 					problems = append(problems, err)
 				}
 			}
@@ -243,7 +294,8 @@ func (t *Tree) Sweep(ctx context.Context, before time.Time, freed func(sizeBytes
 	return errors.Join(problems...)
 }
 
-func (t *Tree) sweep(dir handle, name string, before time.Time, gone *gone) error {
+// sweep looks at one hidden name; beside are all of its directory.
+func (t *Tree) sweep(dir handle, name string, beside []string, before time.Time, gone *gone) error {
 	k := parseHidden(name)
 	if k.owner == "" {
 		return nil // not ours
@@ -256,11 +308,20 @@ func (t *Tree) sweep(dir handle, name string, before time.Time, gone *gone) erro
 	if age.IsZero() {
 		age = i.mtime
 	}
+	if k.isName {
+		// It goes with its partial. One that is alone was left behind, unless it is
+		// young: what it tells about may have come since the directory was read.
+		alone := !slices.ContainsFunc(beside, func(other string) bool { return other != name && strings.HasPrefix(other, k.partial) })
+		if !alone || !age.Before(before) {
+			return nil
+		}
+		return dir.unlink(name)
+	}
 	if k.number == "" {
 		if !age.Before(before) {
 			return nil
 		}
-		if err := dir.unlink(name); err != nil {
+		if err := unlinkPartial(dir, name); err != nil {
 			return err
 		}
 		gone.freed(i.size)
@@ -290,7 +351,14 @@ func (t *Tree) sweep(dir handle, name string, before time.Time, gone *gone) erro
 			return err
 		}
 		gone.freed(i.size)
-		if older, err := dir.lstat(k.partial); err == nil && k.owner != noOwner && i.size > 0 && dir.unlink(k.partial) == nil {
+		if k.owner == noOwner {
+			return nil
+		}
+		older, err := dir.lstat(k.partial)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			_ = dir.unlink(nameNote(k.partial))
+		case err == nil && i.size > 0 && unlinkPartial(dir, k.partial) == nil:
 			gone.freed(older.size) // as Cut has it: what came may have been another file
 		}
 		return nil

@@ -18,9 +18,9 @@ import (
 )
 
 // The hidden names: vfs.Hidden, a hash of the owner, a hash of owner and name
-// for a partial; a point and a number more while the upload runs; for the note
-// beside an append the hashes of no owner and ".n0". Never the name itself, which
-// may have 255 bytes.
+// for a partial; a point and a number more while the upload runs; ".name" more for
+// the note with the name of a partial (names.go); for the note beside an append the
+// hashes of no owner and ".n0". Never the name itself, which may have 255 bytes.
 const (
 	ownerDigits = 12
 	nameDigits  = 32
@@ -64,7 +64,8 @@ type upload struct {
 	file   fileID      // in place: what is written to
 	locked bool        // in place: disk.writing has it
 	over   *os.File    // where the directory can't be written: the file to write over; f is nameless then
-	trunc  bool        // Resume: the partial is to be cut to start before the first byte
+	trunc  bool        // Resume, direct: the file is to be cut to start before the first byte
+	made   bool        // direct: Create has made the file
 	perm   fs.FileMode // Resume: of the partial
 
 	mu     sync.RWMutex // read: while the file is used; write: what ends it
@@ -75,6 +76,9 @@ type upload struct {
 // as runs what opens files and changes names with the identity of the tree; see
 // Tree.as. Bytes are read, written and flushed outside of it.
 func (u *upload) as(op func() error) error { return u.guise.run(op) }
+
+// direct tells whether it is an upload with Create.Direct.
+func (u *upload) direct() bool { return u.how.Direct && u.how.How != vfs.Resume }
 
 // Create begins an upload; see vfs.Create.
 func (t *Tree) Create(ctx context.Context, p vfs.Path, how vfs.Create) (vfs.Upload, error) {
@@ -93,29 +97,34 @@ func (t *Tree) Create(ctx context.Context, p vfs.Path, how vfs.Create) (vfs.Uplo
 				return err
 			}
 		}
-		switch how.How {
-		case vfs.New:
+		switch {
+		case u.direct():
+			return u.take(p, old)
+		case how.How == vfs.New:
 			return u.reserve(p, old)
-		case vfs.Resume:
+		case how.How == vfs.Resume:
 			return u.resume(p)
-		case vfs.InPlace:
+		case how.How == vfs.InPlace:
 			return u.inPlace(p, old)
 		}
 		return u.beside(p, old)
 	})
 	if err == nil {
 		switch {
-		case how.How == vfs.InPlace:
+		case u.direct(), how.How == vfs.InPlace:
 			err = u.begin(p)
 		case u.over != nil:
 			err = u.spool(ctx, p)
 		case how.How == vfs.Replace && how.Offset > 0:
 			if err = u.copyHead(ctx); err != nil {
-				err = errors.Join(err, u.unlink(u.temp))
+				err = errors.Join(err, u.as(u.drop))
 			}
 		}
 	}
 	if err != nil {
+		if u.made {
+			_ = u.unlink(u.name)
+		}
 		for _, f := range []*os.File{u.f, u.over} {
 			if f != nil {
 				_ = f.Close()
@@ -188,6 +197,7 @@ func (u *upload) temporary(mode modes) error {
 			if mode.exact {
 				_ = f.Chmod(mode.bits) // what the umask took off; not every file system has modes
 			}
+			u.keepName()
 			return nil
 		}
 		_ = f.Close()
@@ -281,15 +291,22 @@ func (u *upload) reserve(p vfs.Path, old *info) error {
 	if taken {
 		return fault.New(fault.Exists, fault.IDExists, p.String())
 	}
-	if err := u.temporary(u.newModes()); err != nil {
-		u.unreserve()
-		return err
+	// Looked at again, because who had it reserved until now may have taken it.
+	_, err := u.dir.lstat(u.name)
+	switch {
+	case err == nil:
+		err = fault.New(fault.Exists, fault.IDExists, p.String())
+	case os.IsNotExist(err):
+		err = u.temporary(u.newModes())
 	}
-	return nil
+	if err != nil {
+		u.unreserve()
+	}
+	return err
 }
 
 func (u *upload) unreserve() {
-	if u.how.How != vfs.New {
+	if u.how.How != vfs.New || u.direct() {
 		return
 	}
 	key := nameID{u.dir.id(), u.name}
@@ -337,6 +354,7 @@ func (u *upload) resume(p vfs.Path) error {
 	}
 	u.start, u.base, u.mtime, u.perm = u.how.Offset, u.how.Offset, keptTime(i), i.mode.Perm()
 	u.trunc = u.how.Offset < i.size
+	u.keepName()
 	return nil
 }
 
@@ -366,14 +384,63 @@ func (u *upload) inPlace(p vfs.Path, old *info) error {
 	if err == nil && i.id() != old.id() {
 		err = fault.New(fault.Busy, fault.IDInUse, p.String())
 	}
-	if err == nil {
+	if err == nil && !u.direct() {
 		err = disarm(f, i)
 	}
 	return err
 }
 
+// take opens the file itself, or makes it where there is none. It runs as the
+// owner.
+func (u *upload) take(p vfs.Path, old *info) error {
+	switch {
+	case u.how.How == vfs.New && (old != nil || u.isReserved()):
+		return fault.New(fault.Exists, fault.IDExists, p.String())
+	case old != nil || u.how.How == vfs.InPlace:
+		return u.inPlace(p, old)
+	case u.how.Offset > 0:
+		return fault.New(fault.BadOffset, fault.IDOffset, u.how.Offset, int64(0))
+	}
+	if err := u.step("create"); err != nil {
+		return err
+	}
+	mode := u.newModes()
+	f, err := u.dir.open(u.name, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode.bits)
+	if errors.Is(err, fs.ErrExist) { // in this moment
+		if u.how.How == vfs.New {
+			return err
+		}
+		return fault.Because(err, fault.Busy, fault.IDInUse, p.String())
+	}
+	if err != nil {
+		return err
+	}
+	u.f = f
+	if mode.exact {
+		_ = f.Chmod(mode.bits)
+	}
+	i, err := fstat(f)
+	if err != nil {
+		return err
+	}
+	if err := u.lock(p, i); err != nil { // another upload was quicker: the file is its own now
+		return err
+	}
+	u.made = true
+	return nil
+}
+
+func (u *upload) isReserved() bool {
+	key := nameID{u.dir.id(), u.name}
+	u.disk.mu.Lock()
+	defer u.disk.mu.Unlock()
+	_, taken := u.disk.reserved[key]
+	return taken
+}
+
 // begin looks how long the file is, once no other append is left, and writes that
-// into a note beside it, for the start after a crash.
+// into a note beside it, for the start after a crash. A direct upload is not taken
+// back, and leaves no note.
 func (u *upload) begin(p vfs.Path) error {
 	log := func() {}
 	err := u.as(func() (err error) {
@@ -394,6 +461,10 @@ func (u *upload) begin(p vfs.Path) error {
 	}
 	if u.start > i.size {
 		return fault.New(fault.BadOffset, fault.IDOffset, u.start, i.size)
+	}
+	if u.direct() {
+		u.trunc = true
+		return nil
 	}
 	if err := u.writeNote(i); err != nil {
 		if fault.KindOf(err) != fault.Denied {
@@ -537,8 +608,25 @@ func (u *upload) empty() error {
 	if u.ended {
 		return fs.ErrClosed
 	}
+	return u.behind()
+}
+
+// behind takes away what lies behind the start, once. u.mu is held.
+func (u *upload) behind() error {
 	if !u.trunc {
 		return nil
+	}
+	if u.direct() {
+		err := u.as(func() error {
+			i, err := fstat(u.f)
+			if err == nil {
+				err = disarm(u.f, i)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
 	}
 	if err := u.f.Truncate(u.start); err != nil {
 		return err
@@ -599,7 +687,7 @@ func (u *upload) Stat() (fs.FileInfo, error) {
 		return nil, err
 	}
 	i.name = u.name
-	if u.trunc {
+	if u.trunc && !u.direct() {
 		i.size = u.start
 	}
 	if !u.mtime.IsZero() {
@@ -656,11 +744,8 @@ func (u *upload) Sync(ctx context.Context) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	if u.trunc { // nothing was written: the upload ends at its offset
-		if err := u.f.Truncate(u.start); err != nil {
-			return err
-		}
-		u.trunc = false
+	if err := u.behind(); err != nil { // nothing was written: the upload ends at its offset
+		return err
 	}
 	if u.over != nil { // what lasts is the file that Commit writes over
 		u.synced = true
@@ -747,6 +832,7 @@ func (u *upload) Commit(ctx context.Context) error {
 		return err
 	}
 	defer u.release()
+	u.loseName()
 	return u.flushDir()
 }
 
@@ -784,10 +870,15 @@ func (u *upload) publish() error {
 	return nil
 }
 
-// forgetOlder removes an older partial of this name, which has had its day.
+// forgetOlder removes an older partial of this name, which has had its day, and
+// the note that tells its name.
 func (u *upload) forgetOlder() {
-	if u.how.Owner != "" {
-		_ = u.dir.unlink(partialName(u.name, u.how.Owner))
+	if u.how.Owner == "" {
+		return
+	}
+	partial := partialName(u.name, u.how.Owner)
+	if u.dir.unlink(partial) == nil || u.how.Listed || u.how.How == vfs.Resume {
+		_ = u.dir.unlink(nameNote(partial))
 	}
 }
 
@@ -867,7 +958,7 @@ func (u *upload) commitInPlace(ctx context.Context) error {
 		return fs.ErrClosed
 	}
 	defer u.release()
-	if u.note == "" {
+	if u.note == "" && !u.made {
 		return nil
 	}
 	u.removeNote()
@@ -888,6 +979,9 @@ func (u *upload) flushDir() error {
 
 // Cut keeps the upload as its owner's partial.
 func (u *upload) Cut() error {
+	if u.direct() {
+		return u.leave()
+	}
 	if u.temp == "" || u.how.Owner == "" {
 		return u.Discard()
 	}
@@ -896,6 +990,29 @@ func (u *upload) Cut() error {
 	}
 	defer u.release()
 	return u.as(u.cut)
+}
+
+// leave ends a direct upload as it is: what came stays under the name.
+func (u *upload) leave() error {
+	if !u.end() {
+		return fs.ErrClosed
+	}
+	defer u.release()
+	if u.trunc { // nothing came, not even a beginning
+		return u.unmake()
+	}
+	if u.mtime.IsZero() {
+		return nil
+	}
+	return u.as(func() error { return setFileTime(u.f, u.mtime) })
+}
+
+// unmake removes the file that Create made, if it has its name still.
+func (u *upload) unmake() error {
+	if !u.made || u.stillNamed() != nil {
+		return nil
+	}
+	return u.unlink(u.name)
 }
 
 // cut runs as the owner.
@@ -909,21 +1026,35 @@ func (u *upload) cut() error {
 	switch keep := max(i.size-vfs.CutTail, 0); {
 	case !came && u.how.How == vfs.Resume: // as it was: its tail is off already
 	case !came:
-		return u.dir.unlink(u.temp)
+		return u.drop()
 	case keep == 0 && !u.hides():
 		// An older partial goes too: what came may have been another file, and a
 		// client that goes on with the old one by its size would mix the two.
 		_ = u.dir.unlink(partial)
-		return u.dir.unlink(u.temp)
+		return u.drop()
 	default:
 		if err := u.f.Truncate(keep); err != nil {
-			return errors.Join(err, u.dir.unlink(u.temp))
+			return errors.Join(err, u.drop())
 		}
 	}
+	u.keepName()
 	if !u.mtime.IsZero() {
 		_ = u.dir.chtimes(u.temp, u.mtime, u.mtime)
 	}
 	return u.dir.rename(u.temp, partial, vfs.Overwrite)
+}
+
+// drop removes the hidden file, and the note that tells its name, unless that
+// tells an older partial's too. It runs as the owner.
+func (u *upload) drop() error {
+	err := u.dir.unlink(u.temp)
+	if u.how.Listed || u.how.How == vfs.Resume {
+		partial := partialName(u.name, u.how.Owner)
+		if _, lerr := u.dir.lstat(partial); errors.Is(lerr, fs.ErrNotExist) {
+			_ = u.dir.unlink(nameNote(partial))
+		}
+	}
+	return err
 }
 
 // hides tells whether a finished file has the name. Then even an empty partial is
@@ -939,11 +1070,15 @@ func (u *upload) Discard() error {
 		return fs.ErrClosed
 	}
 	defer u.release()
-	if u.temp != "" {
-		return u.unlink(u.temp)
-	}
-	if u.over != nil {
+	switch {
+	case u.temp != "":
+		return u.as(u.drop)
+	case u.over != nil, u.direct() && u.trunc && !u.made:
 		return nil
+	case u.made:
+		return u.unmake()
+	case u.direct():
+		return u.f.Truncate(u.start)
 	}
 	err := u.f.Truncate(u.base)
 	u.removeNote()

@@ -655,3 +655,30 @@ func TestWrittenOverFileMustStillBeThere(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Of exclusive uploads that run at once, each whose Create has succeeded gets its
+// name: what another one has just taken is seen by who comes next.
+func TestANameThatWasFreeForAnExclusiveUploadStaysFree(t *testing.T) {
+	for range 50 {
+		tree, _ := open(t, SyncNone)
+		names := []vfs.Path{vpath(t, "/0"), vpath(t, "/1"), vpath(t, "/2"), vpath(t, "/3")}
+		var wg sync.WaitGroup
+		for range 16 {
+			wg.Go(func() {
+				for _, p := range names {
+					up, err := tree.Create(t.Context(), p, vfs.Create{How: vfs.New})
+					if fault.KindOf(err) == fault.Exists {
+						continue
+					}
+					if err == nil {
+						err = up.Commit(t.Context())
+					}
+					if err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+	}
+}

@@ -81,7 +81,9 @@ var groups = []struct {
 	{"modes and room", extraTests},
 	{"uploads", uploadTests},
 	{"uploads in place", inPlaceTests},
+	{"uploads to the name itself", directTests},
 	{"partials", partialTests},
+	{"names of partials", namesTests},
 	{"at once", onceTests},
 }
 
