@@ -19,7 +19,7 @@ const (
 
 	// Refusals come at multiples of this after the work has begun, so that they
 	// take as long for a hash that is cheap to check as for a name that is unknown.
-	refusalGrain = 250 * time.Millisecond
+	refusalGrain = time.Second
 )
 
 // A Checker is a Verifier over the accounts of a Directory. It checks passwords
@@ -102,7 +102,7 @@ func (c *Checker) Verify(ctx context.Context, name string, s Secret, from netip.
 	case right:
 		return a, nil
 	}
-	if err := wait(ctx, refusalGrain-time.Since(begun)%refusalGrain); err != nil {
+	if err := AwaitRefusal(ctx, begun); err != nil {
 		return Account{}, err
 	}
 	switch {
@@ -129,8 +129,10 @@ func (c *Checker) lookup(ctx context.Context, name string) (Account, error) {
 	return a, nil
 }
 
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
+// AwaitRefusal waits until a refusal may go out, by when its work began: so they
+// take the same time whatever their reason. The error is the cause of ctx.
+func AwaitRefusal(ctx context.Context, begun time.Time) error {
+	timer := time.NewTimer(refusalGrain - time.Since(begun)%refusalGrain)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

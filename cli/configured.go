@@ -52,6 +52,9 @@ func runConfigured(cmd *cobra.Command, file, ready string, verbose bool) error {
 	defer records.Close()
 	log := records.Logger()
 	tell(log, warnings)
+	if os.Geteuid() == 0 {
+		log.Warn("the server runs as root: name another user in the configuration", "key", "user")
+	}
 
 	sockets, err := activation.ListenersWithNames()
 	if err != nil {

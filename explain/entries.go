@@ -652,6 +652,17 @@ var table = []Entry{
 		},
 	},
 	{
+		ID:       fault.IDCutInPlace,
+		Facts:    []string{"kept"},
+		Peer:     "The upload was cut off before its end: %v, and everybody sees them. Upload it again, or resume it.",
+		bare:     "The upload was cut off before its end, and what came is in the file. Upload it again, or resume it.",
+		Means:    "The connection ended before the whole file had arrived. The account is set to in-place uploads: they write to the file itself, so it holds what came and no more. What it held before is gone.",
+		Operator: "An upload of an account with in-place uploads ended early, and left part of a file under its name. The cause is in the log.",
+		Confirm:  "SIZE of the name gives the bytes that came.",
+		You:      "Let the program resume, or upload again.",
+		Admin:    "`dray user set NAME --uploads beside` keeps the old file until the new one is whole.",
+	},
+	{
 		ID:       fault.IDDataLost,
 		Peer:     "The data connection was lost before everything had moved. Transfer it again, or resume.",
 		Means:    "The connection that carried the file or listing broke. The login still stands. What arrived is not whole.",

@@ -102,6 +102,7 @@ const (
 	IDTLSData      ID = "tls-data"
 	IDTLSNoClose   ID = "tls-no-close"
 	IDUploadCut    ID = "upload-cut"
+	IDCutInPlace   ID = "upload-cut-in-place"
 	IDDataLost     ID = "data-lost"
 	IDStall        ID = "stall"
 	IDAborted      ID = "aborted"

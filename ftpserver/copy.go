@@ -42,25 +42,34 @@ func (c *conn) keeps(row *command, arg string) bool {
 	return row.also&keepsPending != 0
 }
 
+// maxParts is how many files one COMB may name, each once: a line of 4 KiB must not
+// make a file that is a thousand times as large as any.
+const maxParts = 100
+
 // comb combines files. Nothing says how its names are written but that they
 // stand in quotes.
 func (c *conn) comb(ctx context.Context, arg string) (ftp.Reply, error) {
 	names, err := ftp.ParseNames(arg)
-	if err == nil && len(names) < 2 {
+	if err == nil && (len(names) < 2 || len(names) > 1+maxParts) {
 		err = ftp.ErrSyntax
 	}
 	if err != nil {
-		return ftp.Reply{}, argError(err, `COMB "target" "part" "part"`, "")
+		return ftp.Reply{}, argError(err, fmt.Sprintf(`COMB "target" "part" "part", with at most %d parts`, maxParts), "")
 	}
 	target, err := c.newName(names[0])
 	if err != nil {
 		return ftp.Reply{}, err
 	}
 	parts := make([]vfs.Path, len(names)-1)
+	twice := map[vfs.Path]bool{}
 	for i, name := range names[1:] {
 		if parts[i], err = c.resolve(name); err != nil {
 			return ftp.Reply{}, err
 		}
+		if twice[parts[i]] {
+			return ftp.Reply{}, fault.New(fault.Syntax, fault.IDSyntax, "COMB with each part once")
+		}
+		twice[parts[i]] = true
 	}
 	var done gate.Copied
 	err = c.long(ctx, func(ctx context.Context) error {

@@ -3,6 +3,7 @@ package ftpserver
 import (
 	"context"
 	"crypto/tls"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -85,8 +86,22 @@ func (c *conn) noServer(a netip.Addr) string {
 		return "it is not that of one host"
 	case (a.IsLoopback() || a.IsLinkLocalUnicast()) && !c.remote().IsLoopback(), local(a) && !local(c.remote()):
 		return "it can't be reached from where you are"
+	case !c.remote().IsLoopback() && (a == c.local() || thisHost(a)):
+		return "it is this server's own" // that way leads around its packet filter
 	}
 	return ""
+}
+
+// thisHost tells whether a is an address of this machine.
+func thisHost(a netip.Addr) bool {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return true
+	}
+	return slices.ContainsFunc(addrs, func(i net.Addr) bool {
+		p, err := netip.ParsePrefix(i.String())
+		return err == nil && p.Addr().Unmap() == a
+	})
 }
 
 // peerTLS is base for a data connection on which this side is TLS client.

@@ -8,6 +8,7 @@ import (
 	"crypto/sha512"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"hash"
 	"hash/crc32"
 	"io"
@@ -163,11 +164,17 @@ func (c *conn) md5(ctx context.Context, arg string) (ftp.Reply, error) {
 	return ftp.Replyf(ftp.C251Hash, "%s %s", arg, sum), nil
 }
 
+// maxSums is how many files one MMD5 may name.
+const maxSums = 16
+
 // mmd5 answers for all files or for none.
 func (c *conn) mmd5(ctx context.Context, arg string) (ftp.Reply, error) {
 	names, err := ftp.ParseList(arg)
+	if err == nil && len(names) > maxSums {
+		err = ftp.ErrSyntax
+	}
 	if err != nil {
-		return ftp.Reply{}, argError(err, "MMD5 path, path", "")
+		return ftp.Reply{}, argError(err, fmt.Sprintf("MMD5 path, path, with at most %d paths", maxSums), "")
 	}
 	i, _ := algorithmOf("MD5")
 	for at, name := range names {

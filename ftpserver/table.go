@@ -108,7 +108,7 @@ func baseCommands() []command {
 		{verb: "PASV", arg: argNone, phase: phaseIn, also: keepsPending, run: (*conn).pasv, feat: always("PASV"), help: "offer a data port, IPv4", rfc: "RFC 959, 4.1.2"},
 		{verb: "EPSV", arg: argOptional, phase: phaseIn, also: keepsPending, run: (*conn).epsv, feat: always("EPSV"), usage: "[1 | 2 | ALL]", help: "offer a data port", rfc: "RFC 2428, 3"},
 		{verb: "PORT", arg: argRequired, phase: phaseIn, also: keepsPending, run: (*conn).port, usage: "h1,h2,h3,h4,p1,p2", help: "connect to the client, IPv4", rfc: "RFC 959, 4.1.2"},
-		{verb: "EPRT", arg: argRequired, phase: phaseIn, also: keepsPending, run: (*conn).eprt, feat: always("EPRT"), usage: "|1 or 2|address|port|", help: "connect to the client", rfc: "RFC 2428, 2"},
+		{verb: "EPRT", arg: argRequired, phase: phaseIn, also: keepsPending, run: (*conn).eprt, feat: eprtFeat, usage: "|1 or 2|address|port|", help: "connect to the client", rfc: "RFC 2428, 2"},
 
 		{verb: "LIST", arg: argOptional, phase: phaseIn, also: opensData, run: (*conn).list, usage: "[-aR] [path]", help: "list as ls -l", rfc: "RFC 959, 4.1.3"},
 		{verb: "NLST", arg: argOptional, phase: phaseIn, also: opensData, run: (*conn).nlst, usage: "[path]", help: "list names", rfc: "RFC 959, 4.1.3"},
@@ -176,6 +176,13 @@ const (
 	aboutUsers = "users and their groups are nobody's business here"
 	noSums     = "it has no common form"
 )
+
+func eprtFeat(c *conn) string {
+	if c.rules.NoActive {
+		return ""
+	}
+	return "EPRT"
+}
 
 func authFeat(c *conn) string {
 	if c.rules.TLS == nil || c.rules.Implicit || c.cleared {
@@ -268,7 +275,15 @@ func (c *conn) site(ctx context.Context, arg string) (ftp.Reply, error) {
 
 const switchedOff = "it is switched off here"
 
-// off tells whether the listener's rules switch a command off, by name.
+// off tells whether the listener's rules switch a command off, by name. Who
+// refuses a command means its other names too.
 func (c *conn) off(row *command, name string) bool {
-	return row.by != "" && !slices.Contains(c.rules.Allow, row.by) || slices.Contains(c.rules.Deny, name)
+	return row.by != "" && !slices.Contains(c.rules.Allow, row.by) || slices.Contains(c.rules.Deny, name) ||
+		aliases[name] != "" && slices.Contains(c.rules.Deny, aliases[name])
+}
+
+// aliases are other names of commands.
+var aliases = map[string]string{
+	"XCWD": "CWD", "XCUP": "CDUP", "XPWD": "PWD", "XMKD": "MKD", "SITE MKDIR": "MKD", "XRMD": "RMD", "SITE RMDIR": "RMD", "RMDA": "RMD",
+	"XSHA": "XSHA1", "SITE UTIME": "MFMT", "SITE COPY": "SITE CPTO",
 }

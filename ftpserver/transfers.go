@@ -2,6 +2,7 @@ package ftpserver
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"strings"
 	"time"
@@ -230,6 +231,14 @@ func (c *conn) stou(ctx context.Context, arg string) (ftp.Reply, error) {
 		p, err := c.newName(name)
 		if err != nil {
 			return ftp.Reply{}, err
+		}
+		if i == 1 && c.session.Blind(p) {
+			// The name that is told must not tell whether the other one is there.
+			arg += "." + strings.ToLower(rand.Text()[:8])
+			name = arg
+			if p, err = c.newName(name); err != nil {
+				return ftp.Reply{}, err
+			}
 		}
 		told := p.Base()
 		if strings.Contains(arg, "/") {

@@ -128,7 +128,7 @@ func (c *copier) dir(ctx context.Context, from, to vfs.Path) error {
 		c.made = &id
 	}
 	var below []string
-	for fi, err := range s.List(ctx, from) {
+	for fi, err := range s.finished(ctx, from) {
 		if err != nil {
 			return err
 		}
@@ -202,7 +202,7 @@ func (s *Session) copyFile(ctx context.Context, from, to vfs.Path, done *Copied)
 	if err != nil {
 		return s.fail(err, "copy", from)
 	}
-	u, err := s.Create(ctx, to, vfs.Create{How: vfs.Replace, Expect: fi.Size(), Mode: fi.Mode().Perm()})
+	u, err := s.upload(ctx, to, vfs.Create{How: vfs.Replace, Expect: fi.Size(), Mode: fi.Mode().Perm()})
 	if err != nil {
 		return err
 	}
@@ -323,7 +323,7 @@ func (s *Session) Combine(ctx context.Context, target vfs.Path, parts []vfs.Path
 			}
 		}
 	}
-	u, err := s.Create(ctx, target, how)
+	u, err := s.upload(ctx, target, how)
 	if err != nil {
 		return done, err
 	}

@@ -100,7 +100,11 @@ type Visit struct {
 	mu    sync.Mutex
 	tls   bool
 	chain []*x509.Certificate
+	asked int // names whose certificate was looked at
 }
+
+// maxAsked is for how many names one connection may ask with its certificate.
+const maxAsked = 8
 
 // Knock asks to be let in: bans, then limits per address, then in total. The
 // error is a *fault.Error of kind Closing, to be said before the door shuts.
@@ -261,12 +265,20 @@ func (v *Visit) Password(ctx context.Context, user string, s account.Secret) (*S
 	if !v.mayPass(user) {
 		return nil, fault.New(fault.NeedTLS, fault.IDTLSRequired)
 	}
+	begun := time.Now()
 	a, err := v.verifier().Verify(ctx, user, s, v.peer.Remote.Addr())
-	if err == nil && !v.secured() && !v.mayPlain(&a) {
-		err = fmt.Errorf("%w: the account has no exception for clear text", account.ErrWrong)
+	why := ""
+	switch {
+	case err != nil:
+	case !v.secured() && !v.mayPlain(&a):
+		why = "the account has no exception for clear text"
+	case !within(a.Networks, v.peer.Remote.Addr()):
+		why = "the account may not log in from this network"
 	}
-	if err == nil && !within(a.Networks, v.peer.Remote.Addr()) {
-		err = fmt.Errorf("%w: the account may not log in from this network", account.ErrWrong)
+	if why != "" {
+		if err = account.AwaitRefusal(ctx, begun); err == nil {
+			err = fmt.Errorf("%w: %s", account.ErrWrong, why)
+		}
 	}
 	if err != nil {
 		return nil, v.refuse(ctx, user, err)
@@ -293,6 +305,12 @@ func (v *Visit) holder(ctx context.Context, user string) (account.Account, bool)
 	if len(chain) == 0 || v.gate.Directory == nil || account.IsAnonymousName(user) {
 		return account.Account{}, false
 	}
+	if v.mu.Lock(); v.asked >= maxAsked { // a look-up takes a little longer for a name that exists
+		v.mu.Unlock()
+		return account.Account{}, false
+	}
+	v.asked++
+	v.mu.Unlock()
 	a, err := v.gate.Directory.Lookup(ctx, user)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {

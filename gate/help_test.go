@@ -34,9 +34,20 @@ type people struct {
 	known  map[string]account.Account
 	asked  int
 	broken error
+	slow   bool // refusals wait, as those of a Checker do
 }
 
-func (p *people) Verify(_ context.Context, name string, s account.Secret, _ netip.Addr) (account.Account, error) {
+func (p *people) Verify(ctx context.Context, name string, s account.Secret, _ netip.Addr) (account.Account, error) {
+	a, err := p.verify(name, s)
+	if p.slow && errors.Is(err, account.ErrWrong) {
+		if err := account.AwaitRefusal(ctx, time.Now()); err != nil {
+			return a, err
+		}
+	}
+	return a, err
+}
+
+func (p *people) verify(name string, s account.Secret) (account.Account, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.asked++

@@ -185,9 +185,9 @@ func (t *turns) unlock(k turnKey) {
 	}
 }
 
-// appends are the uploads that write to a finished file, by its identity. Until
-// such an upload ends, the quota has the file as it was before. The zero value is
-// ready.
+// appends are the uploads that write to a file that has its name, by its identity.
+// Until such an upload ends, the quota has the file as it was before: not at all,
+// when the upload has made it. The zero value is ready.
 type appends struct {
 	mu      sync.Mutex
 	running map[identity]*Upload
@@ -208,14 +208,14 @@ func (a *appends) begin(u *Upload, fi fs.FileInfo) {
 	a.running[id], u.id = u, id
 }
 
-// counts is what the quota has of a finished file, in bytes.
-func (a *appends) counts(fi fs.FileInfo) int64 {
+// counts is what the quota has of a finished file.
+func (a *appends) counts(fi fs.FileInfo) footing {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if u := a.running[identityOf(fi)]; u != nil {
-		return u.file
+		return u.before()
 	}
-	return fi.Size()
+	return footing{1, fi.Size()}
 }
 
 // gone tells that a file has lost its name, and what it counted was given back:

@@ -183,6 +183,9 @@ func (s *Session) blind(p vfs.Path) bool {
 	return s.rights(p)&(account.List|account.Read) == 0
 }
 
+// Blind is for those who would tell of a name at p by other words than a refusal.
+func (s *Session) Blind(p vfs.Path) bool { return s.blind(p) }
+
 // see is the refusal of a look at p where the account is blind, whether it exists
 // or not. Directories can be seen, because programs change to them.
 func (s *Session) see(fi fs.FileInfo, err error, p vfs.Path) (fs.FileInfo, error) {
@@ -231,12 +234,15 @@ func (s *Session) free(p vfs.Path) string {
 }
 
 // Stat tells about p, following links; where no finished file has the name,
-// about the account's own partial.
+// about the account's own partial, or the one that is listed under that name.
 func (s *Session) Stat(ctx context.Context, p vfs.Path) (fs.FileInfo, error) {
 	fi, err := s.fs.Stat(ctx, p)
 	if err != nil && errors.Is(err, fs.ErrNotExist) {
 		if part, perr := s.Partial(ctx, p); perr == nil {
 			return s.see(part, nil, p)
+		}
+		if _, part, ok := s.behind(ctx, p); ok {
+			return part, nil
 		}
 	}
 	return s.see(fi, s.fail(err, "look at", p), p)
@@ -248,9 +254,14 @@ func (s *Session) Finished(ctx context.Context, p vfs.Path) (fs.FileInfo, error)
 	return s.see(fi, s.fail(err, "look at", p), p)
 }
 
-// Lstat is Stat for a link itself, without partials.
+// Lstat is Stat for a link itself, and of partials for those that are listed.
 func (s *Session) Lstat(ctx context.Context, p vfs.Path) (fs.FileInfo, error) {
 	fi, err := s.fs.Lstat(ctx, p)
+	if err != nil && errors.Is(err, fs.ErrNotExist) {
+		if _, part, ok := s.behind(ctx, p); ok {
+			return part, nil
+		}
+	}
 	return s.see(fi, s.fail(err, "look at", p), p)
 }
 
@@ -265,6 +276,50 @@ func (s *Session) Partial(ctx context.Context, p vfs.Path) (fs.FileInfo, error) 
 	fi, err := parts.Partial(ctx, p, owner)
 	return fi, s.fail(err, "look at", p)
 }
+
+// PartSuffix is behind the names under which partials are listed.
+const PartSuffix = ".part"
+
+// listsPartials is what keeps the partials of an account that has its own listed;
+// nil for all others.
+func (s *Session) listsPartials() vfs.Partials {
+	if s.account.Partials != account.PartialsListed || s.account.Keeps() == "" {
+		return nil
+	}
+	parts, _ := s.fs.(vfs.Partials)
+	return parts
+}
+
+// behind is the name whose partial is listed as p: NAME for NAME.part, where
+// nothing has that name itself, neither a file nor a partial of its own.
+func (s *Session) behind(ctx context.Context, p vfs.Path) (name vfs.Path, part fs.FileInfo, ok bool) {
+	base, isPart := strings.CutSuffix(p.Base(), PartSuffix)
+	if !isPart || s.listsPartials() == nil || s.blind(p) {
+		return p, nil, false
+	}
+	if _, err := s.fs.Lstat(ctx, p); !errors.Is(err, fs.ErrNotExist) {
+		return p, nil, false
+	}
+	if _, err := s.Partial(ctx, p); !errors.Is(err, fs.ErrNotExist) {
+		return p, nil, false
+	}
+	name, err := p.Dir().Join(base)
+	if err != nil {
+		return p, nil, false
+	}
+	if part, err = s.Partial(ctx, name); err != nil {
+		return p, nil, false
+	}
+	return name, &listed{FileInfo: part, name: p.Base()}, true
+}
+
+// A listed is a partial under the name with which it is listed.
+type listed struct {
+	fs.FileInfo
+	name string
+}
+
+func (l *listed) Name() string { return l.name }
 
 // Listable tells whether the account may list p at all. Where it can put files
 // and see nothing, it may, and the list is empty.
@@ -287,8 +342,37 @@ func (s *Session) RightsIn(dir vfs.Path, name string) account.Rights {
 	return s.rights(p)
 }
 
-// List yields the entries of a directory; see vfs.FS.
+// List yields the entries of a directory; see vfs.FS. Behind them come the
+// account's own partials, where it has them listed.
 func (s *Session) List(ctx context.Context, p vfs.Path) iter.Seq2[fs.FileInfo, error] {
+	return func(yield func(fs.FileInfo, error) bool) {
+		for fi, err := range s.finished(ctx, p) {
+			if !yield(fi, err) || err != nil {
+				return
+			}
+		}
+		parts := s.listsPartials()
+		if parts == nil || s.blind(p) {
+			return
+		}
+		for fi, err := range parts.Names(ctx, p, s.account.Keeps()) {
+			if err != nil {
+				yield(nil, s.fail(err, "list", p))
+				return
+			}
+			at, err := p.Join(fi.Name() + PartSuffix)
+			if err != nil { // too long a name for anybody to ask for
+				continue
+			}
+			if _, part, ok := s.behind(ctx, at); ok && !yield(part, nil) {
+				return
+			}
+		}
+	}
+}
+
+// finished is List without partials.
+func (s *Session) finished(ctx context.Context, p vfs.Path) iter.Seq2[fs.FileInfo, error] {
 	return func(yield func(fs.FileInfo, error) bool) {
 		if err := s.Listable(ctx, p); err != nil {
 			yield(nil, err)
@@ -353,10 +437,18 @@ func (s *Session) Room(ctx context.Context, dir vfs.Path, size int64) error {
 	return hold.Settle(ctx, 0, 0)
 }
 
-// Open opens a finished file for reading.
+// Open opens a finished file for reading, or a partial by the name with which it
+// is listed.
 func (s *Session) Open(ctx context.Context, p vfs.Path) (vfs.File, error) {
 	if err := s.may(account.Read, "download", p); err != nil {
 		return nil, err
+	}
+	if name, _, ok := s.behind(ctx, p); ok {
+		if err := s.may(account.Read, "download", name); err != nil {
+			return nil, err
+		}
+		f, err := s.listsPartials().OpenPartial(ctx, name, s.account.Keeps())
+		return f, s.fail(err, "download", p)
 	}
 	f, err := s.fs.Open(ctx, p)
 	return f, s.fail(err, "download", p)
@@ -389,10 +481,13 @@ func (s *Session) changedTo(verb string, p vfs.Path, to string, err error) error
 }
 
 // Remove removes a file, and with it the account's own partial of the name;
-// where there is only the partial, that.
+// where there is only the partial, that, and one by the name with which it is listed.
 func (s *Session) Remove(ctx context.Context, p vfs.Path) error {
 	if err := s.mayName(account.Delete, "delete", p); err != nil {
 		return err
+	}
+	if name, _, ok := s.behind(ctx, p); ok {
+		return s.removePart(ctx, p, name)
 	}
 	defer s.lock(p)()
 	old, lerr := s.fs.Lstat(ctx, p)
@@ -412,16 +507,31 @@ func (s *Session) Remove(ctx context.Context, p vfs.Path) error {
 	return s.changed("delete", p, s.fail(err, "delete", p))
 }
 
+// removePart removes the partial of a name that is listed as p.
+func (s *Session) removePart(ctx context.Context, p, name vfs.Path) error {
+	if err := s.mayName(account.Delete, "delete", name); err != nil {
+		return err
+	}
+	defer s.lock(name)()
+	part, err := s.Partial(ctx, name) // as it is now
+	if err == nil {
+		if err = s.listsPartials().Forget(ctx, name, s.account.Keeps()); err == nil {
+			s.credit(ctx, -1, -part.Size())
+		}
+	}
+	return s.changed("delete", p, s.fail(err, "delete", p))
+}
+
 // frees looks at a file whose name is about to go, and returns what books that it
 // is gone. A file with other names stays.
 func (s *Session) frees(fi fs.FileInfo, err error) func(context.Context) {
 	if err != nil || !fi.Mode().IsRegular() || vfs.AttrOf(fi).Links > 1 {
 		return func(context.Context) {}
 	}
-	size := s.gate.appends.counts(fi)
+	had := s.gate.appends.counts(fi)
 	return func(ctx context.Context) {
 		s.gate.appends.gone(fi)
-		s.credit(ctx, -1, -size)
+		s.credit(ctx, -had.files, -had.bytes)
 	}
 }
 
@@ -475,6 +585,9 @@ func (s *Session) Renamable(ctx context.Context, p vfs.Path) error {
 		if _, perr := s.Partial(ctx, p); perr == nil {
 			return nil
 		}
+		if name, _, ok := s.behind(ctx, p); ok {
+			return s.mayName(account.Rename, "rename", name)
+		}
 	}
 	return s.fail(err, "rename", p)
 }
@@ -518,6 +631,9 @@ func (s *Session) Rename(ctx context.Context, from, to vfs.Path, how vfs.Rename)
 	if err := s.mayMove(from, to); err != nil {
 		return err
 	}
+	if name, _, ok := s.behind(ctx, from); ok {
+		return s.renamePart(ctx, from, name, to)
+	}
 	defer s.lock(from, to)()
 	mayReplace := s.mayName(account.Overwrite, "replace", to)
 	if mayReplace != nil {
@@ -533,6 +649,9 @@ func (s *Session) Rename(ctx context.Context, from, to vfs.Path, how vfs.Rename)
 	}
 	fi, err := s.fs.Lstat(ctx, from)
 	if err == nil {
+		if err := s.keepsInside(ctx, fi, from, to); err != nil {
+			return err
+		}
 		err = s.fs.Rename(ctx, from, to, how)
 		// By way of a link both may be one name, and nothing has happened.
 		if err == nil && from != to && (lerr != nil || !same(identityOf(fi), identityOf(old))) {
@@ -556,10 +675,63 @@ func (s *Session) Rename(ctx context.Context, from, to vfs.Path, how vfs.Rename)
 	return s.changedTo("rename", from, to.String(), s.fail(err, "rename to", at))
 }
 
+// keepsInside refuses to move a link to where its target would lead out of the tree:
+// here nobody could follow it, but other programs of the machine would.
+func (s *Session) keepsInside(ctx context.Context, fi fs.FileInfo, from, to vfs.Path) error {
+	l, ok := s.fs.(vfs.Linker)
+	if !ok || fi.Mode()&fs.ModeSymlink == 0 {
+		return nil
+	}
+	target, err := l.Readlink(ctx, from)
+	if err != nil || from.CheckTarget(target) != nil { // it was made by somebody else, and leads out already
+		return nil
+	}
+	return to.CheckTarget(target)
+}
+
+// renamePart moves the partial of a name that is listed as from. It stays a
+// partial, and is listed as to, whether that has the suffix or not.
+func (s *Session) renamePart(ctx context.Context, from, name, to vfs.Path) error {
+	target := to
+	if base, isPart := strings.CutSuffix(to.Base(), PartSuffix); isPart {
+		if at, err := to.Dir().Join(base); err == nil {
+			target = at
+		}
+	}
+	if err := s.mayMove(name, target); err != nil {
+		return err
+	}
+	defer s.lock(name, target)()
+	_, err := s.fs.Lstat(ctx, to)
+	switch {
+	case err == nil:
+		return fault.New(fault.Exists, fault.IDExists, to.String())
+	case !errors.Is(err, fs.ErrNotExist):
+		return s.fail(err, "rename to", to)
+	}
+	older, perr := s.Partial(ctx, target)
+	err = s.listsPartials().MovePartial(ctx, name, target, s.account.Keeps())
+	if err == nil && perr == nil && name != target {
+		s.credit(ctx, -1, -older.Size())
+	}
+	at := from
+	if err != nil && fault.KindOf(err) == fault.Exists {
+		at = target
+	}
+	return s.changedTo("rename", from, to.String(), s.fail(err, "rename to", at))
+}
+
 // SetTime sets the modification time of a file, or of the account's partial.
 func (s *Session) SetTime(ctx context.Context, p vfs.Path, mtime time.Time) error {
 	if err := s.may(account.Attributes, "set the time of", p); err != nil {
 		return err
+	}
+	if name, _, ok := s.behind(ctx, p); ok {
+		if err := s.may(account.Attributes, "set the time of", name); err != nil {
+			return err
+		}
+		err := s.listsPartials().SetPartialTime(ctx, name, s.account.Keeps(), mtime)
+		return s.changed("set time", p, s.fail(err, "set the time of", p))
 	}
 	err := s.fs.SetTime(ctx, p, mtime)
 	if parts, ok := s.fs.(vfs.Partials); ok && errors.Is(err, fs.ErrNotExist) && s.account.Keeps() != "" {
@@ -576,6 +748,13 @@ func (s *Session) Chmod(ctx context.Context, p vfs.Path, mode fs.FileMode) error
 	m, ok := s.fs.(vfs.Moder)
 	if !ok {
 		return fault.New(fault.NotBuilt, fault.IDNotBuilt, "this tree has no permission bits")
+	}
+	if name, _, ok := s.behind(ctx, p); ok {
+		if err := s.may(account.Attributes, "set the mode of", name); err != nil {
+			return err
+		}
+		err := s.listsPartials().ChmodPartial(ctx, name, s.account.Keeps(), mode)
+		return s.changed("set mode", p, s.fail(err, "set the mode of", p))
 	}
 	err := m.Chmod(ctx, p, mode)
 	if parts, ok := s.fs.(vfs.Partials); ok && errors.Is(err, fs.ErrNotExist) && s.account.Keeps() != "" {

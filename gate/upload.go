@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync/atomic"
 
 	"dray/account"
 	"dray/event"
@@ -28,13 +29,15 @@ type Upload struct {
 	up      vfs.Upload
 	how     vfs.Create
 	hold    account.Hold
-	held    footing // what hold holds
-	file    int64   // length of the finished file when it began
-	taken   footing // the partial that it goes on with, which counts already
+	held    footing     // what hold holds
+	file    int64       // length of the finished file when it began
+	made    bool        // with Create.Direct: there was no file
+	begun   atomic.Bool // with Create.Direct: what was behind the offset is gone
+	taken   footing     // the partial that it goes on with, which counts already
 	counter meter.Counter
 	grow    *growth
 
-	id   identity // of the file that it appends to, in Gate.appends
+	id   identity // of the file that it writes to in place, in Gate.appends
 	gone bool     // that file counts no more; under appends.mu
 }
 
@@ -65,7 +68,7 @@ func (s *Session) Continue(ctx context.Context, p vfs.Path, offset int64) (vfs.C
 			offset = part.Size()
 		}
 		return vfs.Create{How: vfs.Resume, Offset: offset, Owner: owner}, nil
-	case perr == nil: // both: only the partial's own length goes on with it
+	case perr == nil && !s.inPlace(): // both: only the partial's own length goes on with it
 		if offset != part.Size() {
 			return vfs.Create{}, fault.New(fault.BadOffset, fault.IDResume, part.Size())
 		}
@@ -76,11 +79,21 @@ func (s *Session) Continue(ctx context.Context, p vfs.Path, offset int64) (vfs.C
 	return vfs.Create{How: vfs.Replace, Offset: offset, Owner: owner}, nil // the tree refuses one above its size
 }
 
-// Create begins an upload. how.Owner is set here. An account without the right to
-// overwrite never replaces what comes under the name meanwhile; where it can't
-// even see what is there, a taken name is no refusal, because that would tell:
-// the upload gets a name of its own.
+// inPlace tells whether the account's uploads write to the name itself.
+func (s *Session) inPlace() bool { return s.account.Uploads == account.UploadsInPlace }
+
+// Create begins an upload. how.Owner, Listed and Direct are set here. An account
+// without the right to overwrite never replaces what comes under the name
+// meanwhile; where it can't even see what is there, a taken name is no refusal,
+// because that would tell: the upload gets a name of its own.
 func (s *Session) Create(ctx context.Context, p vfs.Path, how vfs.Create) (*Upload, error) {
+	// What was kept before the account was set to in-place goes on as it began.
+	how.Direct = s.inPlace() && how.How != vfs.Resume
+	return s.upload(ctx, p, how)
+}
+
+// upload is Create for what comes from the server itself, too: that is never direct.
+func (s *Session) upload(ctx context.Context, p vfs.Path, how vfs.Create) (*Upload, error) {
 	r := s.rights(p)
 	whole := how.How == vfs.Replace && how.Offset == 0
 	if !whole || r.Has(account.Overwrite) || !r.Has(account.Write) {
@@ -108,13 +121,14 @@ func (s *Session) Create(ctx context.Context, p vfs.Path, how vfs.Create) (*Uplo
 
 func (s *Session) create(ctx context.Context, p vfs.Path, how vfs.Create) (*Upload, error) {
 	how.Owner = s.account.Keeps()
-	if s.blind(p) {
-		how.Owner = "" // nothing there can be gone on with
+	if s.blind(p) || how.Direct {
+		how.Owner = "" // nothing there can be gone on with, or all of it
 	}
-	u := &Upload{s: s, p: p, how: how}
+	how.Listed = how.Owner != "" && s.account.Partials == account.PartialsListed
+	u := &Upload{s: s, p: p, how: how, made: how.Direct}
 	need := account.Write
 	if fi, err := s.fs.Stat(ctx, p); err == nil {
-		u.file = fi.Size()
+		u.file, u.made = fi.Size(), false
 		if how.How != vfs.New {
 			need = account.Overwrite
 		}
@@ -126,7 +140,7 @@ func (s *Session) create(ctx context.Context, p vfs.Path, how vfs.Create) (*Uplo
 	if s.gate.Ledger != nil {
 		was = u.counted(ctx)
 		files := 0
-		if was.files == 0 {
+		if was.files == 0 || u.made {
 			files = 1
 		}
 		hold, err := s.gate.Ledger.Hold(ctx, s.account.Name, files, 0)
@@ -148,7 +162,7 @@ func (s *Session) create(ctx context.Context, p vfs.Path, how vfs.Create) (*Uplo
 	u.up = up
 	// Only what grows over the file and the partial that the commit replaces is asked for.
 	room := was.bytes
-	if how.How == vfs.InPlace {
+	if u.inPlace() {
 		room = u.file
 	}
 	u.grow = &growth{u: u, at: up.Offset(), room: max(room, up.Offset())}
@@ -158,15 +172,19 @@ func (s *Session) create(ctx context.Context, p vfs.Path, how vfs.Create) (*Uplo
 // begin begins the upload in the tree, and takes the partial or the file with
 // which it goes on.
 func (u *Upload) begin(ctx context.Context) (vfs.Upload, error) {
-	switch u.how.How {
-	case vfs.Resume:
+	switch {
+	case u.how.How == vfs.Resume:
 		defer u.s.lock(u.p)()
 		u.taken = u.partial(ctx)
-	case vfs.InPlace:
+	case u.inPlace():
 		defer u.s.lock(u.p)()
+		if u.how.Direct {
+			_, err := u.s.fs.Stat(ctx, u.p)
+			u.made = errors.Is(err, fs.ErrNotExist)
+		}
 	}
 	up, err := u.s.fs.Create(ctx, u.p, u.how)
-	if err != nil || u.how.How != vfs.InPlace {
+	if err != nil || !u.inPlace() {
 		return up, err
 	}
 	if fi, err := up.Stat(); err == nil {
@@ -176,6 +194,17 @@ func (u *Upload) begin(ctx context.Context) (vfs.Upload, error) {
 		}
 	}
 	return up, nil
+}
+
+// inPlace tells whether the upload writes to a file that has its name.
+func (u *Upload) inPlace() bool { return u.how.How == vfs.InPlace || u.how.Direct }
+
+// before is what the quota has of the file that is written in place.
+func (u *Upload) before() footing {
+	if u.made {
+		return footing{}
+	}
+	return footing{1, u.file}
 }
 
 // A footing is what counts in the quota.
@@ -199,7 +228,7 @@ func (u *Upload) partial(ctx context.Context) footing {
 func (u *Upload) counted(ctx context.Context) footing {
 	f := u.partial(ctx)
 	if fi, err := u.s.fs.Stat(ctx, u.p); err == nil && fi.Mode().IsRegular() {
-		f = f.plus(footing{1, u.s.gate.appends.counts(fi)})
+		f = f.plus(u.s.gate.appends.counts(fi))
 	}
 	return f
 }
@@ -209,8 +238,10 @@ func (u *Upload) replaced(ctx context.Context) footing {
 	switch {
 	case u.hold == nil:
 		return footing{}
-	case u.how.How == vfs.InPlace: // the file has grown before our eyes
-		return footing{1, u.file}
+	case u.how.Direct: // an older partial goes with the commit
+		return u.before().plus(u.partial(ctx))
+	case u.inPlace(): // the file has grown before our eyes
+		return u.before()
 	}
 	return u.counted(ctx).plus(u.taken)
 }
@@ -263,10 +294,14 @@ func (u *Upload) commit(ctx context.Context, still func(context.Context) error) 
 	if err := u.up.Commit(end); err != nil {
 		return err
 	}
+	if u.how.Direct {
+		u.forget(end)
+		in = in.plus(u.partial(end))
+	}
 	if u.hold == nil {
 		return nil
 	}
-	if u.how.How != vfs.InPlace { // whose name may show another file by now, or none
+	if !u.inPlace() { // whose name may show another file by now, or none
 		in = u.counted(end)
 		if now, err := u.s.fs.Stat(end, u.p); oerr == nil && err == nil && identityOf(now) != identityOf(old) {
 			u.s.gate.appends.gone(old)
@@ -276,8 +311,27 @@ func (u *Upload) commit(ctx context.Context, still func(context.Context) error) 
 	return nil
 }
 
-// Dest is where transfer writes.
-func (u *Upload) Dest() transfer.Dest { return u.up }
+// forget removes what an earlier upload has left hidden.
+func (u *Upload) forget(ctx context.Context) {
+	parts, ok := u.s.fs.(vfs.Partials)
+	owner := u.s.account.Keeps()
+	if !ok || owner == "" {
+		return
+	}
+	if err := parts.Forget(ctx, u.p, owner); err != nil {
+		u.s.log.Error("an older unfinished upload can't be removed", "path", u.p.String(), "error", err)
+	}
+}
+
+// Dest is where transfer writes. It is asked for when the data connection stands:
+// an upload in place of its name takes away now what it replaces, and not before.
+func (u *Upload) Dest() transfer.Dest {
+	if u.how.Direct && !u.begun.Load() {
+		// What fails here fails again at the first byte, where it is told.
+		u.begun.Store(u.up.Truncate(u.up.Offset()) == nil)
+	}
+	return u.up
+}
 
 // Meter is the permission to write: growth within the quota, the count, and the
 // rate of the account.
@@ -286,7 +340,7 @@ func (u *Upload) Meter() meter.Meter { return meter.All(u.grow, &u.counter, u.s.
 // Arrived is how many bytes have come so far. The kernel road books by the slice;
 // the file knows better.
 func (u *Upload) Arrived() int64 {
-	if fi, err := u.up.Stat(); err == nil && u.how.How != vfs.InPlace {
+	if fi, err := u.up.Stat(); err == nil && (!u.inPlace() || u.begun.Load()) {
 		return max(fi.Size()-u.up.Offset(), 0)
 	}
 	return u.counter.Bytes()
@@ -313,6 +367,7 @@ func (u *Upload) settle(ctx context.Context, gained footing) {
 func (u *Upload) Commit(ctx context.Context, r transfer.Report, still func(context.Context) error) error {
 	err := u.up.Sync(ctx)
 	if err == nil {
+		u.begun.Store(u.how.Direct)
 		err = context.Cause(ctx)
 	}
 	if err == nil {
@@ -332,7 +387,11 @@ func (u *Upload) Cut(ctx context.Context, r transfer.Report, why error) error {
 	ctx = context.WithoutCancel(ctx)
 	left := u.cut(ctx)
 	kept, bytes := "nothing kept", left.bytes
-	if left.files > 0 {
+	switch {
+	case left.files == 0:
+	case u.how.Direct:
+		kept = fmt.Sprintf("%d bytes are in the file", bytes)
+	default:
 		kept = fmt.Sprintf("%d bytes kept to resume", bytes)
 	}
 	e := fault.Of(u.s.fail(why, "upload to", u.p))
@@ -342,6 +401,9 @@ func (u *Upload) Cut(ctx context.Context, r transfer.Report, why error) error {
 		e.Facts = []any{u.s.free(u.p), kept}
 	case fault.IDUploadCut:
 		e.Facts = []any{kept}
+		if u.how.Direct && left.files > 0 {
+			e.ID = fault.IDCutInPlace
+		}
 	}
 	u.s.log.Warn("upload cut", "path", u.p.String(), "bytes", r.Bytes, "took", r.Took, "road", string(r.Road),
 		"reason", string(e.ID), "kept", bytes, "error", why)
@@ -349,15 +411,38 @@ func (u *Upload) Cut(ctx context.Context, r transfer.Report, why error) error {
 	return e
 }
 
-// cut keeps what came and books it. It returns the partial that there is now.
+// cut keeps what came and books it. It returns the partial that there is now, of a
+// direct upload the file.
 func (u *Upload) cut(ctx context.Context) footing {
 	defer u.s.lock(u.p)()
+	if u.how.Direct {
+		return u.leave(ctx)
+	}
 	was := u.partial(ctx).plus(u.taken)
 	if err := u.up.Cut(); err != nil && !errors.Is(err, fs.ErrClosed) {
 		u.s.log.Error("a cut upload can't be put away", "path", u.p.String(), "error", err)
 	}
 	left := u.partial(ctx)
 	u.settle(ctx, left.minus(was))
+	return left
+}
+
+// leave ends a direct upload as it is. Where nothing came, nothing has changed.
+func (u *Upload) leave(ctx context.Context) footing {
+	left := u.before()
+	if fi, err := u.up.Stat(); err == nil {
+		a, known := fi.Sys().(*vfs.Attr)
+		switch {
+		case known && a.Links == 0: // somebody has deleted it
+			left = footing{}
+		case u.begun.Load() || u.counter.Bytes() > 0:
+			left = footing{1, fi.Size()}
+		}
+	}
+	if err := u.up.Cut(); err != nil && !errors.Is(err, fs.ErrClosed) {
+		u.s.log.Error("a cut upload can't be put away", "path", u.p.String(), "error", err)
+	}
+	u.settle(ctx, left.minus(u.before()))
 	return left
 }
 

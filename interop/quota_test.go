@@ -268,14 +268,14 @@ func TestQuotaUnderTwoHundredUploads(t *testing.T) {
 		s.exact(t, "all fit", "full again", time.Second)
 	})
 	t.Run("half of the bytes fit", func(t *testing.T) {
-		v, taken, _, used := crowded(t, "half of the bytes fit")
+		v, taken, _, _ := crowded(t, "half of the bytes fit")
 		// What was refused is a partial that waits to be resumed, and counts.
 		for _, f := range files {
 			if _, ok := taken[f.name]; !ok {
 				_ = v.ask("DELE "+f.name, 250) // 550 when nothing was kept of it
 			}
 		}
-		_, used = s.exact(t, "half of the bytes fit", "without the partials", time.Second)
+		_, used := s.exact(t, "half of the bytes fit", "without the partials", time.Second)
 		var sum int64
 		var one file
 		for _, f := range taken {

@@ -29,7 +29,6 @@ type edition struct {
 	n             int
 	passive       [2]string
 	certificate   [2]pair
-	banner        string
 	extra         bool // a listener that every second version has
 	taken, broken string
 }

@@ -61,11 +61,18 @@ func why(err error, port uint16) error {
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("port %d needs the capability CAP_NET_BIND_SERVICE or root", port)
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("port %d is in use by another program (ss -ltnp names it)", port)
+		return portTaken(port)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return fmt.Errorf("this host does not have that address: %w", err)
 	}
 	return err
+}
+
+// portTaken is the error of a port that somebody listens on.
+type portTaken uint16
+
+func (p portTaken) Error() string {
+	return fmt.Sprintf("port %d is in use by another program (ss -ltnp names it)", uint16(p))
 }
 
 // asked is what an address asks for; host "" is all addresses, port 0 any port.

@@ -416,6 +416,10 @@ func TestAnAddressThatTheServerHasItselfIsNamedAsThat(t *testing.T) {
 	c.Listeners[0].Listen = []string{fmt.Sprint(":", port)}
 	refused(t, r, c, "in use by this server itself", "restart")
 
+	// One that is nobody's is another matter, also where the port is the same.
+	c.Listeners[0].Listen = []string{fmt.Sprint("192.0.2.1:", port)}
+	refused(t, r, c, "does not have that address")
+
 	// In another form it is the same address.
 	c.Listeners[0].Listen = []string{fmt.Sprint("[::ffff:127.0.0.1]:", port)}
 	was := r.serving[0]

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -200,10 +201,16 @@ func limits(c config.Config) guard.Limits {
 // sweep puts right what a dead process left behind, before the first client if
 // that is quickly done, and keeps house from then on.
 func (r *Running) sweep() {
+	r.every(lookAgainEvery, func() { r.gate.Refresh(r.ctx) })
+	r.every(24*time.Hour, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.rotate(r.now.Load())
+	})
 	done := make(chan struct{})
 	r.wg.Go(func() {
-		r.sweepOnce()
-		r.recount()
+		r.safely(r.sweepOnce)
+		r.safely(r.recount)
 		close(done)
 		r.housekeep() // from here on it is the one that counts
 	})
@@ -214,27 +221,48 @@ func (r *Running) sweep() {
 	}
 }
 
-// housekeep does what has to be done from time to time.
+// housekeep counts and sweeps from time to time. That may take long, so nothing
+// that has a date waits behind it.
 func (r *Running) housekeep() {
-	often, hourly, daily := time.NewTicker(lookAgainEvery), time.NewTicker(time.Hour), time.NewTicker(24*time.Hour)
+	often, hourly := time.NewTicker(lookAgainEvery), time.NewTicker(time.Hour)
 	defer often.Stop()
 	defer hourly.Stop()
-	defer daily.Stop()
 	for {
 		select {
 		case <-r.ctx.Done():
 			return
 		case <-often.C:
-			r.gate.Refresh(r.ctx)
-			r.recount()
+			r.safely(r.recount)
 		case <-hourly.C:
-			r.sweepOnce()
-		case <-daily.C:
-			r.mu.Lock()
-			r.rotate(r.now.Load())
-			r.mu.Unlock()
+			r.safely(r.sweepOnce)
 		}
 	}
+}
+
+// every runs f at intervals until the server stops.
+func (r *Running) every(d time.Duration, f func()) {
+	r.wg.Go(func() {
+		t := time.NewTicker(d)
+		defer t.Stop()
+		for {
+			select {
+			case <-r.ctx.Done():
+				return
+			case <-t.C:
+				r.safely(f)
+			}
+		}
+	})
+}
+
+// safely runs f; a panic in it ends nothing else.
+func (r *Running) safely(f func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			r.log.Error("panic", "in", "housekeeping", "panic", v, "stack", string(debug.Stack()))
+		}
+	}()
+	f()
 }
 
 // lookAgainEvery is how often accounts with sessions are looked up again: they
@@ -391,9 +419,12 @@ func (r *Running) swap(g *generation, given map[string][]net.Listener) (begin fu
 // inTheWay is err, or says that the address is taken by this server itself, which
 // closes a listener only when the new ones are open.
 func (r *Running) inTheWay(l *config.Listener, at string, err error) error {
-	_, port := asked(l, at)
+	host, port := asked(l, at)
+	if taken := portTaken(0); !errors.As(err, &taken) || port != uint16(taken) {
+		return err
+	}
 	for _, s := range r.serving {
-		if a, ok := s.l.Addr().(*net.TCPAddr); ok && port != 0 && a.Port == int(port) {
+		if a, ok := s.l.Addr().(*net.TCPAddr); ok && a.Port == int(port) && (host == "" || a.IP.IsUnspecified() || isHost(host, a)) {
 			return fmt.Errorf("port %d is in use by this server itself, at %v: restart it for this change", port, a)
 		}
 	}

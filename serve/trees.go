@@ -180,7 +180,9 @@ func partialsLast(c config.Config) time.Duration {
 func (r *Running) sweepOnce() {
 	age := partialsLast(r.now.Load().c)
 	var files, bytes int64
+	freed, shares := map[string]bool{}, map[string]bool{}
 	r.everyTree(func(a *account.Account, tree vfs.FS) {
+		shares[a.Name] = len(a.Mounts) > 0
 		parts, ok := tree.(vfs.Partials)
 		if !ok || r.ctx.Err() != nil {
 			return
@@ -188,16 +190,21 @@ func (r *Running) sweepOnce() {
 		err := parts.Sweep(r.ctx, time.Now().Add(-age), func(n int64) {
 			files++
 			bytes += n
-			if r.ledger != nil {
-				if err := r.ledger.Adjust(r.ctx, a.Name, -1, -n); err != nil {
-					r.log.Error("quota can't be booked", "user", a.Name, "error", err)
-				}
-			}
+			freed[a.Name] = true
 		})
 		if err != nil && r.ctx.Err() == nil {
 			r.log.Warn("part of the tree can't be looked through", "user", a.Name, "error", err)
 		}
 	})
+	for name, shared := range shares {
+		// Whose it was the hidden name does not say: who shares a directory is counted too.
+		if r.ledger == nil || !freed[name] && (len(freed) == 0 || !shared) {
+			continue
+		}
+		if err := r.db.WantRecount(r.ctx, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			r.log.Error("an account can't be marked to be counted again", "user", name, "error", err)
+		}
+	}
 	if files > 0 {
 		r.log.Info("old unfinished uploads put away", "files", files, "bytes", bytes)
 	}
