@@ -147,7 +147,7 @@ func (in *initial) run(public string, service bool, p *secrets) error {
 	if wrong, _ := split(append(problems, read.Check(serve.Outside())...)); len(wrong) > 0 {
 		return refuse("nothing was written", wrong)
 	}
-	w := where{config: in.file}
+	w := where{config: in.file, database: c.Database()} // whatever variables say of another one
 	if _, err := os.Stat(c.Database()); err == nil {
 		return usagef("%s has accounts already\n      name another directory with --state, or write the configuration alone: dray config example", in.state)
 	}

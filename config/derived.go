@@ -27,7 +27,7 @@ func (c *Config) HomeOf(a *account.Account) (home string, made bool) {
 
 // DefaultListeners are those of a configuration without any.
 func DefaultListeners() []Listener {
-	explicit := Listener{Name: "ftp", Protocol: "ftp", DataSession: "prefer", TLSEnd: "require", Active: true, ActivePort: -1}
+	explicit := Listener{Name: "ftp", Protocol: "ftp", DataSession: "prefer", TLSEnd: "require", ClientCertificates: "off", Active: true, ActivePort: -1}
 	implicit := explicit
 	implicit.Name, implicit.Protocol = "ftps", "ftps"
 	return []Listener{explicit, implicit}

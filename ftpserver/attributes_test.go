@@ -148,7 +148,7 @@ func TestDSIZHasLimits(t *testing.T) {
 		says string
 	}{
 		"entries":     {0, 0, "more than 1000000 entries"},
-		"directories": {fs.ModeDir, 0, "more than 100000 directories"},
+		"directories": {fs.ModeDir, 0, "more than 8 MiB of names of directories"},
 		"time":        {0, time.Second, "more than 30 seconds"},
 	} {
 		t.Run(name, func(t *testing.T) {

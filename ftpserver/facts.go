@@ -17,7 +17,7 @@ import (
 // Limits of DSIZ.
 const (
 	dsizEntries = 1_000_000
-	dsizPending = 100_000 // directories that are found and not yet gone into
+	dsizNames   = 8 << 20 // bytes of names that wait to be looked into
 	dsizTime    = 30 * time.Second
 )
 
@@ -161,43 +161,67 @@ func (c *conn) directory(ctx context.Context, p vfs.Path) error {
 // file with two names counts twice. It follows no links. One directory that
 // can't be listed makes it fail: a sum without it would be wrong.
 func (c *conn) sizeBelow(ctx context.Context, top vfs.Path) (sum int64, err error) {
-	tooMany := func(what string, n int) error {
+	tooLarge := func(n int, what string) error {
 		return fault.New(fault.Denied, fault.IDTooLarge, top.String(), fmt.Sprintf("more than %d %s", n, what))
 	}
-	entries := 0
-	for dirs := []vfs.Path{top}; len(dirs) > 0; {
-		dir := dirs[len(dirs)-1]
-		dirs = dirs[:len(dirs)-1]
+	// Depth first, and only names are kept: a tree of long paths would else be
+	// many times as large here as on the disk.
+	type level struct {
+		dir   vfs.Path
+		below []string
+	}
+	entries, kept := 0, 0
+	look := func(dir vfs.Path) (l level, err error) {
+		l.dir = dir
 		if err := c.session.Listable(ctx, dir); err != nil {
-			return 0, err
+			return l, err
 		}
 		for fi, err := range c.session.List(ctx, dir) {
 			if ended := context.Cause(ctx); ended != nil {
-				return 0, ended
+				return l, ended
 			}
 			if err != nil {
 				if dir != top && fault.KindOf(err) == fault.NotFound {
 					break // removed meanwhile
 				}
-				return 0, err
+				return l, err
 			}
 			if entries++; entries > dsizEntries {
-				return 0, tooMany("entries", dsizEntries)
+				return l, tooLarge(dsizEntries, "entries")
 			}
 			switch {
 			case fi.Mode().IsRegular():
 				sum += fi.Size()
 			case fi.IsDir():
-				if len(dirs) == dsizPending {
-					return 0, tooMany("directories beside each other", dsizPending)
+				name := strings.Clone(fi.Name())
+				if kept += len(name) + 16; kept > dsizNames {
+					return l, tooLarge(dsizNames>>20, "MiB of names of directories beside each other")
 				}
-				sub, err := dir.Join(strings.Clone(fi.Name()))
-				if err != nil {
-					return 0, err
-				}
-				dirs = append(dirs, sub)
+				l.below = append(l.below, name)
 			}
 		}
+		return l, nil
+	}
+	l, err := look(top)
+	for levels := []level{l}; err == nil && len(levels) > 0; {
+		at := &levels[len(levels)-1]
+		if len(at.below) == 0 {
+			levels = levels[:len(levels)-1]
+			continue
+		}
+		name := at.below[len(at.below)-1]
+		at.below = at.below[:len(at.below)-1]
+		kept -= len(name) + 16
+		sub, jerr := at.dir.Join(name)
+		if jerr != nil {
+			return 0, jerr
+		}
+		if l, err = look(sub); len(l.below) > 0 {
+			levels = append(levels, l)
+		}
+	}
+	if err != nil {
+		return 0, err
 	}
 	return sum, context.Cause(ctx)
 }
