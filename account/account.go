@@ -91,6 +91,8 @@ type Ledger interface {
 type Hold interface {
 	// More reserves bytes more, before the file grows past what is held.
 	More(ctx context.Context, bytes int64) error
+	// Less gives back bytes of what is held and will not be needed.
+	Less(bytes int64)
 	// Settle books what was really gained (negative when a larger file was
 	// replaced) and frees the rest. It is the last call.
 	Settle(ctx context.Context, files int, bytes int64) error

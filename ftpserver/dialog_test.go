@@ -194,6 +194,14 @@ func variant(t *testing.T, name string) setup {
 		}}
 		s.door.Plain = true
 		return s
+	case "listed": // alice has her own cut uploads in her listings
+		s := setup{users: []account.Account{{Name: "alice", Rights: account.Full, Partials: account.PartialsListed}, {Name: "bob", Rights: account.Full}}}
+		s.door.Plain = true
+		return s
+	case "in-place": // alice's uploads write to the name itself
+		s := setup{users: []account.Account{{Name: "alice", Rights: account.Full, Uploads: account.UploadsInPlace}, {Name: "bob", Rights: account.Full}}}
+		s.door.Plain = true
+		return s
 	case "readonly":
 		s := setup{users: []account.Account{{Name: "alice", Rights: account.ReadOnly}}}
 		s.door.Plain = true

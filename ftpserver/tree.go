@@ -22,12 +22,8 @@ func (c *conn) cwdCmd(ctx context.Context, arg string) (ftp.Reply, error) {
 	if err != nil {
 		return ftp.Reply{}, err
 	}
-	fi, err := c.session.Finished(ctx, p)
-	if err != nil {
+	if err := c.session.Enter(ctx, p); err != nil {
 		return ftp.Reply{}, err
-	}
-	if !fi.IsDir() {
-		return ftp.Reply{}, fault.New(fault.NotDir, fault.IDNotDir, p.String())
 	}
 	c.cwd = p
 	return ftp.Replyf(ftp.C250OK, "%s is the current directory.", ftp.Quote(p.String())), nil

@@ -26,6 +26,7 @@ type live struct {
 type presence struct {
 	sessions map[*Session]struct{}
 	down, up *meter.Rate
+	room     *room
 }
 
 // add books a session, unless its account has as many as it may. most is the
@@ -38,7 +39,7 @@ func (l *live) add(s *Session, most int) error {
 	defer l.mu.Unlock()
 	p := l.accounts[s.account.Name]
 	if p == nil {
-		p = &presence{sessions: map[*Session]struct{}{}, down: meter.NewRate(0), up: meter.NewRate(0)}
+		p = &presence{sessions: map[*Session]struct{}{}, down: meter.NewRate(0), up: meter.NewRate(0), room: &room{}}
 	}
 	if n := len(p.sessions); most > 0 && n >= most {
 		return fault.New(fault.Closing, fault.IDBusy, "sessions of this account", n, most)
@@ -52,7 +53,7 @@ func (l *live) add(s *Session, most int) error {
 	// for all of its transfers.
 	p.down.Set(s.account.RateDown)
 	p.up.Set(s.account.RateUp)
-	s.down, s.up = p.down, p.up
+	s.down, s.up, s.room = p.down, p.up, p.room
 	return nil
 }
 

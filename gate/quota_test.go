@@ -91,6 +91,16 @@ func (h *hold) More(ctx context.Context, bytes int64) error {
 	return h.more(0, bytes)
 }
 
+func (h *hold) Less(bytes int64) {
+	h.b.mu.Lock()
+	defer h.b.mu.Unlock()
+	if h.done || bytes < 1 || bytes > h.bytes {
+		h.b.t.Errorf("Less(%d) of %d, settled %v", bytes, h.bytes, h.done)
+	}
+	h.bytes -= bytes
+	h.b.heldB -= bytes
+}
+
 func (h *hold) Settle(ctx context.Context, files int, bytes int64) error {
 	b := h.b
 	b.mu.Lock()
@@ -306,8 +316,8 @@ func TestAnUploadEndsWhereTheQuotaEnds(t *testing.T) {
 		{"only growth over the old file counts", 100_000, 60_000, 100_000, 100_000},
 		{"and not a byte more", 100_000, 60_000, 100_001, 100_000},
 		{"a full account may still replace by as much", 60_000, 60_000, 60_000, 60_000},
-		{"a quota below the block that is asked for at a time", 10, 0, 11, 10},
-		{"a quota of blocks and a rest", 2*holdBlock + 1, 0, 3 * holdBlock, 2*holdBlock + 1},
+		{"a very small quota", 10, 0, 11, 10},
+		{"a large quota", 8<<20 + 1, 0, 12 << 20, 8<<20 + 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -443,7 +453,7 @@ func TestAQuotaThatBecomesFreeWhileAnUploadAsks(t *testing.T) {
 	up, err := s.Create(t.Context(), at(t, "/a"), vfs.Create{})
 	need(t, err)
 	rep := must(put(t, up, 1000))
-	freed := &freeing{Hold: up.hold, b: b, after: 12}
+	freed := &freeing{Hold: up.hold, b: b, after: 10}
 	up.hold = freed
 	n, err := up.Meter().Take(t.Context(), 1000)
 	if err != nil || n < 1 {
@@ -455,8 +465,8 @@ func TestAQuotaThatBecomesFreeWhileAnUploadAsks(t *testing.T) {
 	b.agree(t, h, "at the end", "/a")
 }
 
-// freeing is a Hold whose quota grows at its last call: after the block, the whole
-// of what is wanted, and every half of it were refused.
+// freeing is a Hold whose quota grows at its last call: after the whole of what
+// is wanted and every half of it were refused.
 type freeing struct {
 	account.Hold
 	b     *book

@@ -40,6 +40,9 @@ func acts() []act {
 			_, err := s.Stat(t.Context(), at(t, "/file"))
 			return err
 		}},
+		{"Enter", "change to a directory", 0, func(t *testing.T, s *Session) error {
+			return s.Enter(t.Context(), at(t, "/dir"))
+		}},
 		{"Lstat", "look at a link", 0, func(t *testing.T, s *Session) error {
 			_, err := s.Lstat(t.Context(), at(t, "/link"))
 			return err

@@ -32,6 +32,7 @@ type Session struct {
 	closed  sync.Once
 	down    *meter.Rate // shared by all sessions of the account
 	up      *meter.Rate
+	room    *room
 }
 
 // Account is who logged in.
@@ -252,6 +253,24 @@ func (s *Session) Stat(ctx context.Context, p vfs.Path) (fs.FileInfo, error) {
 func (s *Session) Finished(ctx context.Context, p vfs.Path) (fs.FileInfo, error) {
 	fi, err := s.fs.Stat(ctx, p)
 	return s.see(fi, s.fail(err, "look at", p), p)
+}
+
+// Enter tells whether p is a directory that the account may go into: the system may
+// show one whose names it would not.
+func (s *Session) Enter(ctx context.Context, p vfs.Path) error {
+	fi, err := s.Finished(ctx, p)
+	if err != nil {
+		return err
+	}
+	if !fi.IsDir() {
+		return fault.New(fault.NotDir, fault.IDNotDir, p.String())
+	}
+	if inside, err := p.Join("x"); err == nil {
+		if _, err := s.fs.Lstat(ctx, inside); err != nil && fault.KindOf(err) == fault.Denied {
+			return s.fail(err, "enter", p)
+		}
+	}
+	return nil
 }
 
 // Lstat is Stat for a link itself, and of partials for those that are listed.

@@ -16,9 +16,6 @@ import (
 	"dray/vfs"
 )
 
-// holdBlock is how much quota an upload asks for at a time, in bytes.
-const holdBlock = 4 << 20
-
 // An Upload is a file that the session is writing, under its quota. It ends by
 // exactly one of Commit and Cut.
 type Upload struct {
@@ -165,7 +162,8 @@ func (s *Session) create(ctx context.Context, p vfs.Path, how vfs.Create) (*Uplo
 	if u.inPlace() {
 		room = u.file
 	}
-	u.grow = &growth{u: u, at: up.Offset(), room: max(room, up.Offset())}
+	room = max(room, up.Offset())
+	u.grow = &growth{u: u, at: up.Offset(), base: room, room: room}
 	return u, nil
 }
 
@@ -359,6 +357,9 @@ func (u *Upload) settle(ctx context.Context, gained footing) {
 	if err := u.hold.Settle(context.WithoutCancel(ctx), gained.files, gained.bytes); err != nil {
 		u.s.log.Error("quota can't be booked", "error", err)
 	}
+	if u.grow != nil {
+		u.grow.end()
+	}
 }
 
 // Commit publishes the upload. Still is asked after the data are durable and
@@ -452,50 +453,6 @@ func (u *Upload) event(r transfer.Report, whole bool, reason string) event.Trans
 		Road: string(r.Road), Text: u.Text, TLS: u.s.visit.secured(), Resumed: u.Resumed(), Whole: whole, Reason: reason,
 	}
 }
-
-// growth is permission for a file to grow, asked for in blocks before it does.
-type growth struct {
-	u    *Upload
-	at   int64 // where the next byte goes
-	room int64 // up to where it may grow
-}
-
-func (g *growth) Take(ctx context.Context, want int64) (int64, error) {
-	if g.u.hold == nil || g.at+want <= g.room {
-		return want, nil
-	}
-	for _, more := range []int64{max(want, holdBlock), want} {
-		if err := g.more(ctx, more); err == nil {
-			return want, nil
-		} else if fault.KindOf(err) != fault.OverQuota {
-			return 0, err
-		}
-	}
-	if left := g.room - g.at; left > 0 {
-		return left, nil
-	}
-	// The last bytes below the limit are asked for by halves.
-	for more := want / 2; more > 0; more /= 2 {
-		if err := g.more(ctx, more); err == nil {
-			return more, nil
-		}
-	}
-	if err := g.more(ctx, 1); err != nil {
-		return 0, err
-	}
-	return 1, nil // something became free meanwhile
-}
-
-func (g *growth) more(ctx context.Context, bytes int64) error {
-	err := g.u.hold.More(ctx, bytes)
-	if err == nil {
-		g.room += bytes
-		g.u.held.bytes += bytes
-	}
-	return err
-}
-
-func (g *growth) Done(_, moved int64) { g.at += moved }
 
 // Bytes writes a size for people: "1.0 MiB".
 func Bytes(n int64) string {

@@ -264,7 +264,7 @@ func (v *visitor) keptOut(t *testing.T, o, other owner) {
 	t.Helper()
 	at := "/all/" + other.account
 	for _, line := range []string{
-		"MKD " + at + "/mine", "DELE " + at + "/secret", "RMD " + at, "SIZE " + at + "/secret", "MDTM " + at + "/secret",
+		"CWD " + at, "MKD " + at + "/mine", "DELE " + at + "/secret", "RMD " + at, "SIZE " + at + "/secret", "MDTM " + at + "/secret",
 		"MLST " + at + "/secret", "RNFR " + at + "/secret", "MFMT 20210304050607 " + at + "/secret", "SITE CHMOD 777 " + at + "/secret", "SITE CHMOD 777 " + at,
 	} {
 		if err := v.ask(line, 550); err != nil {

@@ -516,6 +516,18 @@ func (h *hold) More(ctx context.Context, bytes int64) error {
 	return h.reserve(amount{0, bytes})
 }
 
+// Less gives back no more than is held.
+func (h *hold) Less(bytes int64) {
+	h.l.mu.Lock()
+	defer h.l.mu.Unlock()
+	if h.done {
+		return
+	}
+	bytes = max(0, min(bytes, h.held.bytes))
+	h.held.bytes -= bytes
+	h.e.held.bytes -= bytes
+}
+
 // Settle books even when ctx has ended: what is on the disk is there.
 func (h *hold) Settle(_ context.Context, files int, bytes int64) error {
 	h.l.mu.Lock()
