@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"strings"
 
 	"dray/vfs"
 )
@@ -28,14 +29,13 @@ func (t *Tree) Measure(ctx context.Context, owner string) (files int, sizeBytes 
 		files++
 		sizeBytes += i.size
 	}
-	pending := []string{"."}
-	for len(pending) > 0 {
+	left := newTodo()
+	for rel, ok := left.next(); ok; rel, ok = left.next() {
 		if err := context.Cause(ctx); err != nil {
 			return 0, 0, err
 		}
-		rel := pending[len(pending)-1]
-		pending = pending[:len(pending)-1]
 		var f *os.File
+		var dirs []string
 		err := t.as(func() (err error) {
 			f, err = t.jail.open(rel, os.O_RDONLY|openDirectory, 0)
 			if err == nil && owner != "" {
@@ -60,7 +60,7 @@ func (t *Tree) Measure(ctx context.Context, owner string) (files int, sizeBytes 
 				return false
 			}
 			if fi.IsDir() {
-				pending = append(pending, rel+"/"+fi.Name())
+				dirs = append(dirs, strings.Clone(fi.Name()))
 			} else if i, ok := fi.(*info); ok {
 				count(i)
 			}
@@ -70,6 +70,7 @@ func (t *Tree) Measure(ctx context.Context, owner string) (files int, sizeBytes 
 		if err != nil {
 			return 0, 0, err
 		}
+		left.below(rel, dirs)
 	}
 	return files, sizeBytes, nil
 }

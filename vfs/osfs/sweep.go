@@ -252,13 +252,11 @@ func hexDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789abc
 // over and reports at the end, joined.
 func (t *Tree) Sweep(ctx context.Context, before time.Time, freed func(sizeBytes int64)) error {
 	var problems []error
-	pending := []string{"."}
-	for len(pending) > 0 {
+	left := newTodo()
+	for rel, ok := left.next(); ok; rel, ok = left.next() {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		rel := pending[len(pending)-1]
-		pending = pending[:len(pending)-1]
 		var gone gone
 		err := t.as(func() error {
 			d, err := t.jail.dir(rel)
@@ -278,9 +276,7 @@ func (t *Tree) Sweep(ctx context.Context, before time.Time, freed func(sizeBytes
 					problems = append(problems, err)
 				}
 			}
-			for _, sub := range dirs {
-				pending = append(pending, rel+"/"+sub)
-			}
+			left.below(rel, dirs)
 			return nil
 		})
 		if err != nil {
