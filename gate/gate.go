@@ -375,6 +375,7 @@ func (v *Visit) enter(ctx context.Context, a account.Account) (*Session, error) 
 		return nil, err
 	}
 	s.fs = tree
+	s.spread()
 	v.slot.Succeeded()
 	v.slot.LoggedIn()
 	v.log.Info("login", "user", a.Name, "peer", v.peer.Remote.String(), "tls", v.secured())

@@ -570,3 +570,18 @@ func TestMountedDirectoriesHaveTheRightsOfTheirPlaces(t *testing.T) {
 		}
 	}
 }
+
+// A path that leads through a link names a place, and its rights hold there by
+// whatever name it is asked for.
+func TestRightsOfAPathHoldAtThePlaceItLeadsTo(t *testing.T) {
+	h := newHouse(t)
+	need(t, h.tree.WriteFile("/v1/private/f", []byte("secret")))
+	need(t, h.tree.Link("/cur", "v1"))
+	s := h.login(account.Account{Name: "anna", Rights: account.ReadOnly, Paths: []account.PathRights{{Path: "/cur/private"}}})
+	for _, p := range []string{"/cur/private/f", "/v1/private/f"} {
+		_, err := s.Open(t.Context(), at(t, p))
+		if fault.KindOf(err) != fault.Denied {
+			t.Errorf("Open(%s) = %v, want it denied", p, err)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"log/slog"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -99,6 +100,20 @@ func (s *Session) rights(p vfs.Path) account.Rights {
 		return 0
 	}
 	return r & s.account.RightsAt(at.String())
+}
+
+// spread gives the places that the account's paths lead to by links the rights of
+// those paths: what is said of /current holds in /release-7, however it is written.
+func (s *Session) spread() {
+	for _, p := range s.account.Paths {
+		at, err := vfs.Resolve(vfs.Root, p.Path)
+		if err != nil {
+			continue
+		}
+		if real, ok := s.real(at); ok && real != at {
+			s.account.Paths = append(slices.Clip(s.account.Paths), account.PathRights{Path: real.String(), Rights: p.Rights})
+		}
+	}
 }
 
 // rightsOfName are the rights of the directory that holds the name p, and of p
