@@ -904,3 +904,45 @@ func FuzzTheWholeIsItsTrees(f *testing.F) {
 		}
 	})
 }
+
+// What a mount point hides is no partial that anybody could name; virtual
+// directories have none.
+func TestNamesLeaveOutWhatMountPointsHide(t *testing.T) {
+	root, sub := memfs.New(memfs.Options{}), memfs.New(memfs.Options{})
+	for tree, names := range map[*memfs.Tree][]string{root: {"/m", "/free"}, sub: {"/inside"}} {
+		for _, name := range names {
+			up, err := tree.Create(t.Context(), path(t, name), vfs.Create{Owner: "alice", Listed: true})
+			need(t, err)
+			_, err = up.WriteAt(make([]byte, 10_000), 0)
+			need(t, err)
+			need(t, up.Cut())
+		}
+	}
+	f, err := New(root, []Mount{{At: path(t, "/m"), FS: sub}, {At: path(t, "/v/w"), FS: plain{memfs.New(memfs.Options{})}}})
+	need(t, err)
+	for dir, want := range map[string][]string{"/": {"free"}, "/m": {"inside"}, "/v": nil, "/v/w": nil} {
+		var got []string
+		for fi, err := range f.Names(t.Context(), path(t, dir), "alice") {
+			need(t, err)
+			got = append(got, fi.Name())
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("Names(%s) = %q; want %q", dir, got, want)
+		}
+	}
+	for _, dir := range []string{"/v/no", "/no"} {
+		var last error
+		for _, err := range f.Names(t.Context(), path(t, dir), "alice") {
+			last = err
+		}
+		if !errors.Is(last, fs.ErrNotExist) {
+			t.Errorf("Names(%s) ends with %v; want fs.ErrNotExist", dir, last)
+		}
+	}
+	file, err := f.OpenPartial(t.Context(), path(t, "/m/inside"), "alice")
+	need(t, err)
+	need(t, file.Close())
+	if _, err := f.OpenPartial(t.Context(), path(t, "/m"), "alice"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("OpenPartial(/m) = %v; want fs.ErrNotExist", err)
+	}
+}
