@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"dray/account/accountsql"
 )
@@ -90,6 +91,10 @@ is shown under its name when it is whole and on the disk, and not before.`,
 	}
 	root.SetVersionTemplate("dray {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		var value *pflag.InvalidValueError
+		if errors.As(err, &value) && value.GetFlag().Name == "hash" { // its text has the hash in it
+			return usagef("%s", hashUse)
+		}
 		return usagef("%v\n      %s --help shows the options", err, cmd.CommandPath())
 	})
 	root.AddCommand(initCommand(), serveCommand(), userCommand(), configCommand())

@@ -6,13 +6,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"dray/account"
 	"dray/config"
@@ -88,26 +86,10 @@ func makeState(c *config.Config) error {
 			return err
 		}
 	}
-	err := os.MkdirAll(filepath.Dir(c.State), 0o755)
-	if err == nil {
-		err = os.Mkdir(c.State, 0o700)
-	}
-	if err == nil && uid >= 0 {
-		err = os.Lchown(c.State, uid, gid)
-	}
-	if err != nil {
-		return fmt.Errorf("state: can't make %s: %w", c.State, err)
+	if err := newDir(c.State, 0o700, uid, gid); err != nil {
+		return fmt.Errorf("state: %w", err)
 	}
 	return nil
-}
-
-// monotonic is the clock that systemd compares a reload with.
-func monotonic() time.Duration {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		return 0
-	}
-	return time.Duration(ts.Nano())
 }
 
 // A loaded is the configuration that a server runs with.

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"syscall"
 
 	"dray/account"
 	"dray/config"
@@ -17,8 +16,15 @@ import (
 
 // A place is what was found out about a home, or made of it.
 type place struct {
-	made bool
-	note string // what the administrator has to know, or do
+	note   string // what the administrator has to know, or do
+	remove func()
+}
+
+// undo takes back what makeHome has made, if it still can.
+func (p place) undo() {
+	if p.remove != nil {
+		p.remove()
+	}
 }
 
 // makeHome makes the home of an account when it is missing and gives it to
@@ -31,58 +37,51 @@ func makeHome(home string, o *account.Owner, c *config.Config, w *where) (place,
 	uid, gid, groups := -1, -1, []uint32(nil)
 	if o != nil {
 		uid, gid, groups = int(o.UID), int(o.GID), o.Groups
-	} else if at, ok := ownerOf(stateOf(c, w)); ok {
-		uid, gid = int(at.Uid), int(at.Gid)
+	} else if u, g, ok := ownerOf(stateOf(c, w)); ok {
+		uid, gid = u, g
 	}
-	fi, err := os.Stat(home)
+	ensure := ensureDir
+	if w.root {
+		ensure = safeDir // root will do what the note says
+	}
+	d, err := ensure(home, 0o750, uid, gid)
+	var planted *plantedError
 	switch {
-	case err == nil && !fi.IsDir():
-		return place{}, usagef("home %s is a file\n      name a directory with --home", home)
-	case err == nil:
-		return place{note: mayWrite(home, fi, uid, gid, groups)}, nil
-	case !errors.Is(err, fs.ErrNotExist):
+	case errors.As(err, &planted):
+		return place{}, usagef("home %s: %v\n      name the directory that it leads to with --home, or remove the link", home, planted)
+	case err != nil:
 		return place{}, fmt.Errorf("home %s: %w", home, err)
+	case d.was == nil && d.given != nil:
+		return place{fmt.Sprintf("give the new home to its user: chown -h %d:%d %s", uid, gid, home), d.remove}, nil
+	case d.was == nil:
+		return place{remove: d.remove}, nil
+	case d.was.Mode().Type() == fs.ModeSymlink:
+		return place{}, usagef("home %s is a link\n      name the directory that it leads to with --home", home)
+	case !d.was.IsDir():
+		return place{}, usagef("home %s is a file\n      name a directory with --home", home)
 	}
-	if err = os.MkdirAll(filepath.Dir(home), 0o755); err == nil {
-		err = os.Mkdir(home, 0o750)
-	}
-	if err != nil {
-		return place{}, fmt.Errorf("home %s can't be made: %w", home, err)
-	}
-	if uid >= 0 && uid != os.Geteuid() {
-		if err := os.Lchown(home, uid, gid); err != nil {
-			return place{true, fmt.Sprintf("give the new home to its user: chown %d:%d %s", uid, gid, home)}, nil
-		}
-	}
-	return place{made: true}, nil
-}
-
-// undo takes back what makeHome has made, if it still can.
-func (p place) undo(home string) {
-	if p.made {
-		_ = os.Remove(home)
-	}
+	return place{note: mayWrite(home, d.was, uid, gid, groups)}, nil
 }
 
 // mayWrite says what to do where the mode of a home keeps its user out. Lists of
 // rights beside the mode (ACL) are not looked at.
 func mayWrite(home string, fi fs.FileInfo, uid, gid int, groups []uint32) string {
-	st, ok := fi.Sys().(*syscall.Stat_t)
+	owner, group, ok := ownersOf(fi)
 	if !ok || uid <= 0 {
 		return ""
 	}
 	need := fs.FileMode(0o003)
 	switch {
-	case int(st.Uid) == uid:
+	case owner == uid:
 		need = 0o300
-	case int(st.Gid) == gid || slices.Contains(groups, st.Gid):
+	case group == gid || slices.Contains(groups, uint32(group)):
 		need = 0o030
 	}
 	if fi.Mode()&need == need {
 		return ""
 	}
-	return fmt.Sprintf("the home %s belongs to uid %d, and its mode %04o lets uid %d not write, which does so for this account: chown %d:%d %s",
-		home, st.Uid, fi.Mode().Perm(), uid, uid, gid, home)
+	return fmt.Sprintf("the home %s belongs to uid %d, and its mode %04o lets uid %d not write, which does so for this account: chown -h %d:%d %s",
+		home, owner, fi.Mode().Perm(), uid, uid, gid, home)
 }
 
 // stateOf is the directory of the accounts, whose owner the server runs as.
@@ -93,30 +92,13 @@ func stateOf(c *config.Config, w *where) string {
 	return filepath.Dir(c.Database())
 }
 
-func ownerOf(name string) (*syscall.Stat_t, bool) {
+// ownerOf are the user and the group of what name leads to.
+func ownerOf(name string) (uid, gid int, ok bool) {
 	fi, err := os.Stat(name)
 	if err != nil {
-		return nil, false
+		return -1, -1, false
 	}
-	st, ok := fi.Sys().(*syscall.Stat_t)
-	return st, ok
-}
-
-// becomeOwner makes root the owner of dir, for good: files that root made in it
-// could not be opened by a server that runs as that user.
-func becomeOwner(dir string) error {
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	st, ok := ownerOf(dir)
-	if !ok || st.Uid == 0 {
-		return nil
-	}
-	err := errors.Join(syscall.Setgroups([]int{int(st.Gid)}), syscall.Setgid(int(st.Gid)), syscall.Setuid(int(st.Uid)))
-	if err != nil {
-		return fmt.Errorf("can't become the owner of %s: %w", dir, err)
-	}
-	return nil
+	return ownersOf(fi)
 }
 
 // idsOf are those of the user that a server is to become.

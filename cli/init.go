@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dray/account"
+	"dray/account/accountsql"
 	"dray/config"
 	"dray/serve"
 )
@@ -154,7 +155,7 @@ func (in *initial) run(public string, service bool, p *secrets) error {
 	if wrong := p.check(); len(wrong) > 0 {
 		return refuseLines("nothing was written", wrong)
 	}
-	if p.given() == 0 {
+	if !p.given() {
 		p.generate = true
 	}
 	hash, made, err := p.read(in.cmd)
@@ -202,12 +203,8 @@ func (in *initial) run(public string, service bool, p *secrets) error {
 	if err != nil {
 		return err
 	}
-	db, _, err := w.open(in.cmd.Context())
+	err = w.use(in.cmd.Context(), func(db *accountsql.DB, _ *config.Config) error { return db.Put(in.cmd.Context(), a) })
 	if err != nil {
-		return err
-	}
-	defer db.Close()
-	if err := db.Put(in.cmd.Context(), a); err != nil {
 		return err
 	}
 	say("%s: the home of the first account, %q", home, in.name)
@@ -230,7 +227,7 @@ func (in *initial) run(public string, service bool, p *secrets) error {
 		say("  dray serve --config %s", in.file)
 	}
 	say("  dray user add NAME%s", in.option())
-	return db.Close()
+	return nil
 }
 
 // option is what other commands need to find the configuration.
@@ -292,17 +289,11 @@ func (in *initial) mkdir(dir string, mode os.FileMode, own bool) error {
 		}
 		return nil
 	}
-	err := os.MkdirAll(filepath.Dir(dir), 0o755)
-	if err == nil {
-		err = os.Mkdir(dir, mode)
+	uid, gid := -1, -1
+	if own && in.uid > 0 {
+		uid, gid = in.uid, in.gid
 	}
-	if err == nil && own && in.uid > 0 {
-		err = os.Lchown(dir, in.uid, in.gid)
-	}
-	if err != nil {
-		return fmt.Errorf("can't make %s: %w", dir, err)
-	}
-	return nil
+	return newDir(dir, mode, uid, gid)
 }
 
 // writeNew writes a file that must not exist.

@@ -69,14 +69,20 @@ func noArgs(cmd *cobra.Command, args []string) error {
 
 // oneName is for commands that take the name of one account.
 func oneName(cmd *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return usagef("%s takes the name of one account\n      for example: %s anna", cmd.CommandPath(), cmd.CommandPath())
+	if len(args) == 1 {
+		return nil
 	}
-	return nil
+	if f := cmd.Flags().Lookup("hash"); f != nil && f.Changed && len(args) > 1 {
+		return usagef("%s", hashUse)
+	}
+	return usagef("%s takes the name of one account\n      for example: %s anna", cmd.CommandPath(), cmd.CommandPath())
 }
 
 // where is how a command finds the accounts.
-type where struct{ config, database string }
+type where struct {
+	config, database string
+	root             bool // the accounts were opened by root, which has become another user for that
+}
 
 func (w *where) flags(f *pflag.FlagSet) {
 	f.StringVar(&w.config, "config", "", "`FILE` of the configuration (default $"+configEnv+", else "+DefaultConfig+")")
@@ -110,17 +116,15 @@ func (w *where) names(ctx context.Context) (names []string) {
 	if _, err := os.Stat(file); err != nil {
 		return nil
 	}
-	db, _, err := w.open(ctx)
-	if err != nil {
-		return nil
-	}
-	defer db.Close()
-	for a, err := range db.All(ctx) {
-		if err != nil {
-			break
+	_ = w.use(ctx, func(db *accountsql.DB, _ *config.Config) error {
+		for a, err := range db.All(ctx) {
+			if err != nil {
+				return err
+			}
+			names = append(names, a.Name)
 		}
-		names = append(names, a.Name)
-	}
+		return nil
+	})
 	return names
 }
 
@@ -154,7 +158,7 @@ func completeFlags(cmd *cobra.Command) {
 			_ = cmd.MarkFlagFilename(flag, ext...)
 		}
 	}
-	for _, flag := range []string{"user", "owner", "quota", "quota-files", "sessions", "rate-down", "rate-up", "mount", "path", "hash", "public", "passive"} {
+	for _, flag := range []string{"user", "owner", "quota", "quota-files", "sessions", "rate-down", "rate-up", "mount", "path", "public", "passive"} {
 		if f.Lookup(flag) != nil {
 			_ = cmd.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions)
 		}
@@ -203,11 +207,40 @@ func (w *where) open(ctx context.Context) (*accountsql.DB, config.Config, error)
 	if file == "" {
 		file = c.Database()
 	}
+	w.root = os.Geteuid() == 0
 	if err := becomeOwner(filepath.Dir(file)); err != nil {
 		return nil, c, err
 	}
 	db, err := accountsql.Open(ctx, file, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	return db, c, err
+}
+
+// use opens the accounts for f and closes them.
+func (w *where) use(ctx context.Context, f func(*accountsql.DB, *config.Config) error) error {
+	db, c, err := w.open(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(db, &c), db.Close())
+}
+
+// one opens the accounts for f with one of them, and closes them.
+func (w *where) one(ctx context.Context, name string, f func(*accountsql.DB, *config.Config, account.Account) error) error {
+	return w.use(ctx, func(db *accountsql.DB, c *config.Config) error {
+		a, err := lookup(ctx, db, name)
+		if err != nil {
+			return err
+		}
+		return f(db, c, a)
+	})
+}
+
+func lookup(ctx context.Context, d account.Directory, name string) (account.Account, error) {
+	a, err := d.Lookup(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return a, fmt.Errorf("there is no account %q\n      dray user ls lists them", name)
+	}
+	return a, err
 }
 
 // settings are the flags that change an account.
@@ -553,38 +586,38 @@ func certificatePin(s string) (string, error) {
 
 // secrets are the flags that give a password.
 type secrets struct {
-	file, hash   string
-	generate, no bool
+	file               string
+	generate, hash, no bool
 }
 
 // flags adds them; usual is where a password comes from without any.
 func (s *secrets) flags(f *pflag.FlagSet, usual string) {
 	f.StringVar(&s.file, "password-file", "", "read the password from the first line of `FILE` (default: "+usual+")")
 	f.BoolVar(&s.generate, "generate", false, "make a password and show it once")
-	f.StringVar(&s.hash, "hash", "", "take a crypt(3) `HASH` of another system in place of a password")
+	f.BoolVar(&s.hash, "hash", false, "the line that is read is a crypt(3) hash of another system, and no password")
 	f.BoolVar(&s.no, "no-password", false, "no password logs in: for certificates")
 }
 
-// given is how many of the flags were.
-func (s *secrets) given() (n int) {
-	for _, on := range []bool{s.file != "", s.generate, s.hash != "", s.no} {
-		if on {
-			n++
-		}
-	}
-	return n
-}
+// hashUse is for whoever writes a hash behind --hash, where others can see it.
+const hashUse = "--hash takes no value: the hash is a line that is read\n      pipe it in, or name a file with --password-file"
+
+// given tells whether any of the flags was.
+func (s *secrets) given() bool { return s.file != "" || s.generate || s.hash || s.no }
 
 // check lists what is wrong with the flags, as far as it shows before a password
 // is read.
 func (s *secrets) check() (wrong []string) {
-	if s.given() > 1 {
-		wrong = append(wrong, "the password is given twice: leave all but one of --password-file, --generate, --hash and --no-password away")
-	}
-	if s.hash != "" {
-		if _, err := account.ParseHash(s.hash); err != nil {
-			wrong = append(wrong, fmt.Sprintf("--hash: %v", err))
+	sources := 0
+	for _, on := range []bool{s.file != "", s.generate, s.no} {
+		if on {
+			sources++
 		}
+	}
+	if sources > 1 {
+		wrong = append(wrong, "the password is given twice: leave all but one of --password-file, --generate and --no-password away")
+	}
+	if s.hash && (s.generate || s.no) {
+		wrong = append(wrong, "--hash: it is for a line that is read, and none is; leave it away, or --generate and --no-password")
 	}
 	return wrong
 }
@@ -592,62 +625,69 @@ func (s *secrets) check() (wrong []string) {
 // asks tells whether somebody at a terminal is asked for the password.
 func (s *secrets) asks(cmd *cobra.Command) bool {
 	in, ok := cmd.InOrStdin().(*os.File)
-	return s.given() == 0 && ok && term.IsTerminal(int(in.Fd()))
+	return s.file == "" && !s.generate && !s.no && ok && term.IsTerminal(int(in.Fd()))
 }
 
 // read returns the hash of the password that the flags name, and the password
 // when it was made here. The flags were checked.
 func (s *secrets) read(cmd *cobra.Command) (account.Hash, string, error) {
+	var secret account.Secret
+	var made, flag string
+	var err error
 	switch {
 	case s.no:
 		return "", "", nil
-	case s.hash != "":
-		return account.Hash(s.hash), "", nil
 	case s.generate:
-		text := newPassword()
-		h, err := account.NewHash(account.NewSecret(text))
-		return h, text, err
+		made = newPassword()
+		secret = account.NewSecret(made)
 	case s.file != "":
-		secret, err := passwordIn(s.file, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
-		if err != nil {
-			return "", "", err
-		}
-		h, err := account.NewHash(secret)
-		if err != nil {
-			return "", "", usagef("--password-file: %v", err)
-		}
-		return h, "", nil
+		flag = "--password-file: "
+		secret, err = passwordIn(s.file, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
+	default:
+		secret, err = s.ask(cmd)
 	}
-	secret, err := askPassword(cmd)
 	if err != nil {
 		return "", "", err
 	}
-	h, err := account.NewHash(secret)
-	if err != nil {
-		return "", "", usagef("%v", err)
+	var h account.Hash
+	if s.hash {
+		flag += "--hash: "
+		h, err = account.ParseHash(secret.Reveal())
+	} else {
+		h, err = account.NewHash(secret)
 	}
-	return h, "", nil
+	if err != nil {
+		return "", "", usagef("%s%v", flag, err)
+	}
+	return h, made, nil
 }
 
-// askPassword reads a password from standard input: twice and unseen on a
-// terminal, else the first line.
-func askPassword(cmd *cobra.Command) (account.Secret, error) {
+// ask reads a password from standard input: twice and unseen on a terminal, else
+// the first line. A hash is asked for once: what it lacks, it shows.
+func (s *secrets) ask(cmd *cobra.Command) (account.Secret, error) {
 	in, ok := cmd.InOrStdin().(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
 		line, err := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 4096)).ReadString('\n')
 		if err != nil && err != io.EOF {
 			return account.Secret{}, err
 		}
-		if line = strings.TrimRight(line, "\r\n"); line == "" {
-			return account.Secret{}, usagef("standard input has no password\n      pipe one in, or use --generate")
+		if line = strings.TrimRight(line, "\r\n"); line != "" {
+			return account.NewSecret(line), nil
 		}
-		return account.NewSecret(line), nil
+		if s.hash {
+			return account.Secret{}, usagef("standard input has no hash\n      pipe one in, or name a file with --password-file")
+		}
+		return account.Secret{}, usagef("standard input has no password\n      pipe one in, or use --generate")
 	}
 	ask := func(prompt string) (string, error) {
 		fmt.Fprint(cmd.ErrOrStderr(), prompt)
 		b, err := term.ReadPassword(int(in.Fd()))
 		fmt.Fprintln(cmd.ErrOrStderr())
 		return string(b), err
+	}
+	if s.hash {
+		hash, err := ask("Hash: ")
+		return account.NewSecret(hash), err
 	}
 	first, err := ask("Password: ")
 	if err != nil {
@@ -673,16 +713,17 @@ func userAdd() *cobra.Command {
 		Use:   "add NAME",
 		Short: "add an account",
 		Long: `Add an account. The password is read from standard input: asked for twice and
-unseen on a terminal, else the first line. A home that is missing is made, and
-given to the user that will write to it. Home and rights that no flag gives are as
-the section [accounts] of the configuration says.`,
+unseen on a terminal, else the first line. With --hash that line is a crypt(3) hash
+of another system. A home that is missing is made, and given to the user that will
+write to it. Home and rights that no flag gives are as the section [accounts] of the
+configuration says.`,
 		Example: `  dray user add anna
   printf '%s\n' "$PASSWORD" | dray user add anna --home /srv/ftp/anna
   dray user add camera --upload-only --quota 20G --generate
   dray user add batch --owner batch:www-data --umask 027 --password-file batch.txt
   dray user add press --read-only --expires 2027-12-31 --networks 192.0.2.0/24 --generate
   dray user add robot --no-password --certificate robot.pem
-  dray user add old --hash "$(getent shadow old | cut -d: -f2)"`,
+  getent shadow old | cut -d: -f2 | dray user add old --hash`,
 		Args: oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := w.load()
@@ -714,25 +755,23 @@ the section [accounts] of the configuration says.`,
 			if err != nil {
 				return err
 			}
-			db, _, err := w.open(cmd.Context())
+			err = w.use(cmd.Context(), func(db *accountsql.DB, _ *config.Config) error {
+				switch _, err := db.Lookup(cmd.Context(), a.Name); {
+				case err == nil:
+					return fmt.Errorf("there is an account %q already\n      dray user set %s changes it, dray user passwd %s its password", a.Name, a.Name, a.Name)
+				case !errors.Is(err, fs.ErrNotExist):
+					return err
+				}
+				if p.asks(cmd) {
+					var err error
+					if a.Hash, made, err = p.read(cmd); err != nil {
+						return err
+					}
+				}
+				return db.Put(cmd.Context(), a)
+			})
 			if err != nil {
-				at.undo(home)
-				return err
-			}
-			defer db.Close()
-			if _, err = db.Lookup(cmd.Context(), a.Name); err == nil {
-				err = fmt.Errorf("there is an account %q already\n      dray user set %s changes it, dray user passwd %s its password", a.Name, a.Name, a.Name)
-			} else if errors.Is(err, fs.ErrNotExist) {
-				err = nil
-			}
-			if err == nil && p.asks(cmd) {
-				a.Hash, made, err = p.read(cmd)
-			}
-			if err == nil {
-				err = db.Put(cmd.Context(), a)
-			}
-			if err != nil {
-				at.undo(home)
+				at.undo()
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "account %s added: %s in %s\n", a.Name, a.Rights, orMounts(home))
@@ -747,7 +786,7 @@ the section [accounts] of the configuration says.`,
 				notes = append(notes, "nobody can log in to it yet: set a password (dray user passwd) or a certificate (dray user set --certificate)")
 			}
 			tellNotes(cmd, notes)
-			return db.Close()
+			return nil
 		},
 	}
 	cmd.Flags().SortFlags = false
@@ -833,35 +872,20 @@ past for --expires, end them within 30 s.`,
 
 // change changes one account by f, and says so: what was done to it.
 func change(cmd *cobra.Command, w *where, name, what string, f func(*account.Account, *config.Config) error) error {
-	db, c, err := w.open(cmd.Context())
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	a, err := lookup(cmd.Context(), db, name)
-	if err == nil {
-		err = f(&a, &c)
-	}
-	if err == nil {
-		err = db.Put(cmd.Context(), a)
-	}
-	if err = errors.Join(err, db.Close()); err != nil {
-		return err
-	}
 	when := "from its next login on"
-	if a.Usable(time.Now()) != "" {
-		when = "nobody can log in, and its sessions end within 30 s"
+	err := w.one(cmd.Context(), name, func(db *accountsql.DB, c *config.Config, a account.Account) error {
+		if err := f(&a, c); err != nil {
+			return err
+		}
+		if a.Usable(time.Now()) != "" {
+			when = "nobody can log in, and its sessions end within 30 s"
+		}
+		return db.Put(cmd.Context(), a)
+	})
+	if err == nil {
+		fmt.Fprintf(cmd.OutOrStdout(), "account %s %s: %s\n", name, what, when)
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "account %s %s: %s\n", name, what, when)
-	return nil
-}
-
-func lookup(ctx context.Context, d account.Directory, name string) (account.Account, error) {
-	a, err := d.Lookup(ctx, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return a, fmt.Errorf("there is no account %q\n      dray user ls lists them", name)
-	}
-	return a, err
+	return err
 }
 
 func userPasswd() *cobra.Command {
@@ -871,7 +895,8 @@ func userPasswd() *cobra.Command {
 		Use:   "passwd NAME",
 		Short: "set the password of an account",
 		Long: `Set the password of an account. It is read from standard input: asked for twice
-and unseen on a terminal, else the first line. Sessions that are open go on.`,
+and unseen on a terminal, else the first line. With --hash that line is a crypt(3)
+hash of another system. Sessions that are open go on.`,
 		Example: `  dray user passwd anna
   dray user passwd anna --generate
   printf '%s\n' "$PASSWORD" | dray user passwd anna`,
@@ -923,25 +948,22 @@ func userRm() *cobra.Command {
 		Example: "  dray user rm anna",
 		Args:    oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			db, c, err := w.open(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer db.Close()
-			a, unread := db.Lookup(cmd.Context(), args[0]) // settings that can't be read are no reason to keep it
-			err = db.Remove(cmd.Context(), args[0])
-			if errors.Is(err, fs.ErrNotExist) {
-				_, err = lookup(cmd.Context(), db, args[0])
-			}
-			if err = errors.Join(err, db.Close()); err != nil {
-				return err
-			}
 			files := "its files stay"
-			if home, _ := c.HomeOf(&a); unread == nil {
-				files += " in " + orMounts(home)
+			err := w.use(cmd.Context(), func(db *accountsql.DB, c *config.Config) error {
+				a, unread := db.Lookup(cmd.Context(), args[0]) // settings that can't be read are no reason to keep it
+				if home, _ := c.HomeOf(&a); unread == nil {
+					files += " in " + orMounts(home)
+				}
+				err := db.Remove(cmd.Context(), args[0])
+				if errors.Is(err, fs.ErrNotExist) {
+					_, err = lookup(cmd.Context(), db, args[0])
+				}
+				return err
+			})
+			if err == nil {
+				fmt.Fprintf(cmd.OutOrStdout(), "account %s removed: its sessions end within 30 s; %s\n", args[0], files)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "account %s removed: its sessions end within 30 s; %s\n", args[0], files)
-			return nil
+			return err
 		},
 	}
 	w.flags(cmd.Flags())
@@ -958,37 +980,34 @@ func userLs() *cobra.Command {
 		Example: "  dray user ls\n  dray user ls --json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			db, c, err := w.open(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer db.Close()
-			out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			enc := json.NewEncoder(cmd.OutOrStdout())
-			if !asJSON {
-				fmt.Fprintln(out, "NAME\tRIGHTS\tUSED\tQUOTA\tHOME\tSTATE")
-			}
-			for a, err := range db.All(cmd.Context()) {
-				if err != nil {
-					return err
+			return w.use(cmd.Context(), func(db *accountsql.DB, c *config.Config) error {
+				out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+				enc := json.NewEncoder(cmd.OutOrStdout())
+				if !asJSON {
+					fmt.Fprintln(out, "NAME\tRIGHTS\tUSED\tQUOTA\tHOME\tSTATE")
 				}
-				v, err := describe(cmd.Context(), db, &c, a)
-				if err != nil {
-					return err
-				}
-				if asJSON {
-					if err := enc.Encode(v); err != nil {
+				for a, err := range db.All(cmd.Context()) {
+					if err != nil {
 						return err
 					}
-					continue
+					v, err := describe(cmd.Context(), db, c, a)
+					if err != nil {
+						return err
+					}
+					if asJSON {
+						if err := enc.Encode(v); err != nil {
+							return err
+						}
+						continue
+					}
+					quota := "-"
+					if a.MaxBytes > 0 {
+						quota = config.Size(a.MaxBytes).String()
+					}
+					fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\n", a.Name, a.Rights, gate.Bytes(v.UsedBytes), quota, orMounts(v.Home), v.State)
 				}
-				quota := "-"
-				if a.MaxBytes > 0 {
-					quota = config.Size(a.MaxBytes).String()
-				}
-				fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\n", a.Name, a.Rights, gate.Bytes(v.UsedBytes), quota, orMounts(v.Home), v.State)
-			}
-			return out.Flush()
+				return out.Flush()
+			})
 		},
 	}
 	w.flags(cmd.Flags())
@@ -1029,26 +1048,19 @@ func userShow() *cobra.Command {
 		Example: "  dray user show anna\n  dray user show anna --json",
 		Args:    oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			db, c, err := w.open(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer db.Close()
-			a, err := lookup(cmd.Context(), db, args[0])
-			if err != nil {
-				return err
-			}
-			v, err := describe(cmd.Context(), db, &c, a)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				enc := json.NewEncoder(cmd.OutOrStdout())
-				enc.SetIndent("", "  ")
-				return enc.Encode(v)
-			}
-			v.print(cmd.OutOrStdout())
-			return nil
+			return w.one(cmd.Context(), args[0], func(db *accountsql.DB, c *config.Config, a account.Account) error {
+				v, err := describe(cmd.Context(), db, c, a)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					enc := json.NewEncoder(cmd.OutOrStdout())
+					enc.SetIndent("", "  ")
+					return enc.Encode(v)
+				}
+				v.print(cmd.OutOrStdout())
+				return nil
+			})
 		},
 	}
 	w.flags(cmd.Flags())
@@ -1133,19 +1145,13 @@ changed them.`,
 		Example: "  dray user recount anna",
 		Args:    oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			db, _, err := w.open(cmd.Context())
-			if err != nil {
-				return err
+			err := w.one(cmd.Context(), args[0], func(db *accountsql.DB, _ *config.Config, a account.Account) error {
+				return db.WantRecount(cmd.Context(), a.Name)
+			})
+			if err == nil {
+				fmt.Fprintf(cmd.OutOrStdout(), "account %s is counted again within 10 s, or when the server starts; dray user show has the result\n", args[0])
 			}
-			defer db.Close()
-			if _, err := lookup(cmd.Context(), db, args[0]); err != nil {
-				return err
-			}
-			if err := errors.Join(db.WantRecount(cmd.Context(), args[0]), db.Close()); err != nil {
-				return err
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "account %s is counted again within 10 s, or when the server starts; dray user show has the result\n", args[0])
-			return nil
+			return err
 		},
 	}
 	w.flags(cmd.Flags())
