@@ -70,6 +70,11 @@ func runConfigured(cmd *cobra.Command, file, ready string, verbose bool) error {
 		notify(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", daemon.SdNotifyReloading, monotonic().Microseconds()))
 		defer notify(daemon.SdNotifyReady)
 		l.reload()
+		if ready != "" { // the addresses may be others now
+			if err := writeReady(ready, running.Card); err != nil {
+				log.Error("the ready file can't be written", "error", err)
+			}
+		}
 	})
 }
 

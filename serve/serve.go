@@ -61,7 +61,7 @@ func Quick(q config.Quick) Setup {
 
 // A Running is a server whose listeners are up.
 type Running struct {
-	Card Card
+	Card Card // of the configuration that was loaded last; for who calls Reload
 
 	log    *slog.Logger
 	single *Single
@@ -329,6 +329,7 @@ func (r *Running) Reload(s Setup) error {
 	r.guard.SetLimits(limits(s.Config))
 	r.disk.SetDurability(durability(s.Config))
 	r.events.set(s.Events)
+	r.Card = r.card(g)
 	r.log.Info("configuration loaded", "file", s.Config.File)
 	return nil
 }
