@@ -282,7 +282,7 @@ func (c *conn) run(l line) {
 		if c.session != nil {
 			c.session.Refused(cmd.Verb, c.masked(cmd), err)
 		} else {
-			c.log.Info("refused", "verb", cmd.Verb, "reason", string(fault.Of(err).ID))
+			c.log.Info("refused", "verb", cmd.Verb, "peer", c.visit.Peer().Remote.String(), "reason", string(fault.Of(err).ID))
 		}
 	}
 	if reply.IsZero() { // AUTH and CCC have written their own, on the other side of TLS

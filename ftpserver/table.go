@@ -224,7 +224,7 @@ func (c *conn) helpCmd(ctx context.Context, arg string) (ftp.Reply, error) {
 	name, rest, _ := strings.Cut(strings.ToUpper(strings.TrimSpace(arg)), " ")
 	switch {
 	case name == "":
-		return helpTable("Commands:", c.server.table), nil
+		return c.helpTable("Commands:", "", c.server.table), nil
 	case name == "SITE":
 		return c.siteHelp(ctx, rest)
 	}
@@ -236,10 +236,12 @@ func (c *conn) helpCmd(ctx context.Context, arg string) (ftp.Reply, error) {
 }
 
 func (c *conn) siteHelp(context.Context, string) (ftp.Reply, error) {
-	return helpTable("Commands behind SITE:", c.server.site), nil
+	return c.helpTable("Commands behind SITE:", "SITE ", c.server.site), nil
 }
 
-func helpTable(title string, rows []command) ftp.Reply {
+// helpTable lists the commands that are on.
+func (c *conn) helpTable(title, prefix string, rows []command) ftp.Reply {
+	rows = slices.DeleteFunc(slices.Clone(rows), func(row command) bool { return c.off(&row, prefix+row.verb) })
 	r := ftp.Reply{Code: ftp.C214Help, Text: title, Last: "HELP command says more."}
 	var line strings.Builder
 	for i, row := range rows {

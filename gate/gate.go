@@ -370,7 +370,7 @@ func (v *Visit) enter(ctx context.Context, a account.Account) (*Session, error) 
 		if !errors.As(err, &fe) {
 			err = fault.Because(err, fault.Internal, fault.IDInternal)
 		}
-		v.log.Error("login refused: the directory of the account can't be opened", "user", a.Name, "error", err)
+		v.log.Error("login refused: the directory of the account can't be opened", "user", a.Name, "peer", v.peer.Remote.String(), "error", err)
 		v.gate.emit(ctx, event.Login{Meta: v.meta(a.Name), TLS: v.secured(), Reason: string(fault.Of(err).ID)})
 		return nil, err
 	}

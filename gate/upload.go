@@ -386,7 +386,7 @@ func (u *Upload) Commit(ctx context.Context, r transfer.Report, still func(conte
 // kept.
 func (u *Upload) Cut(ctx context.Context, r transfer.Report, why error) error {
 	ctx = context.WithoutCancel(ctx)
-	left := u.cut(ctx)
+	left := u.cut(ctx, why)
 	kept, bytes := "nothing kept", left.bytes
 	switch {
 	case left.files == 0:
@@ -413,14 +413,19 @@ func (u *Upload) Cut(ctx context.Context, r transfer.Report, why error) error {
 }
 
 // cut keeps what came and books it. It returns the partial that there is now, of a
-// direct upload the file.
-func (u *Upload) cut(ctx context.Context) footing {
+// direct upload the file. What the quota ended is not kept: it would fill the quota,
+// and where nobody lists it.
+func (u *Upload) cut(ctx context.Context, why error) footing {
 	defer u.s.lock(u.p)()
 	if u.how.Direct {
 		return u.leave(ctx)
 	}
 	was := u.partial(ctx).plus(u.taken)
-	if err := u.up.Cut(); err != nil && !errors.Is(err, fs.ErrClosed) {
+	end := u.up.Cut
+	if fault.KindOf(why) == fault.OverQuota && u.how.How != vfs.Resume {
+		end = u.up.Discard
+	}
+	if err := end(); err != nil && !errors.Is(err, fs.ErrClosed) {
 		u.s.log.Error("a cut upload can't be put away", "path", u.p.String(), "error", err)
 	}
 	left := u.partial(ctx)

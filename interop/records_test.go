@@ -513,7 +513,12 @@ func TestFail2banTakesTheJail(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b = []byte(strings.Replace(string(b), "/var/log/dray/dray.log", log, 1))
+		if strings.HasPrefix(name, "jail.d") {
+			if out, err := taken(t, dir, name, b); err != nil {
+				t.Errorf("as it comes, fail2ban-client -t: %v\n%s", err, out)
+			}
+			b = []byte(strings.Replace(string(b), "backend  = systemd", "backend = auto\nlogpath = "+log, 1))
+		}
 		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -530,4 +535,13 @@ func TestFail2banTakesTheJail(t *testing.T) {
 			t.Errorf("fail2ban-client -d has no %s:\n%s", want, out)
 		}
 	}
+}
+
+// taken writes the jail and asks fail2ban to check its whole configuration.
+func taken(t *testing.T, dir, name string, text []byte) ([]byte, error) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return exec.CommandContext(t.Context(), "fail2ban-client", "-c", dir, "-t").CombinedOutput()
 }
