@@ -268,18 +268,14 @@ func printCard(w io.Writer, card serve.Card, password account.Secret, from strin
 		}
 		return fmt.Sprintf("%s://%s/", scheme, addr)
 	}
-	ports := []string{}
 	for _, l := range []struct {
 		title, scheme string
 		addrs         []string
 	}{{"FTP, AUTH TLS", "ftp", withPublic(card.FTP, card.Public)}, {"FTPS, implicit", "ftps", withPublic(card.FTPS, card.Public)}} {
 		title := l.title
-		for i, addr := range l.addrs {
+		for _, addr := range l.addrs {
 			row(title, url(l.scheme, addr))
 			title = ""
-			if _, port, err := net.SplitHostPort(addr); err == nil && i == 0 {
-				ports = append(ports, port)
-			}
 		}
 	}
 	switch {
@@ -298,9 +294,12 @@ func printCard(w io.Writer, card serve.Card, password account.Secret, from strin
 	if card.ReadOnly {
 		row("rights", "read only")
 	}
-	if card.Plain {
+	switch {
+	case card.Plain:
 		row("clear text", "allowed: passwords and files can be read on the way")
-	} else {
+	case card.Excepted:
+		row("clear text", "by exceptions only (dray config show); elsewhere set clients to explicit TLS")
+	default:
 		row("clear text", "no password is taken without TLS: set clients to explicit TLS")
 	}
 	kind := "SHA-256 "
@@ -312,7 +311,11 @@ func printCard(w io.Writer, card serve.Card, password account.Secret, from strin
 		row("", card.Certificate)
 	}
 	row("passive range", card.Passive)
-	row("firewall", fmt.Sprintf("let in TCP %s and %s; for active mode let out from TCP 20 and 989", strings.Join(ports, ", "), card.Passive))
+	firewall := fmt.Sprintf("let in TCP %s and %s", strings.Join(card.Ports, ", "), card.Passive)
+	if len(card.Active) > 0 {
+		firewall += "; for active mode let out from TCP " + strings.Join(card.Active, " and ")
+	}
+	row("firewall", firewall)
 	fmt.Fprintln(w)
 }
 

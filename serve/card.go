@@ -5,9 +5,12 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 
 	"dray/account"
 	"dray/config"
+	"dray/ftpserver"
 	"dray/gate"
 )
 
@@ -19,7 +22,10 @@ type Card struct {
 	Anonymous   bool
 	Plain       bool
 	ReadOnly    bool
-	Passive     string
+	Ports       []string // of the control connections
+	Passive     string   // every passive range, with ", " between them
+	Active      []string // ports that active data connections come from; none: no active mode, or from any
+	Excepted    bool     // an exception lets clear text in from some networks
 	Public      string
 	SHA256      string // of the certificate, colon separated
 	SHA256Hex   string
@@ -29,7 +35,7 @@ type Card struct {
 
 func (r *Running) card(g *generation) Card {
 	card := Card{
-		Anonymous: g.c.Anonymous.Directory != "", Passive: g.c.Passive, Public: g.c.Public,
+		Anonymous: g.c.Anonymous.Directory != "", Public: g.c.Public,
 		SHA256: g.cert.SHA256(), SHA256Hex: g.cert.Hex(), SelfSigned: len(g.c.TLS.Certificates) == 0, Certificate: g.publicCert,
 	}
 	if s := r.single; s != nil {
@@ -37,19 +43,37 @@ func (r *Running) card(g *generation) Card {
 		card.ReadOnly = s.Account.Rights == account.ReadOnly
 	}
 	for _, s := range r.serving {
-		rules := s.rules.Load()
-		card.add(rules.Implicit, rules.Door.Plain, s.l.Addr())
+		card.add(s.rules.Load(), s.l.Addr())
 	}
 	return card
 }
 
-func (card *Card) add(implicit, plain bool, at net.Addr) {
-	card.Plain = card.Plain || plain
+// add adds a listener.
+func (card *Card) add(rules *ftpserver.Rules, at net.Addr) {
+	card.Plain = card.Plain || rules.Door.Plain
+	card.Excepted = card.Excepted || len(rules.Door.Exceptions) > 0
 	to := &card.FTP
-	if implicit {
+	if rules.Implicit {
 		to = &card.FTPS
 	}
 	*to = append(*to, reachable(at)...)
+	once := func(list *[]string, s string) {
+		if !slices.Contains(*list, s) {
+			*list = append(*list, s)
+		}
+	}
+	if _, port, err := net.SplitHostPort(at.String()); err == nil {
+		once(&card.Ports, port)
+	}
+	passive := strings.Split(card.Passive, ", ")
+	if card.Passive == "" {
+		passive = nil
+	}
+	once(&passive, rules.Ports.String())
+	card.Passive = strings.Join(passive, ", ")
+	if !rules.NoActive && rules.ActivePort != 0 {
+		once(&card.Active, strconv.Itoa(int(rules.ActivePort)))
+	}
 }
 
 // Preview is the card of a server that does not run yet. It makes the certificate
@@ -77,7 +101,7 @@ func Preview(c config.Config, log *slog.Logger) (Card, error) {
 				host = "::"
 			}
 			if a, err := netip.ParseAddr(host); err == nil {
-				card.add(l.Protocol == "ftps", l.Plain, net.TCPAddrFromAddrPort(netip.AddrPortFrom(a, port)))
+				card.add(g.rules[i], net.TCPAddrFromAddrPort(netip.AddrPortFrom(a, port)))
 			}
 		}
 	}

@@ -85,6 +85,9 @@ func (r *Running) open(_ context.Context, a *account.Account, g *generation) (vf
 // path and the account can move or make links, or a mount hides what a link may lead to,
 // no link is followed: it could change between the check and the use.
 func (r *Running) openDir(a *account.Account, dir string) (tree *osfs.Tree, err error) {
+	if why := r.now.Load().c.Exposes(dir); why != "" {
+		return nil, fmt.Errorf("%q %s: clients could fetch the private key", dir, why)
+	}
 	if a.Owner == nil {
 		tree, err = r.disk.Open(dir)
 	} else {
