@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -14,7 +15,8 @@ func configCommand() *cobra.Command {
 		Use:   "config",
 		Short: "check and show the configuration of a server",
 		Long: `The configuration is the file that is named, else that of the environment variable
-` + configEnv + `, else ` + DefaultConfig + `. Every value can also come from a variable:
+` + configEnv + `, else the usual one: for others than root ~/.config/dray/dray.toml where
+it is there, else ` + DefaultConfig + `. Every value can also come from a variable:
 DRAY_LIMITS_IDLE is idle in [limits].`,
 		Example: `  dray config example > dray.toml
   dray config check dray.toml
@@ -46,11 +48,16 @@ only warnings.`,
 			Args: oneFile, ValidArgsFunction: file,
 			RunE: func(cmd *cobra.Command, args []string) error {
 				file := configFile(args)
-				_, problems, err := loadConfig(file)
+				c, problems, err := loadConfig(file)
 				if err != nil {
 					return err
 				}
 				wrong, warnings := split(problems)
+				if len(wrong) == 0 { // root may read what the server may not: look again as the server
+					if err := becomeUser(c.User, c.Accounts.Owners); err != nil {
+						return err
+					}
+				}
 				for _, p := range warnings {
 					fmt.Fprintln(cmd.OutOrStdout(), p)
 				}
@@ -100,5 +107,26 @@ func configFile(args []string) string {
 	if file := os.Getenv(configEnv); file != "" {
 		return file
 	}
-	return DefaultConfig
+	own, err := initConfig()
+	if err != nil {
+		return DefaultConfig
+	}
+	if _, err := os.Stat(own); err != nil {
+		if _, err := os.Stat(DefaultConfig); err == nil {
+			return DefaultConfig
+		}
+	}
+	return own
+}
+
+// initConfig is the configuration that init writes for whoever runs this.
+func initConfig() (string, error) {
+	if os.Geteuid() == 0 {
+		return DefaultConfig, nil
+	}
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return "", usagef("no home directory is known; name the file with --config")
+	}
+	return filepath.Join(dir, "dray", "dray.toml"), nil
 }

@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"text/template"
 
 	"github.com/spf13/cobra"
@@ -84,7 +85,8 @@ type initial struct {
 	cmd                      *cobra.Command
 	root                     bool
 	file, state, homes, name string
-	uid, gid                 int // of whom the server runs as; -1: of whoever runs this
+	found                    bool // other commands find the file without being told
+	uid, gid                 int  // of whom the server runs as; -1: of whoever runs this
 }
 
 // places decides where everything goes.
@@ -93,13 +95,8 @@ func (in *initial) places(file, state, homes string) (err error) {
 	in.file, in.state, in.homes = file, state, homes
 	home, _ := os.UserHomeDir()
 	if in.file == "" {
-		in.file = DefaultConfig
-		if !in.root {
-			dir, err := os.UserConfigDir()
-			if err != nil {
-				return usagef("no home directory is known; name the file with --config")
-			}
-			in.file = filepath.Join(dir, "dray", "dray.toml")
+		if in.file, err = initConfig(); err != nil {
+			return err
 		}
 	}
 	if in.state == "" {
@@ -118,6 +115,9 @@ func (in *initial) places(file, state, homes string) (err error) {
 		if *dir, err = filepath.Abs(*dir); err != nil {
 			return err
 		}
+	}
+	if usual, err := initConfig(); err == nil && in.file == usual && os.Getenv(configEnv) == "" {
+		in.found = true
 	}
 	if in.name == "" {
 		in.name = "ftpuser"
@@ -143,12 +143,12 @@ func (in *initial) run(public string, service bool, p *secrets) error {
 	c.State, c.Public = in.state, public
 	c.Accounts.Home = filepath.Join(in.homes, "{name}")
 	var ports string
-	c.Listeners, ports = in.listeners()
+	c.Listeners, ports = listeners(bindable)
 	read, problems := config.Parse(in.file, []byte(config.Commented(c)), nil)
 	if wrong, _ := split(append(problems, read.Check(serve.Outside())...)); len(wrong) > 0 {
 		return refuse("nothing was written", wrong)
 	}
-	w := where{config: in.file, database: c.Database()} // whatever variables say of another one
+	w := where{config: in.file, database: c.Database(), creates: true} // whatever variables say of another one
 	if _, err := os.Stat(c.Database()); err == nil {
 		return usagef("%s has accounts already\n      name another directory with --state, or write the configuration alone: dray config example", in.state)
 	}
@@ -232,7 +232,7 @@ func (in *initial) run(public string, service bool, p *secrets) error {
 
 // option is what other commands need to find the configuration.
 func (in *initial) option() string {
-	if in.file == DefaultConfig {
+	if in.found {
 		return ""
 	}
 	return " --config " + in.file
@@ -259,26 +259,50 @@ func (in *initial) findUser(say func(string, ...any)) error {
 	return err
 }
 
-// listeners are nil, for the standard ports, where these may be bound and are
-// free; else the high ones, and why.
-func (in *initial) listeners() (ls []config.Listener, because string) {
-	busy := func(port int) error {
-		l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
-		if err == nil {
-			_ = l.Close()
+// listeners are nil, for the standard ports, where bind can have both; else each
+// has the standard port or the high one, and said tells why.
+func listeners(bind func(port int) error) (ls []config.Listener, said string) {
+	var text, notes []string
+	for _, l := range []struct {
+		protocol       string
+		standard, high int
+	}{{"ftp", config.PortFTP, config.PortFTPHigh}, {"ftps", config.PortFTPS, config.PortFTPSHigh}} {
+		port := l.standard
+		if err := bind(l.standard); err != nil {
+			port = l.high
+			notes = append(notes, fmt.Sprintf("%v: %d is configured", noPort(err, l.standard), port))
+			if err := bind(l.high); err != nil {
+				notes = append(notes, fmt.Sprintf("%v: write a free port under [[listener]] before the server starts", noPort(err, l.high)))
+			}
 		}
-		return err
+		text = append(text, fmt.Sprintf("[[listener]]\nprotocol = %q\nlisten = [\":%d\"]\n", l.protocol, port))
 	}
-	err := errors.Join(busy(config.PortFTP), busy(config.PortFTPS))
-	if err == nil {
+	if len(notes) == 0 {
 		return nil, ""
 	}
-	because = fmt.Sprintf("ports %d and %d can't be had (%v): %d and %d are configured", config.PortFTP, config.PortFTPS,
-		strings.ReplaceAll(err.Error(), "\n", "; "), config.PortFTPHigh, config.PortFTPSHigh)
 	// Parsed, because then all that is not said here has its default.
-	c, _ := config.Parse("", fmt.Appendf(nil, "[[listener]]\nlisten = [\":%d\"]\n[[listener]]\nprotocol = \"ftps\"\nlisten = [\":%d\"]\n",
-		config.PortFTPHigh, config.PortFTPSHigh), nil)
-	return c.Listeners, because
+	c, _ := config.Parse("", []byte(strings.Join(text, "")), nil)
+	return c.Listeners, strings.Join(notes, "\n")
+}
+
+// bindable tries a port on all addresses.
+func bindable(port int) error {
+	l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+	if err == nil {
+		_ = l.Close()
+	}
+	return err
+}
+
+// noPort says why a port can't be bound, as the server does.
+func noPort(err error, port int) error {
+	switch {
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("port %d needs the capability CAP_NET_BIND_SERVICE or root", port)
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("port %d is in use by another program (ss -ltnp names it)", port)
+	}
+	return fmt.Errorf("port %d can't be had (%w)", port, err)
 }
 
 // mkdir makes a directory that is missing, with those above it.

@@ -44,8 +44,9 @@ func userCommand() *cobra.Command {
 commands work while the server runs: an account that is removed, disabled or
 expired ends its sessions within 30 s, any other change acts on the next login.
 
-The configuration is the file of --config, of the environment variable
-` + configEnv + `, or ` + DefaultConfig + `.`,
+The configuration is the file of --config, else of the environment variable
+` + configEnv + `, else the usual one: for others than root ~/.config/dray/dray.toml where
+it is there, else ` + DefaultConfig + `.`,
 		Example: `  dray user add anna --home /srv/ftp/anna < password.txt
   dray user add camera --upload-only --quota 20G --networks 192.0.2.0/24 --generate
   dray user set anna --rights full --path /archive=read-only
@@ -81,11 +82,13 @@ func oneName(cmd *cobra.Command, args []string) error {
 // where is how a command finds the accounts.
 type where struct {
 	config, database string
-	root             bool // the accounts were opened by root, which has become another user for that
+	creates          bool           // accounts that are missing are made
+	root             bool           // the accounts were opened by root, which has become another user for that
+	read             *config.Config // once it was
 }
 
 func (w *where) flags(f *pflag.FlagSet) {
-	f.StringVar(&w.config, "config", "", "`FILE` of the configuration (default $"+configEnv+", else "+DefaultConfig+")")
+	f.StringVar(&w.config, "config", "", "`FILE` of the configuration (default $"+configEnv+", else ~/.config/dray/dray.toml, else "+DefaultConfig+")")
 	f.StringVar(&w.database, "database", "", "`FILE` of the accounts, in place of the one that the configuration names")
 }
 
@@ -168,12 +171,20 @@ func completeFlags(cmd *cobra.Command) {
 // load reads the configuration, as far as it can be read: a mistake in it must
 // not keep anybody from locking an account.
 func (w *where) load() (config.Config, error) {
+	if w.read != nil {
+		return *w.read, nil
+	}
+	c, err := w.parse()
+	if err == nil {
+		w.read = &c
+	}
+	return c, err
+}
+
+func (w *where) parse() (config.Config, error) {
 	file := w.config
 	if file == "" {
-		file = os.Getenv(configEnv)
-	}
-	if file == "" {
-		file = DefaultConfig
+		file = configFile(nil)
 	}
 	c, problems, err := config.Load(file, os.Environ())
 	if errors.Is(err, fs.ErrNotExist) && w.config == "" && w.database != "" {
@@ -206,6 +217,12 @@ func (w *where) open(ctx context.Context) (*accountsql.DB, config.Config, error)
 	file := w.database
 	if file == "" {
 		file = c.Database()
+	}
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) && !w.creates {
+		if w.database != "" {
+			return nil, c, fmt.Errorf("there is no database %s\n      name the one of the server, or leave --database away: the configuration names it", file)
+		}
+		return nil, c, fmt.Errorf("there are no accounts yet: %s is missing\n      dray user add NAME adds the first, and makes it", file)
 	}
 	w.root = os.Geteuid() == 0
 	if err := becomeOwner(filepath.Dir(file)); err != nil {
