@@ -156,6 +156,7 @@ func (c *conn) serve() {
 // close gives back what the connection held.
 func (c *conn) close() {
 	c.data.release()
+	c.data.forget()
 	if c.session != nil {
 		c.unwatch()
 		c.session.Close()
@@ -242,6 +243,7 @@ func (c *conn) farewell(err error) {
 // run runs one line and writes its one final reply.
 func (c *conn) run(l line) {
 	c.visit.Spoke()
+	c.data.forget()
 	if l.err != nil {
 		c.badLine(l.err)
 		return
@@ -269,8 +271,12 @@ func (c *conn) run(l line) {
 	if row == nil || !c.keeps(row, cmd.Arg) {
 		c.pending = pending{}
 	}
-	if row != nil && row.also&opensData != 0 {
-		c.data.release() // one set-up is for one transfer, also when it never began
+	if row != nil && row.also&opensData != 0 { // one set-up is for one transfer, also when it never began
+		if err != nil {
+			c.data.spend()
+		} else {
+			c.data.release()
+		}
 	}
 	after := c.data.after
 	c.data.after = nil

@@ -115,9 +115,37 @@ type dataPlan struct {
 	passive *reservation
 	told    netip.AddrPort // what the client was told
 	active  netip.AddrPort
-	client  bool        // this side is TLS client (CPSV)
-	idle    *time.Timer // gives back a reservation that nobody uses
-	after   func()      // what is left to do once the final reply is out
+	client  bool         // this side is TLS client (CPSV)
+	idle    *time.Timer  // gives back a reservation that nobody uses
+	after   func()       // what is left to do once the final reply is out
+	spent   *reservation // that of a command which was refused; see spend
+}
+
+// spentLife is how long a refused client may need to hear of it.
+const spentLife = 10 * time.Second
+
+// spend ends the plan of a command that was refused before its data connection. The
+// port stays open until the next command: a client under TLS that has connected
+// already would take the reset of its handshake for the failure, and not hear the
+// reply (curl reports a bad PASV).
+func (d *dataPlan) spend() {
+	d.forget()
+	if r := d.passive; r != nil {
+		d.passive = nil
+		if d.idle.Stop() { // else it has run out just now
+			d.spent = r
+			time.AfterFunc(spentLife, r.release)
+		}
+	}
+	d.release()
+}
+
+// forget closes the port of a command that was refused.
+func (d *dataPlan) forget() {
+	if d.spent != nil {
+		d.spent.release()
+		d.spent = nil
+	}
 }
 
 func (d *dataPlan) release() {

@@ -1,8 +1,10 @@
 package interop
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -126,4 +128,27 @@ func curlStory(t *testing.T, p *play, round string, stored tree, version []strin
 	call(append(out, "-Z", "--parallel-immediate", "--parallel-max", "8", "--create-dirs")...)
 	same(t, filepath.Join(local, "back"), want)
 	return stored
+}
+
+// A client under TLS begins the handshake on the data connection as soon as it
+// stands. An upload that is refused before that must not reset it: curl would say
+// "bad PASV response" in place of the server's sentence.
+func TestCurlHearsWhyAnUploadIsRefused(t *testing.T) {
+	t.Parallel()
+	peer(t, "curl")
+	s := start(t, t.TempDir(), "--read-only", "--ftp", "127.0.0.1:0", "--ftps", "127.0.0.1:0")
+	file := filepath.Join(t.TempDir(), "up")
+	if err := os.WriteFile(file, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, url := range []string{"ftp://" + s.ready.FTP[0] + "/up", "ftps://" + s.ready.FTPS[0] + "/up"} {
+		for range 5 {
+			cmd := exec.CommandContext(t.Context(), "curl", "-q", "-sS", "-k", "--ssl-reqd", "--max-time", "20", "-u", user+":"+password, "-T", file, url)
+			out, err := cmd.CombinedOutput()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != 25 {
+				t.Errorf("curl -T %s: %v\n%s; want status 25, an upload that failed", url, err, out)
+			}
+		}
+	}
 }
