@@ -335,3 +335,28 @@ func TestMovingAwayWhatIsBeingReplacedBuysNoRoom(t *testing.T) {
 	}
 	b.agree("after the refusal", "/x")
 }
+
+// An upload goes where its directory goes, and so do its bytes in the books.
+func TestADirectoryThatMovesTakesItsUploadsAlong(t *testing.T) {
+	b := newBank(t, account.Account{Name: "anna", Rights: account.Full})
+	s := b.login(account.Account{Name: "anna", Rights: account.Full})
+	need(t, s.Mkdir(t.Context(), at(t, "/d")))
+	need(t, store(t, s, "/d/old", vfs.Create{}, 700))
+	for _, name := range []string{"/d/new", "/d/old"} {
+		up, err := s.Create(t.Context(), at(t, name), vfs.Create{})
+		need(t, err)
+		rep, err := put(t, up, 9000)
+		need(t, err)
+		need(t, s.Rename(t.Context(), at(t, "/d"), at(t, "/e"), vfs.Overwrite))
+		need(t, up.Commit(t.Context(), rep, always))
+		b.agree("after " + name)
+		need(t, s.Rename(t.Context(), at(t, "/e"), at(t, "/d"), vfs.Overwrite))
+	}
+	up, err := s.Create(t.Context(), at(t, "/d/cut"), vfs.Create{})
+	need(t, err)
+	rep, err := put(t, up, 90_000)
+	need(t, err)
+	need(t, s.Rename(t.Context(), at(t, "/d"), at(t, "/e"), vfs.Overwrite))
+	_ = up.Cut(t.Context(), rep, fault.New(fault.Cut, fault.IDUploadCut))
+	b.agree("after a cut", "/e/cut")
+}

@@ -209,32 +209,43 @@ func (a *appends) begin(u *Upload, fi fs.FileInfo) {
 	a.running[id], u.id = u, id
 }
 
-// counts is what the quota has of a finished file.
-func (a *appends) counts(fi fs.FileInfo) footing {
+// counts is what the quota has of a finished file, and the upload that writes to it.
+func (a *appends) counts(fi fs.FileInfo) (footing, *Upload) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if u := a.running[identityOf(fi)]; u != nil {
-		return u.before()
+		return u.before(), u
 	}
-	return footing{1, fi.Size()}
+	return footing{1, fi.Size()}, nil
 }
 
-// gone tells that a file has lost its name, and what it counted was given back:
-// whatever is still appended to it counts for nobody.
-func (a *appends) gone(fi fs.FileInfo) {
+// gone tells that the file of u has lost its name; it returns what u has booked
+// since counts was asked.
+func (a *appends) gone(u *Upload) footing {
+	if u == nil {
+		return footing{}
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if u := a.running[identityOf(fi)]; u != nil {
-		u.gone = true
+	if u.over {
+		return u.gained
 	}
+	u.gone = true
+	if a.running[u.id] == u { // its number may be another file's as soon as it is closed
+		delete(a.running, u.id)
+	}
+	return footing{}
 }
 
 // end tells that u is over, and reports whether its file has gone.
-func (a *appends) end(u *Upload) (gone bool) {
+func (a *appends) end(u *Upload, gained footing) (gone bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if u.id != (identity{}) && a.running[u.id] == u {
 		delete(a.running, u.id)
+	}
+	if !u.gone {
+		u.over, u.gained = true, gained
 	}
 	return u.gone
 }

@@ -562,9 +562,9 @@ func (s *Session) frees(fi fs.FileInfo, err error) func(context.Context) {
 	if err != nil || !fi.Mode().IsRegular() || vfs.AttrOf(fi).Links > 1 {
 		return func(context.Context) {}
 	}
-	had := s.gate.appends.counts(fi)
+	had, u := s.gate.appends.counts(fi)
 	return func(ctx context.Context) {
-		s.gate.appends.gone(fi)
+		had := had.plus(s.gate.appends.gone(u))
 		s.credit(ctx, -had.files, -had.bytes)
 	}
 }

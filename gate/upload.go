@@ -36,6 +36,12 @@ type Upload struct {
 
 	id   identity // of the file that it writes to in place, in Gate.appends
 	gone bool     // that file counts no more; under appends.mu
+
+	over   bool // settled, with gained; under appends.mu
+	gained footing
+
+	dir   identity // of the directory that it was begun in
+	first footing  // what the name counted then
 }
 
 // Continue says how an upload goes on that asks for an offset (REST n and STOR:
@@ -136,6 +142,8 @@ func (s *Session) create(ctx context.Context, p vfs.Path, how vfs.Create) (*Uplo
 	var was footing
 	if s.gate.Ledger != nil {
 		was = u.counted(ctx)
+		u.first = was
+		u.dir, _ = u.dirOf(ctx)
 		files := 0
 		if was.files == 0 || u.made {
 			files = 1
@@ -226,7 +234,8 @@ func (u *Upload) partial(ctx context.Context) footing {
 func (u *Upload) counted(ctx context.Context) footing {
 	f := u.partial(ctx)
 	if fi, err := u.s.fs.Stat(ctx, u.p); err == nil && fi.Mode().IsRegular() {
-		f = f.plus(u.s.gate.appends.counts(fi))
+		c, _ := u.s.gate.appends.counts(fi)
+		f = f.plus(c)
 	}
 	return f
 }
@@ -241,7 +250,30 @@ func (u *Upload) replaced(ctx context.Context) footing {
 	case u.inPlace(): // the file has grown before our eyes
 		return u.before()
 	}
+	if u.moved(ctx) {
+		return u.first
+	}
 	return u.counted(ctx).plus(u.taken)
+}
+
+// dirOf is the directory that holds the name p.
+func (u *Upload) dirOf(ctx context.Context) (identity, bool) {
+	fi, err := u.s.fs.Stat(ctx, u.p.Dir())
+	if err != nil {
+		return identity{}, false
+	}
+	id := identityOf(fi)
+	return id, id != (identity{})
+}
+
+// moved tells whether the directory of the upload has another name by now. The
+// upload goes where the directory went, so what the path shows is not its own.
+func (u *Upload) moved(ctx context.Context) bool {
+	if u.dir == (identity{}) || u.p.Dir().IsRoot() {
+		return false
+	}
+	now, ok := u.dirOf(ctx)
+	return !ok || now != u.dir
 }
 
 // reserve holds what a commit gains beyond what the upload holds: the file that it
@@ -282,7 +314,12 @@ func (u *Upload) commit(ctx context.Context, still func(context.Context) error) 
 	if more != nil {
 		defer func() { _ = more.Settle(end, 0, 0) }() // behind the settling of what was gained
 	}
+	moved := u.hold != nil && u.moved(end)
 	old, oerr := u.s.fs.Stat(end, u.p)
+	var writer *Upload
+	if oerr == nil && !moved {
+		_, writer = u.s.gate.appends.counts(old)
+	}
 	if still != nil {
 		if err := still(ctx); err != nil {
 			return err
@@ -299,10 +336,11 @@ func (u *Upload) commit(ctx context.Context, still func(context.Context) error) 
 	if u.hold == nil {
 		return nil
 	}
-	if !u.inPlace() { // whose name may show another file by now, or none
+	if !u.inPlace() && !moved { // whose name may show another file by now, or none
 		in = u.counted(end)
 		if now, err := u.s.fs.Stat(end, u.p); oerr == nil && err == nil && identityOf(now) != identityOf(old) {
-			u.s.gate.appends.gone(old)
+			more := u.s.gate.appends.gone(writer)
+			u.s.credit(end, -more.files, -more.bytes)
 		}
 	}
 	u.settle(end, in.minus(was))
@@ -351,7 +389,7 @@ func (u *Upload) settle(ctx context.Context, gained footing) {
 	if u.hold == nil {
 		return
 	}
-	if u.s.gate.appends.end(u) {
+	if u.s.gate.appends.end(u, gained) {
 		gained = footing{}
 	}
 	if err := u.hold.Settle(context.WithoutCancel(ctx), gained.files, gained.bytes); err != nil {
@@ -422,13 +460,17 @@ func (u *Upload) cut(ctx context.Context, why error) footing {
 	}
 	was := u.partial(ctx).plus(u.taken)
 	end := u.up.Cut
-	if fault.KindOf(why) == fault.OverQuota && u.how.How != vfs.Resume {
-		end = u.up.Discard
+	moved := u.hold != nil && !u.inPlace() && u.moved(ctx)
+	if moved || fault.KindOf(why) == fault.OverQuota && u.how.How != vfs.Resume {
+		end = u.up.Discard // of a directory that has moved nobody could say what is left there
 	}
 	if err := end(); err != nil && !errors.Is(err, fs.ErrClosed) {
 		u.s.log.Error("a cut upload can't be put away", "path", u.p.String(), "error", err)
 	}
 	left := u.partial(ctx)
+	if moved {
+		left, was = footing{}, u.taken
+	}
 	u.settle(ctx, left.minus(was))
 	return left
 }

@@ -269,9 +269,12 @@ func (r *Running) countStrangers(g, old *generation) {
 	r.ledger.Guest(g.anonymous.Name, 0, g.anonymous.MaxBytes, files, bytes)
 }
 
-// recountTries is how often a count begins again because the account was busy;
-// the last one stands, with what was booked meanwhile.
-const recountTries = 3
+// recountTries is how often a count begins again because the account was busy. Then
+// it waits until recountBusy is over.
+const (
+	recountTries = 3
+	recountBusy  = time.Minute
+)
 
 func (r *Running) recountOne(name string) error {
 	a, err := r.db.Lookup(r.ctx, name)
@@ -286,9 +289,14 @@ func (r *Running) recountOne(name string) error {
 			return err
 		}
 		files, bytes, err = r.measure(&a)
-		if err == nil && count.Disturbed() && try < recountTries {
+		if err == nil && count.Disturbed() {
 			count.Cancel()
-			continue
+			if try < recountTries {
+				continue
+			}
+			r.notBefore[name] = time.Now().Add(recountBusy)
+			r.log.Info("an account is busy, and counted again later", "user", name, "next", recountBusy)
+			return nil
 		}
 		if err == nil {
 			err = count.Done(r.ctx, files, bytes)

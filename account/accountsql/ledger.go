@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -25,6 +26,7 @@ import (
 // not have (the anonymous account) has no quota, and its usage is not stored.
 type Ledger struct {
 	db      *DB
+	lock    *os.File // nil where the file system has none
 	unclean bool
 
 	wake     chan struct{} // there is something to write
@@ -80,7 +82,8 @@ var (
 )
 
 // Ledger begins to keep the usage of the accounts, until Close. It is for the
-// server; commands that only look or change accounts never call it. When the last
+// server; commands that only look or change accounts never call it. While another
+// server keeps it the error is an *Error. When the last
 // server did not end by Close, every account is marked for a recount. The second
 // call returns the same Ledger.
 func (db *DB) Ledger(ctx context.Context) (*Ledger, error) {
@@ -96,7 +99,15 @@ func (db *DB) Ledger(ctx context.Context) (*Ledger, error) {
 		db: db, wake: make(chan struct{}, 1), done: make(chan struct{}), flushing: make(chan struct{}, 1),
 		entries: map[string]*entry{}, unsaved: map[string]*entry{},
 	}
-	err := db.write(ctx, func(tx *sql.Tx) error {
+	lock, taken, err := lockFile(db.file + "-server")
+	if err != nil {
+		return nil, db.explainFile(err)
+	}
+	if taken {
+		return nil, &Error{File: db.file, What: "another server runs on them", Do: "stop that one first, or give this one a state directory of its own"}
+	}
+	l.lock = lock
+	err = db.write(ctx, func(tx *sql.Tx) error {
 		if err := tx.QueryRowContext(ctx, `SELECT value <> 0 FROM state WHERE name = 'keeping'`).Scan(&l.unclean); err != nil {
 			return err
 		}
@@ -111,6 +122,7 @@ func (db *DB) Ledger(ctx context.Context) (*Ledger, error) {
 		return err
 	})
 	if err != nil {
+		l.unlock()
 		return nil, err
 	}
 	l.quit, l.stop = context.WithCancel(context.Background())
@@ -150,6 +162,9 @@ func (l *Ledger) Hold(ctx context.Context, name string, files int, bytes int64) 
 		return nil, err
 	}
 	e.holds++
+	for _, r := range e.recounts { // what it writes may be measured half, and is booked at its end
+		r.disturbed = true
+	}
 	return h, nil
 }
 
@@ -451,6 +466,7 @@ func add(ctx context.Context, tx *sql.Tx, name string, by amount) (sum amount, e
 // close writes everything and says that the ledger ended cleanly. Accounts with
 // holds that nobody settled are marked for a recount.
 func (l *Ledger) close() error {
+	defer l.unlock()
 	l.stop()
 	<-l.done
 	l.mu.Lock()
@@ -474,6 +490,12 @@ func (l *Ledger) close() error {
 		_, err := tx.ExecContext(ctx, `UPDATE state SET value = 0 WHERE name = 'keeping'`)
 		return err
 	})
+}
+
+func (l *Ledger) unlock() {
+	if l.lock != nil {
+		_ = l.lock.Close()
+	}
 }
 
 // A hold is room of an account. Ledger.mu guards it.
@@ -601,13 +623,15 @@ func (l *Ledger) BeginRecount(ctx context.Context, name string) (*Recount, error
 	if l.closed {
 		return nil, errClosed
 	}
+	r.disturbed = e.holds > 0
 	e.recounts = append(e.recounts, r)
 	return r, nil
 }
 
-// Disturbed tells whether anything was booked since BeginRecount. A file that
-// came or went before the walk reached it is then counted twice: who wants to be
-// exact cancels and begins again.
+// Disturbed tells whether anything was booked since BeginRecount, or an upload ran
+// in that time. A file that came or went before the walk reached it is then counted
+// twice, and one that is being written half: who wants to be exact cancels and
+// begins again.
 func (r *Recount) Disturbed() bool {
 	r.l.mu.Lock()
 	defer r.l.mu.Unlock()

@@ -38,6 +38,7 @@ func kill(t testing.TB, db *DB) {
 	if l := db.keeper(); l != nil {
 		l.stop()
 		<-l.done
+		l.unlock()
 	}
 	db.mu.Lock()
 	db.closed = true
@@ -299,17 +300,16 @@ func TestRecount(t *testing.T) {
 		files     int // what the walk counted
 		bytes     int64
 		want      Usage
-		disturbed bool
 	}{
-		{"repairs too much", []step{up(5, 500), flush}, nil, 2, 20, Usage{Files: 2, Bytes: 20}, false},
-		{"repairs too little", []step{up(1, 10), flush}, nil, 7, 70, Usage{Files: 7, Bytes: 70}, false},
-		{"what was booked before it and not written is not counted twice", []step{up(5, 500)}, nil, 2, 20, Usage{Files: 2, Bytes: 20}, false},
-		{"nothing left", []step{up(5, 500)}, nil, 0, 0, Usage{}, false},
-		{"what is settled meanwhile counts", []step{up(5, 500)}, []step{up(1, 30)}, 2, 20, Usage{Files: 3, Bytes: 50}, true},
-		{"also when it was written meanwhile", []step{up(5, 500)}, []step{up(1, 30), flush, up(1, 5)}, 2, 20, Usage{Files: 4, Bytes: 55}, true},
-		{"what is deleted meanwhile is gone", []step{up(5, 500)}, []step{up(-1, -15)}, 2, 20, Usage{Files: 1, Bytes: 5}, true},
-		{"also of what the books never had", nil, []step{up(-1, -15)}, 2, 20, Usage{Files: 1, Bytes: 5}, true},
-		{"never below nothing", []step{up(5, 500)}, []step{up(-5, -500)}, 2, 20, Usage{}, true},
+		{"repairs too much", []step{up(5, 500), flush}, nil, 2, 20, Usage{Files: 2, Bytes: 20}},
+		{"repairs too little", []step{up(1, 10), flush}, nil, 7, 70, Usage{Files: 7, Bytes: 70}},
+		{"what was booked before it and not written is not counted twice", []step{up(5, 500)}, nil, 2, 20, Usage{Files: 2, Bytes: 20}},
+		{"nothing left", []step{up(5, 500)}, nil, 0, 0, Usage{}},
+		{"what is settled meanwhile counts", []step{up(5, 500)}, []step{up(1, 30)}, 2, 20, Usage{Files: 3, Bytes: 50}},
+		{"also when it was written meanwhile", []step{up(5, 500)}, []step{up(1, 30), flush, up(1, 5)}, 2, 20, Usage{Files: 4, Bytes: 55}},
+		{"what is deleted meanwhile is gone", []step{up(5, 500)}, []step{up(-1, -15)}, 2, 20, Usage{Files: 1, Bytes: 5}},
+		{"also of what the books never had", nil, []step{up(-1, -15)}, 2, 20, Usage{Files: 1, Bytes: 5}},
+		{"never below nothing", []step{up(5, 500)}, []step{up(-5, -500)}, 2, 20, Usage{}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -330,8 +330,8 @@ func TestRecount(t *testing.T) {
 			need(t, err)
 			wanted(t, l)
 			adjusts(tt.meanwhile)
-			if r.Disturbed() != tt.disturbed {
-				t.Errorf("Disturbed = %v, want %v", r.Disturbed(), tt.disturbed)
+			if !r.Disturbed() {
+				t.Error("an upload spans the count, and it is said to be undisturbed")
 			}
 			need(t, r.Done(t.Context(), tt.files, tt.bytes))
 			uses(t, l, "anna", tt.want.Files, tt.want.Bytes)
@@ -346,6 +346,42 @@ func TestRecount(t *testing.T) {
 			need(t, l.flush(t.Context(), nil))
 			stored(t, db, "anna", Usage{Files: tt.want.Files + 1, Bytes: tt.want.Bytes + 7})
 		})
+	}
+}
+
+// What is booked while a count runs, and an upload that runs in its time, disturb it.
+func TestWhatDisturbsARecount(t *testing.T) {
+	db := opened(t, fresh(t), nil)
+	put(t, db, "anna")
+	l := ledger(t, db)
+	count := func(meanwhile func()) bool {
+		t.Helper()
+		r, err := l.BeginRecount(t.Context(), "anna")
+		need(t, err)
+		defer r.Cancel()
+		meanwhile()
+		return r.Disturbed()
+	}
+	if count(func() {}) {
+		t.Error("nothing happened, and it is disturbed")
+	}
+	if !count(func() { need(t, l.Adjust(t.Context(), "anna", 1, 1)) }) {
+		t.Error("a booking does not disturb it")
+	}
+	var long account.Hold
+	if !count(func() {
+		var err error
+		long, err = l.Hold(t.Context(), "anna", 1, 10)
+		need(t, err)
+	}) {
+		t.Error("an upload that begins does not disturb it")
+	}
+	if !count(func() {}) {
+		t.Error("an upload that runs does not disturb it")
+	}
+	need(t, long.Settle(t.Context(), 0, 0))
+	if count(func() {}) {
+		t.Error("it is disturbed when all has ended")
 	}
 }
 
@@ -628,5 +664,25 @@ func TestAGuestHasAQuotaWithoutAnAccount(t *testing.T) {
 	l.Guest("anonymous", 0, 0, 2, 960)
 	if _, err := l.Hold(t.Context(), "anonymous", 10, 5000); err != nil {
 		t.Errorf("Hold without a quota = %v", err)
+	}
+}
+
+// A second server would count for itself, and take the mark off that says how the
+// first one ended.
+func TestOneServerKeepsTheLedger(t *testing.T) {
+	file := fresh(t)
+	db, second := opened(t, file, nil), opened(t, file, nil)
+	put(t, db, "anna")
+	l := ledger(t, db)
+	var e *Error
+	if _, err := second.Ledger(t.Context()); !errors.As(err, &e) || !strings.Contains(e.What, "another server") {
+		t.Errorf("the second Ledger() = %v, want an error that says who keeps it", err)
+	}
+	need(t, second.Close())
+	upload(t, l, "anna", 1, 10)
+	kill(t, db)
+	third := opened(t, file, nil)
+	if l := ledger(t, third); !l.NeedsRecount() {
+		t.Error("the end of the first server is forgotten")
 	}
 }

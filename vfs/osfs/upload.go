@@ -722,11 +722,11 @@ func (u *upload) end() bool {
 
 // release gives back all that an upload holds, once it has ended.
 func (u *upload) release() {
+	u.unlock() // first: the number of a file that is gone may be another's at once
 	_ = u.f.Close()
 	if u.over != nil {
 		_ = u.over.Close()
 	}
-	u.unlock()
 	u.unreserve()
 	_ = u.dir.close()
 }
