@@ -20,6 +20,9 @@ const maxVerb = 16
 var (
 	ErrLineTooLong = errors.New("command line too long")
 	ErrBadLine     = errors.New("malformed command line")
+	// ErrNoVerb is the ErrBadLine of a line that is empty or begins with a blank.
+	// It is harmless: some programs send bare line ends to keep a connection.
+	ErrNoVerb = fmt.Errorf("%w: no verb", ErrBadLine)
 )
 
 // A Command is one command line. Verb has 1 to 16 printable ASCII characters,
@@ -77,7 +80,10 @@ func escape(s string) string {
 // parseCommand splits a line that has no end, CR, LF or NUL.
 func parseCommand(line string) (Command, error) {
 	verb, arg, hasArg := strings.Cut(line, " ")
-	if verb == "" || len(verb) > maxVerb {
+	if verb == "" {
+		return Command{}, ErrNoVerb
+	}
+	if len(verb) > maxVerb {
 		return Command{}, ErrBadLine
 	}
 	for i := range len(verb) {
@@ -151,9 +157,9 @@ func NewReader(r io.Reader) *Reader {
 
 // ReadCommand reads one command line. ErrLineTooLong and ErrBadLine leave the
 // stream usable: the line was consumed, to its end, however far that was; a
-// deadline of the connection bounds the wait. An empty line, one with NUL or a
-// CR that is not at its end, and one that does not begin with a verb is an
-// ErrBadLine. Errors of reading are returned as they came, and a line that was
+// deadline of the connection bounds the wait. A line with NUL or a CR that is not
+// at its end, and one that does not begin with a verb is an ErrBadLine; where it
+// is empty or begins with a blank, ErrNoVerb. Errors of reading are returned as they came, and a line that was
 // begun goes on with the next call, so a deadline may be moved and the call
 // repeated.
 //

@@ -23,6 +23,7 @@ func bare(verb string) told    { return told{cmd: Command{Verb: verb}} }
 var (
 	badLine = told{err: ErrBadLine}
 	tooLong = told{err: ErrLineTooLong}
+	noVerb  = told{err: ErrNoVerb}
 )
 
 // readAll reads until the source has no more.
@@ -36,7 +37,7 @@ func readAll(t testing.TB, src io.Reader) []told {
 			t.Fatalf("the reader holds a line buffer of %d bytes", n)
 		}
 		switch err {
-		case nil, ErrBadLine, ErrLineTooLong:
+		case nil, ErrBadLine, ErrNoVerb, ErrLineTooLong:
 			if n := cap(r.buf) + cap(r.line); n > 1024 {
 				t.Fatalf("between commands the reader owns %d bytes", n)
 			}
@@ -75,9 +76,10 @@ var readTests = []struct {
 	{"blanks after the first belong to the argument", "RETR   a b  \r\n", []told{ok("RETR", "  a b  ")}},
 	{"tab belongs to the argument", "RETR a\tb\r\n", []told{ok("RETR", "a\tb")}},
 	{"an argument that is not UTF-8 is kept", "RETR \xe4\xf6\x80\r\n", []told{ok("RETR", "\xe4\xf6\x80")}},
-	{"an empty line is a bad line", "\r\n\nNOOP\r\n", []told{badLine, badLine, bare("NOOP")}},
-	{"a line of blanks is a bad line", "  \r\n", []told{badLine}},
-	{"a blank before the verb is a bad line", " NOOP\r\nNOOP\r\n", []told{badLine, bare("NOOP")}},
+	{"an empty line has no verb", "\r\n\nNOOP\r\n", []told{noVerb, noVerb, bare("NOOP")}},
+	{"a line of blanks has no verb", "  \r\n", []told{noVerb}},
+	{"a line that begins with a blank has no verb", " NOOP\r\nNOOP\r\n", []told{noVerb, bare("NOOP")}},
+	{"NUL behind a blank is a bad line", " \x00\r\nNOOP\r\n", []told{badLine, bare("NOOP")}},
 	{"a tab after the verb is a bad line", "USER\talice\r\n", []told{badLine}},
 	{"a verb of 16 characters is read", "ABCDEFGHIJKLMNOP x\r\n", []told{ok("ABCDEFGHIJKLMNOP", "x")}},
 	{"a verb of 17 characters is a bad line", "ABCDEFGHIJKLMNOPQ x\r\n", []told{badLine}},

@@ -295,7 +295,7 @@ func TestTranscript(t *testing.T) {
 		k.do(550, "DELE of-"+name)
 		k.do(202, "ACCT Passw0rd-acct")
 		k.do(502, "SITE PSWD Passw0rd-old Passw0rd-new")
-		k.do(504, "site  pswd Passw0rd-old Passw0rd-new")
+		k.do(502, "site  pswd Passw0rd-old Passw0rd-new")
 		k.put("STOR caf\xe9", "x")
 		k.do(550, "SIZE \x1b[31m\" msg=forged")
 		k.do(331, "USER "+name)

@@ -20,7 +20,7 @@ import (
 
 func cccCommands() []command {
 	return []command{
-		{verb: "CCC", arg: argNone, phase: phaseIn, run: (*conn).ccc, feat: withTLS("CCC"), by: "CCC", help: "take this connection back to clear text", rfc: "RFC 4217, 12.3"},
+		{verb: "CCC", arg: argNone, phase: phaseIn, run: (*conn).ccc, feat: underTLS("CCC"), by: "CCC", help: "take this connection back to clear text", rfc: "RFC 4217, 12.3"},
 	}
 }
 

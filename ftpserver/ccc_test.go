@@ -57,6 +57,7 @@ func cccSite(t testing.TB) *site {
 	s.door.Plain = false
 	s.tree = withFiles(t)
 	s.rules.TLS, s.rules.Allow = serverTLS(), []string{"CCC"}
+	s.rules.Host = func(string) (*tls.Config, bool) { return nil, false }
 	return newSite(t, s)
 }
 
@@ -211,19 +212,29 @@ func TestCCCKeepsDataProtected(t *testing.T) {
 	k.clear()
 	k.do(227, "PASV")
 	hasID(t, k.do(521, "RETR a"), fault.IDProtRequired)
-	hasID(t, k.do(503, "PROT P"), fault.IDTLSMissing)
+	for _, line := range []string{"PBSZ 0", "PROT P"} {
+		reply := k.do(503, line)
+		hasID(t, reply, fault.IDNotBuilt)
+		if !strings.Contains(reply, "new connection") {
+			t.Errorf("%s after CCC: %q", line, reply)
+		}
+	}
 }
 
 func TestCCCIsInFeatWhereItIsAllowed(t *testing.T) {
 	t.Parallel()
 	st := cccSite(t)
 	k := st.secureLogin(clientTLS())
-	if feat := k.do(211, "FEAT"); !strings.Contains(feat, "\n CCC\n") || !strings.Contains(feat, "\n AUTH TLS\n") {
-		t.Errorf("FEAT = %q", feat)
+	gone := []string{"\n CCC\n", "\n AUTH TLS\n", "\n PBSZ\n", "\n PROT\n", "\n HOST\n"}
+	for feat := k.do(211, "FEAT"); len(gone) > 0; gone = gone[1:] {
+		if !strings.Contains(feat, gone[0]) {
+			t.Errorf("FEAT = %q, without %q", feat, gone[0])
+		}
 	}
 	k.do(200, "CCC")
 	k.clear()
-	if feat := k.do(211, "FEAT"); strings.Contains(feat, "AUTH") {
+	if feat := k.do(211, "FEAT"); strings.Contains(feat, "AUTH") || strings.Contains(feat, "CCC") ||
+		strings.Contains(feat, "PBSZ") || strings.Contains(feat, "PROT") || strings.Contains(feat, "HOST") {
 		t.Errorf("FEAT after CCC = %q", feat)
 	}
 	s := plain()

@@ -54,6 +54,7 @@ type conn struct {
 	rd     *ftp.Reader
 	tlsOn  bool
 	tlsCfg *tls.Config // what the control connection's handshake used
+	served []byte      // the certificate that it showed, in DER
 	// Where CCC is allowed: the socket as TLS reads it, and whether CCC was said.
 	records *records
 	cleared bool
@@ -149,7 +150,7 @@ func (c *conn) serve() {
 			c.farewell(err)
 			return
 		}
-		c.run(cmd)
+		c.run(c.trimmed(cmd))
 	}
 }
 
@@ -319,6 +320,19 @@ func secret(cmd ftp.Command) bool {
 	return cmd.Verb == "PASS" || cmd.Verb == "ACCT" || cmd.Verb == "SITE" && strings.EqualFold(sub, "PSWD")
 }
 
+// trimmed is a line without the blanks that mean nothing: those around an
+// argument that holds no name, and those before the command behind SITE.
+func (c *conn) trimmed(l line) line {
+	switch row := c.server.rows[l.cmd.Verb]; {
+	case row == nil:
+	case row.plain():
+		l.cmd.Arg = strings.Trim(l.cmd.Arg, " ")
+	case row.verb == "SITE":
+		l.cmd.Arg = strings.TrimLeft(l.cmd.Arg, " ")
+	}
+	return l
+}
+
 // refuse checks what the row says about a command; handlers check nothing that
 // a row can say.
 func (c *conn) refuse(row *command, cmd ftp.Command) error {
@@ -336,9 +350,9 @@ func (c *conn) refuse(row *command, cmd ftp.Command) error {
 	case c.phase < row.phase:
 		return fault.New(fault.Sequence, fault.IDSequence, "USER")
 	case row.arg == argNone && cmd.Arg != "":
-		return fault.New(fault.Syntax, fault.IDSyntax, row.form())
+		return fault.New(fault.Syntax, fault.IDSyntax, c.form(row))
 	case (row.arg == argRequired || row.arg == argPath) && cmd.Arg == "":
-		return fault.New(fault.Syntax, fault.IDSyntax, row.form())
+		return fault.New(fault.Syntax, fault.IDSyntax, c.form(row))
 	case row.also&opensData != 0 && (c.tlsOn || c.cleared) && !c.prot && !c.rules.ClearData:
 		// RFC 4217, 9: refused before anything is opened.
 		return fault.New(fault.NeedProt, fault.IDProtRequired)
@@ -346,9 +360,18 @@ func (c *conn) refuse(row *command, cmd ftp.Command) error {
 	return nil
 }
 
-// badLine answers a line that is none; the third one ends the connection.
+// badLine answers a line that is none; the third one ends the connection. Lines
+// without a verb are not counted: a login deadline or an idle time is there for
+// who sends nothing else.
 func (c *conn) badLine(err error) {
 	if c.wrongDoor(ftp.Command{}) {
+		return
+	}
+	if errors.Is(err, ftp.ErrNoVerb) {
+		c.pending = pending{}
+		if c.write(replyFor(fault.New(fault.Unknown, fault.IDUnknown))) != nil {
+			c.quit = true
+		}
 		return
 	}
 	e := fault.New(fault.Unknown, fault.IDBadLine)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"dray/account"
 	"dray/fault"
 	"dray/ftp"
 	"dray/gate"
@@ -16,7 +17,7 @@ const copySwitch = "COPY"
 
 func copyCommands() []command {
 	return []command{
-		{verb: "COMB", arg: argRequired, phase: phaseIn, also: changesTree, run: (*conn).comb, feat: always("COMB"), usage: `"target" "part" "part"`, help: "put the parts behind the target and delete them", rfc: "draft-peterson-streamlined-ftp-command-extensions"},
+		{verb: "COMB", arg: argRequired, phase: phaseIn, also: changesTree, run: (*conn).comb, feat: always("COMB"), needs: account.Read | account.Write, usage: `"target" "part" "part"`, help: "put the parts behind the target and delete them", rfc: "draft-peterson-streamlined-ftp-command-extensions"},
 	}
 }
 
@@ -24,7 +25,7 @@ func copySite() []command {
 	return []command{
 		{verb: "CPFR", arg: argPath, phase: phaseIn, also: keepsPending, run: (*conn).cpfr, by: copySwitch, usage: "path", help: "copy this", rfc: "no RFC"},
 		{verb: "CPTO", arg: argPath, phase: phaseIn, also: changesTree, run: (*conn).cpto, by: copySwitch, usage: "path", help: "to that", rfc: "no RFC"},
-		{verb: "COPY", arg: argRequired, phase: phaseIn, also: changesTree, run: (*conn).copy, feat: always("SITE COPY"), by: copySwitch, usage: "from to", help: "copy a file or directory", rfc: "no RFC"},
+		{verb: "COPY", arg: argRequired, phase: phaseIn, also: changesTree, run: (*conn).copy, feat: always("SITE COPY"), needs: account.Read | account.Write, by: copySwitch, usage: "from to", help: "copy a file or directory", rfc: "no RFC"},
 	}
 }
 

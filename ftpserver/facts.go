@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"dray/account"
 	"dray/explain"
 	"dray/fault"
 	"dray/ftp"
@@ -23,14 +24,14 @@ const (
 
 func factCommands() []command {
 	return []command{
-		{verb: "MFF", arg: argRequired, phase: phaseIn, also: changesTree, run: (*conn).mff, feat: always("MFF modify;UNIX.mode;"), usage: "modify=YYYYMMDDhhmmss;UNIX.mode=0644; path", help: "set facts, all or none", rfc: "draft-somers-ftp-mfxx"},
+		{verb: "MFF", arg: argRequired, phase: phaseIn, also: changesTree, run: (*conn).mff, feat: always("MFF modify;UNIX.mode;"), needs: account.Attributes, usage: "modify=YYYYMMDDhhmmss;UNIX.mode=0644; path", help: "set facts, all or none", rfc: "draft-somers-ftp-mfxx"},
 		{verb: "MFCT", arg: argRequired, phase: phaseIn, also: keepsPending, run: (*conn).mfct, usage: "YYYYMMDDhhmmss path", help: "set the creation time, which no file system here can", rfc: "draft-somers-ftp-mfxx"},
-		{verb: "AVBL", arg: argOptional, phase: phaseIn, also: keepsPending, run: (*conn).avbl, feat: always("AVBL"), usage: "[directory]", help: "bytes that may still be stored", rfc: "draft-peterson-streamlined-ftp-command-extensions, 4"},
-		{verb: "DSIZ", arg: argPath, phase: phaseIn, also: keepsPending, run: (*conn).dsiz, feat: always("DSIZ"), usage: "directory", help: "bytes in all files below", rfc: "draft-peterson-streamlined-ftp-command-extensions, 7"},
-		{verb: "CSID", arg: argRequired, also: keepsPending, run: (*conn).csid, feat: always("CSID"), usage: "Name=program;Version=1.0;", help: "say who you are, and hear who we are", rfc: "draft-peterson-streamlined-ftp-command-extensions, 6"},
-		{verb: "LANG", arg: argOptional, also: keepsPending, run: (*conn).lang, feat: always("LANG EN*"), usage: "[EN]", help: "the language of replies", rfc: "RFC 2640, 4.1"},
+		{verb: "AVBL", arg: argOptional, phase: phaseIn, also: keepsPending, run: (*conn).avbl, feat: always("AVBL"), needs: account.List, usage: "[directory]", help: "bytes that may still be stored", rfc: "draft-peterson-streamlined-ftp-command-extensions, 4"},
+		{verb: "DSIZ", arg: argPath, phase: phaseIn, also: keepsPending, run: (*conn).dsiz, feat: always("DSIZ"), needs: account.List, usage: "directory", help: "bytes in all files below", rfc: "draft-peterson-streamlined-ftp-command-extensions, 7"},
+		{verb: "CSID", arg: argRequired, also: keepsPending | holdsNoName, run: (*conn).csid, feat: always("CSID"), usage: "Name=program;Version=1.0;", help: "say who you are, and hear who we are", rfc: "draft-peterson-streamlined-ftp-command-extensions, 6"},
+		{verb: "LANG", arg: argOptional, also: keepsPending | holdsNoName, run: (*conn).lang, feat: always("LANG EN*"), usage: "[EN]", help: "the language of replies", rfc: "RFC 2640, 4.1"},
 		{verb: "PRET", arg: argRequired, phase: phaseIn, also: keepsPending, run: (*conn).pret, feat: always("PRET"), by: "PRET", usage: "command path", help: "say which transfer comes next", rfc: "draft-dd-pret"},
-		{verb: "RMDA", arg: argPath, phase: phaseIn, also: changesTree, run: (*conn).rmda, feat: always("RMDA"), by: "RMDA", usage: "directory", help: "remove a directory and all that is in it", rfc: "draft-peterson-streamlined-ftp-command-extensions, 11"},
+		{verb: "RMDA", arg: argPath, phase: phaseIn, also: changesTree, run: (*conn).rmda, feat: always("RMDA"), needs: account.Delete, by: "RMDA", usage: "directory", help: "remove a directory and all that is in it", rfc: "draft-peterson-streamlined-ftp-command-extensions, 11"},
 	}
 }
 
@@ -87,7 +88,7 @@ func (c *conn) mff(ctx context.Context, arg string) (ftp.Reply, error) {
 	}
 	var said strings.Builder
 	if modify != nil {
-		said.WriteString("Modify=" + ftp.FormatTime(*modify) + ";")
+		said.WriteString("Modify=" + c.timeOf(ctx, p, *modify) + ";")
 	}
 	if mode != nil {
 		fmt.Fprintf(&said, "UNIX.mode=%04o;", *mode)

@@ -17,12 +17,13 @@ import (
 )
 
 // lines counts the command lines in input that a session hears: up to QUIT or
-// the third that is none.
+// the third that is none; lines without a verb are not counted as such.
 func lines(input []byte) int {
 	r := ftp.NewReader(bytes.NewReader(input))
 	for n, bad := 0, 0; ; n++ {
 		cmd, err := r.ReadCommand()
 		switch {
+		case errors.Is(err, ftp.ErrNoVerb):
 		case errors.Is(err, ftp.ErrBadLine), errors.Is(err, ftp.ErrLineTooLong):
 			if bad++; bad == 3 {
 				return n + 1

@@ -31,7 +31,7 @@ type fxp struct {
 
 func fxpCommands() []command {
 	return []command{
-		{verb: "SSCN", arg: argOptional, phase: phaseIn, also: keepsPending, run: (*conn).sscn, feat: withTLS("SSCN"), by: "FXP", usage: "[ON | OFF]", help: "be TLS client on data connections, for copies between servers", rfc: "no RFC"},
+		{verb: "SSCN", arg: argOptional, phase: phaseIn, also: keepsPending | holdsNoName, run: (*conn).sscn, feat: withTLS("SSCN"), by: "FXP", usage: "[ON | OFF]", help: "be TLS client on data connections, for copies between servers", rfc: "no RFC"},
 		{verb: "CPSV", arg: argNone, phase: phaseIn, also: keepsPending, run: (*conn).cpsv, feat: withTLS("CPSV"), by: "FXP", help: "PASV, with this side as TLS client", rfc: "no RFC"},
 	}
 }

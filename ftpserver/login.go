@@ -173,15 +173,36 @@ func (c *conn) handshake(ctx context.Context, nc net.Conn) error {
 		c.records = &records{Conn: nc}
 		nc = c.records
 	}
-	t := tls.Server(nc, c.tlsCfg)
+	// A resumed session shows no certificate, so what is chosen is noted.
+	var served []byte
+	cfg := c.tlsCfg.Clone()
+	cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		served = leaf(c.tlsCfg, hello)
+		return nil, nil
+	}
+	t := tls.Server(nc, cfg)
 	if err := t.HandshakeContext(ctx); err != nil {
 		return err
 	}
-	c.nc, c.tlsOn = t, true
+	c.nc, c.tlsOn, c.served = t, true, served
 	c.rd = ftp.NewReader(t)
 	cs := t.ConnectionState()
 	c.visit.Secured(cs)
 	c.log.Debug("TLS", "version", tls.VersionName(cs.Version), "cipher", tls.CipherSuiteName(cs.CipherSuite), "resumed", cs.DidResume, "name", cs.ServerName)
+	return nil
+}
+
+// leaf is the certificate that cfg answers a handshake with, in DER; nil when it
+// has none.
+func leaf(cfg *tls.Config, hello *tls.ClientHelloInfo) []byte {
+	if cfg.GetCertificate != nil {
+		if cert, err := cfg.GetCertificate(hello); err == nil && cert != nil && len(cert.Certificate) > 0 {
+			return cert.Certificate[0]
+		}
+	}
+	if len(cfg.Certificates) > 0 && len(cfg.Certificates[0].Certificate) > 0 {
+		return cfg.Certificates[0].Certificate[0]
+	}
 	return nil
 }
 
@@ -288,9 +309,20 @@ func (c *conn) lastWords() {
 	_, _ = io.CopyN(io.Discard, c.raw, 64<<10)
 }
 
+// needsTLS refuses a command that takes TLS on this connection.
+func (c *conn) needsTLS(verb string) error {
+	switch {
+	case c.cleared:
+		return fault.New(fault.Sequence, fault.IDNotBuilt, "after CCC there is no way back, so "+verb+" needs a new connection")
+	case !c.tlsOn:
+		return fault.New(fault.Sequence, fault.IDTLSMissing)
+	}
+	return nil
+}
+
 func (c *conn) pbszCmd(_ context.Context, arg string) (ftp.Reply, error) {
-	if !c.tlsOn {
-		return ftp.Reply{}, fault.New(fault.Sequence, fault.IDTLSMissing)
+	if err := c.needsTLS("PBSZ"); err != nil {
+		return ftp.Reply{}, err
 	}
 	if strings.Trim(arg, "0123456789") != "" || len(arg) > 10 {
 		return ftp.Reply{}, fault.New(fault.Syntax, fault.IDSyntax, "PBSZ 0")
@@ -301,8 +333,8 @@ func (c *conn) pbszCmd(_ context.Context, arg string) (ftp.Reply, error) {
 
 // protCmd is lenient about a missing PBSZ, as clients are.
 func (c *conn) protCmd(_ context.Context, arg string) (ftp.Reply, error) {
-	if !c.tlsOn {
-		return ftp.Reply{}, fault.New(fault.Sequence, fault.IDTLSMissing)
+	if err := c.needsTLS("PROT"); err != nil {
+		return ftp.Reply{}, err
 	}
 	switch strings.ToUpper(arg) {
 	case "P":
@@ -321,7 +353,8 @@ func (c *conn) protCmd(_ context.Context, arg string) (ftp.Reply, error) {
 }
 
 // host chooses the certificate for an AUTH TLS that follows, and nothing else
-// (RFC 7151, 3).
+// (RFC 7151, 3). Under TLS the choice was made, by the name in the handshake, so
+// only a host with the same certificate is served on this connection.
 func (c *conn) host(_ context.Context, arg string) (ftp.Reply, error) {
 	if c.phase != phaseGreeted {
 		return ftp.Reply{}, fault.New(fault.Sequence, fault.IDSequence, "HOST, before USER,")
@@ -329,8 +362,11 @@ func (c *conn) host(_ context.Context, arg string) (ftp.Reply, error) {
 	name := strings.TrimSuffix(strings.TrimPrefix(arg, "["), "]")
 	if c.rules.Host != nil {
 		if cfg, ok := c.rules.Host(name); ok {
-			if !c.tlsOn && !c.cleared {
+			switch {
+			case !c.tlsOn && !c.cleared:
 				c.tlsCfg = cfg
+			case c.served == nil || !bytes.Equal(c.served, leaf(cfg, &tls.ClientHelloInfo{ServerName: name})):
+				return ftp.Reply{}, fault.New(fault.Unsupported, fault.IDHost)
 			}
 			return ftp.Replyf(ftp.C220Host, "That host is served here."), nil
 		}
@@ -351,7 +387,7 @@ func (c *conn) opts(_ context.Context, arg string) (ftp.Reply, error) {
 	if run, ok := options()[strings.ToUpper(name)]; ok {
 		return run(c, strings.TrimSpace(rest))
 	}
-	return ftp.Reply{}, fault.New(fault.Syntax, fault.IDSyntax, "OPTS UTF8 ON, or OPTS MLST type;size;modify;")
+	return ftp.Reply{}, fault.New(fault.Syntax, fault.IDSyntax, c.form(c.server.rows["OPTS"]))
 }
 
 // optsUTF8: bytes are kept as they come, so it is always on, but for an account

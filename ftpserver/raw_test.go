@@ -30,8 +30,7 @@ func TestLinesThatAreNone(t *testing.T) {
 		"a megabyte":           {strings.Repeat("x", 1<<20), fault.IDLineTooLong},
 		"NUL":                  {"DELE a\x00b", fault.IDBadLine},
 		"a bare CR":            {"DELE a\rNOOP", fault.IDBadLine},
-		"nothing":              {"", fault.IDBadLine},
-		"a blank first":        {" NOOP", fault.IDBadLine},
+		"NUL behind a blank":   {" \x00", fault.IDBadLine},
 		"a word of 17 letters": {"ABCDEFGHIJKLMNOPQ", fault.IDBadLine},
 	} {
 		k := st.login()

@@ -21,14 +21,14 @@ const plainModes = "modes from 000 to 777, without set-uid, set-gid and sticky"
 // whoever learned from ProFTPD's mod_site_misc).
 func factSite() []command {
 	return []command{
-		{verb: "UTIME", arg: argRequired, phase: phaseIn, also: changesTree, run: (*conn).siteUTime, feat: always("SITE UTIME"), usage: "YYYYMMDDhhmm[ss] path", help: "set the modification time; also \"path atime mtime ctime UTC\"", rfc: "no RFC"},
-		{verb: "MKDIR", arg: argPath, phase: phaseIn, also: changesTree, run: (*conn).siteMkdir, feat: always("SITE MKDIR"), usage: "path", help: "make a directory and those above it", rfc: "no RFC"},
-		{verb: "RMDIR", arg: argPath, phase: phaseIn, also: changesTree, run: (*conn).siteRmdir, feat: always("SITE RMDIR"), usage: "path", help: "remove an empty directory; where RMDA is switched on, one with all that is in it", rfc: "no RFC"},
-		{verb: "SYMLINK", arg: argRequired, phase: phaseIn, also: changesTree, run: (*conn).siteSymlink, feat: symlinkFeat, usage: "target link", help: "make a symbolic link; a name with a blank in double quotes", rfc: "no RFC"},
-		{verb: "UMASK", arg: argOptional, phase: phaseIn, run: (*conn).siteUmask, usage: "[022]", help: "tell or set the permission bits that new files and directories don't get", rfc: "no RFC"},
-		{verb: "IDLE", arg: argOptional, phase: phaseIn, run: (*conn).siteIdle, usage: "[seconds]", help: "tell or set how long you may be silent", rfc: "no RFC"},
+		{verb: "UTIME", arg: argRequired, phase: phaseIn, also: changesTree, run: (*conn).siteUTime, feat: always("SITE UTIME"), needs: account.Attributes, usage: "YYYYMMDDhhmm[ss] path", help: "set the modification time; also \"path atime mtime ctime UTC\"", rfc: "no RFC"},
+		{verb: "MKDIR", arg: argPath, phase: phaseIn, also: changesTree, run: (*conn).siteMkdir, feat: always("SITE MKDIR"), needs: account.MakeDir, usage: "path", help: "make a directory and those above it", rfc: "no RFC"},
+		{verb: "RMDIR", arg: argPath, phase: phaseIn, also: changesTree, run: (*conn).siteRmdir, feat: always("SITE RMDIR"), needs: account.Delete, usage: "path", help: "remove an empty directory; where RMDA is switched on, one with all that is in it", rfc: "no RFC"},
+		{verb: "SYMLINK", arg: argRequired, phase: phaseIn, also: changesTree, run: (*conn).siteSymlink, feat: symlinkFeat, needs: account.Link, usage: "target link", help: "make a symbolic link; a name with a blank in double quotes", rfc: "no RFC"},
+		{verb: "UMASK", arg: argOptional, phase: phaseIn, also: holdsNoName, run: (*conn).siteUmask, usage: "[022]", help: "tell or set the permission bits that new files and directories don't get", rfc: "no RFC"},
+		{verb: "IDLE", arg: argOptional, phase: phaseIn, also: holdsNoName, run: (*conn).siteIdle, usage: "[seconds]", help: "tell or set how long you may be silent", rfc: "no RFC"},
 		{verb: "TIME", arg: argNone, phase: phaseIn, run: (*conn).siteTime, help: "the clock of this server, in UTC", rfc: "no RFC"},
-		{verb: "ALIAS", arg: argOptional, phase: phaseIn, run: (*conn).siteAlias, help: "list the aliases of directories: there are none", rfc: "no RFC"},
+		{verb: "ALIAS", arg: argOptional, phase: phaseIn, also: holdsNoName, run: (*conn).siteAlias, help: "list the aliases of directories: there are none", rfc: "no RFC"},
 	}
 }
 
@@ -130,12 +130,9 @@ func (c *conn) siteRmdir(ctx context.Context, arg string) (ftp.Reply, error) {
 	return ftp.Replyf(ftp.C200OK, "Removed."), nil
 }
 
-// symlinkFeat is there for who may make links.
+// symlinkFeat is there after the login alone: hardly anybody may make links.
 func symlinkFeat(c *conn) string {
 	if c.session == nil {
-		return ""
-	}
-	if a := c.session.Account(); !a.AnyRights().Has(account.Link) {
 		return ""
 	}
 	return "SITE SYMLINK"

@@ -14,6 +14,7 @@ import (
 	"io"
 	"strings"
 
+	"dray/account"
 	"dray/fault"
 	"dray/ftp"
 	"dray/transfer"
@@ -46,9 +47,9 @@ const (
 
 func sumCommands() []command {
 	rows := []command{
-		{verb: "HASH", arg: argPath, phase: phaseIn, run: (*conn).hash, feat: hashFeat, usage: "path", help: "checksum of a file", rfc: hashDraft},
-		{verb: "RANG", arg: argRequired, phase: phaseIn, also: keepsPending, run: (*conn).rang, feat: always("RANG STREAM"), usage: "start end", help: "the next command is about these bytes, both counted in", rfc: rangDraft},
-		{verb: "MD5", arg: argPath, phase: phaseIn, run: (*conn).md5, feat: always("MD5"), usage: "path", help: "checksum of a file", rfc: md5Draft},
+		{verb: "HASH", arg: argPath, phase: phaseIn, run: (*conn).hash, feat: hashFeat, needs: account.Read, usage: "path", help: "checksum of a file", rfc: hashDraft},
+		{verb: "RANG", arg: argRequired, phase: phaseIn, also: keepsPending | holdsNoName, run: (*conn).rang, feat: always("RANG STREAM"), usage: "start end", help: "the next command is about these bytes, both counted in", rfc: rangDraft},
+		{verb: "MD5", arg: argPath, phase: phaseIn, run: (*conn).md5, feat: always("MD5"), needs: account.Read, usage: "path", help: "checksum of a file", rfc: md5Draft},
 		{verb: "MMD5", arg: argPath, phase: phaseIn, run: (*conn).mmd5, usage: "path, path", help: "checksums of files", rfc: md5Draft},
 	}
 	for _, x := range []struct{ verb, algorithm string }{
@@ -57,7 +58,7 @@ func sumCommands() []command {
 		feat := always(x.verb)
 		a, _ := algorithmOf(x.algorithm)
 		rows = append(rows, command{
-			verb: x.verb, arg: argPath, phase: phaseIn, feat: feat,
+			verb: x.verb, arg: argPath, phase: phaseIn, feat: feat, needs: account.Read,
 			run:   func(c *conn, ctx context.Context, arg string) (ftp.Reply, error) { return c.xsum(ctx, a, arg) },
 			usage: `path [start end]`, help: x.algorithm + " of a file or a part, without the byte at its end", rfc: "no RFC",
 		})
@@ -92,6 +93,9 @@ func hashFeat(c *conn) string {
 
 // optsHash tells the algorithm of HASH, or chooses another one.
 func (c *conn) optsHash(arg string) (ftp.Reply, error) {
+	if c.off(c.server.rows["HASH"], "HASH") {
+		return ftp.Reply{}, fault.New(fault.NotBuilt, fault.IDNotBuilt, switchedOff)
+	}
 	if arg != "" {
 		i, ok := algorithmOf(arg)
 		if !ok { // hash draft, 3.5: 501

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"dray/account"
 	"dray/fault"
 	"dray/ftp"
 )
@@ -26,6 +27,7 @@ const (
 	opensData    trait = 1 << iota // needs a data connection
 	changesTree                    // refused where the tree is read-only
 	keepsPending                   // REST, ALLO and RNFR outlive it
+	holdsNoName                    // its argument has no name in it, so blanks at its ends mean nothing
 )
 
 // A command is one row of the table: everything about a verb that is not its
@@ -38,6 +40,7 @@ type command struct {
 	also  trait
 	run   func(*conn, context.Context, string) (ftp.Reply, error)
 	feat  func(*conn) string // its line of FEAT, "" when there is none now
+	needs account.Rights     // FEAT has it after the login only for who has these somewhere
 	by    string             // the word of Rules.Allow that switches it on; "": it always is
 	usage string             // the argument as the reference writes it
 	help  string
@@ -52,12 +55,38 @@ func (row *command) form() string {
 	return row.verb + " " + row.usage
 }
 
+// plain tells whether blanks at the ends of the argument mean nothing.
+func (row *command) plain() bool { return row.arg == argNone || row.also&holdsNoName != 0 }
+
+// form is row.form with what is switched on.
+func (c *conn) form(row *command) string {
+	if row.verb != "OPTS" {
+		return row.form()
+	}
+	options := slices.DeleteFunc(strings.Split(row.usage, " | "), func(option string) bool {
+		verb, _, _ := strings.Cut(option, " ")
+		of := c.server.rows[verb]
+		return of != nil && c.off(of, verb) || verb == "MODE" && c.deniesZ()
+	})
+	return row.verb + " " + strings.Join(options, " | ")
+}
+
 func always(s string) func(*conn) string { return func(*conn) string { return s } }
 
 // withTLS is a feature that only exists where TLS does.
 func withTLS(s string) func(*conn) string {
 	return func(c *conn) string {
 		if c.rules.TLS == nil {
+			return ""
+		}
+		return s
+	}
+}
+
+// underTLS is a feature that ends with TLS: CCC leaves no way back.
+func underTLS(s string) func(*conn) string {
+	return func(c *conn) string {
+		if c.rules.TLS == nil || c.cleared {
 			return ""
 		}
 		return s
@@ -73,20 +102,20 @@ func baseCommands() []command {
 		{verb: "USER", arg: argRequired, run: (*conn).userCmd, usage: "name", help: "log in as", rfc: "RFC 959, 4.1.1"},
 		{verb: "PASS", arg: argOptional, phase: phaseNamed, run: (*conn).pass, usage: "password", help: "the password", rfc: "RFC 959, 4.1.1"},
 		{verb: "ACCT", arg: argRequired, phase: phaseNamed, run: (*conn).acct, usage: "text", help: "not needed here", rfc: "RFC 959, 4.1.1"},
-		{verb: "AUTH", arg: argRequired, run: (*conn).auth, feat: authFeat, usage: "TLS", help: "start TLS", rfc: "RFC 4217, 4"},
-		{verb: "PBSZ", arg: argRequired, also: keepsPending, run: (*conn).pbszCmd, feat: withTLS("PBSZ"), usage: "0", help: "protection buffer size", rfc: "RFC 4217, 9"},
-		{verb: "PROT", arg: argRequired, also: keepsPending, run: (*conn).protCmd, feat: withTLS("PROT"), usage: "P", help: "encrypt data connections", rfc: "RFC 4217, 9"},
-		{verb: "HOST", arg: argRequired, run: (*conn).host, feat: hostFeat, usage: "name", help: "choose the certificate of a name", rfc: "RFC 7151, 3"},
+		{verb: "AUTH", arg: argRequired, also: holdsNoName, run: (*conn).auth, feat: authFeat, usage: "TLS", help: "start TLS", rfc: "RFC 4217, 4"},
+		{verb: "PBSZ", arg: argRequired, also: keepsPending | holdsNoName, run: (*conn).pbszCmd, feat: underTLS("PBSZ"), usage: "0", help: "protection buffer size", rfc: "RFC 4217, 9"},
+		{verb: "PROT", arg: argRequired, also: keepsPending | holdsNoName, run: (*conn).protCmd, feat: underTLS("PROT"), usage: "P", help: "encrypt data connections", rfc: "RFC 4217, 9"},
+		{verb: "HOST", arg: argRequired, also: holdsNoName, run: (*conn).host, feat: hostFeat, usage: "name", help: "choose the certificate of a name", rfc: "RFC 7151, 3"},
 		{verb: "FEAT", arg: argNone, also: keepsPending, run: (*conn).featCmd, help: "list extensions", rfc: "RFC 2389, 3"},
-		{verb: "OPTS", arg: argRequired, also: keepsPending, run: (*conn).opts, usage: "UTF8 ON | MLST facts | MODE Z LEVEL n", help: "options of commands", rfc: "RFC 2389, 4"},
-		{verb: "CLNT", arg: argRequired, also: keepsPending, run: (*conn).clnt, feat: always("CLNT"), usage: "name", help: "the client's name, for the log", rfc: "no RFC"},
+		{verb: "OPTS", arg: argRequired, also: keepsPending | holdsNoName, run: (*conn).opts, usage: "UTF8 ON | MLST facts | HASH algorithm | MODE Z LEVEL n", help: "options of commands", rfc: "RFC 2389, 4"},
+		{verb: "CLNT", arg: argRequired, also: keepsPending | holdsNoName, run: (*conn).clnt, feat: always("CLNT"), usage: "name", help: "the client's name, for the log", rfc: "no RFC"},
 		{verb: "SYST", arg: argNone, also: keepsPending, run: (*conn).syst, help: "the form of listings", rfc: "RFC 959, 4.1.3"},
-		{verb: "HELP", arg: argOptional, also: keepsPending, run: (*conn).helpCmd, usage: "[command]", help: "list commands", rfc: "RFC 959, 4.1.3"},
-		{verb: "NOOP", arg: argOptional, also: keepsPending, run: (*conn).noop, help: "keep the connection", rfc: "RFC 959, 4.1.3"},
-		{verb: "QUIT", arg: argOptional, run: (*conn).quitCmd, help: "log out and end", rfc: "RFC 959, 4.1.1"},
+		{verb: "HELP", arg: argOptional, also: keepsPending | holdsNoName, run: (*conn).helpCmd, usage: "[command]", help: "list commands", rfc: "RFC 959, 4.1.3"},
+		{verb: "NOOP", arg: argOptional, also: keepsPending | holdsNoName, run: (*conn).noop, help: "keep the connection", rfc: "RFC 959, 4.1.3"},
+		{verb: "QUIT", arg: argOptional, also: holdsNoName, run: (*conn).quitCmd, help: "log out and end", rfc: "RFC 959, 4.1.1"},
 		{verb: "REIN", arg: argNone, run: (*conn).rein, help: "log out, keep the connection", rfc: "RFC 959, 4.1.1"},
 		{verb: "STAT", arg: argOptional, also: keepsPending, run: (*conn).stat, usage: "[path]", help: "status, or a listing over this connection", rfc: "RFC 959, 4.1.3"},
-		{verb: "ABOR", arg: argOptional, run: (*conn).abor, help: "end the running transfer", rfc: "RFC 959, 4.1.3"},
+		{verb: "ABOR", arg: argOptional, also: holdsNoName, run: (*conn).abor, help: "end the running transfer", rfc: "RFC 959, 4.1.3"},
 
 		{verb: "PWD", arg: argNone, phase: phaseIn, run: (*conn).pwd, help: "name the current directory", rfc: "RFC 959, 4.1.3"},
 		{verb: "XPWD", arg: argNone, phase: phaseIn, run: (*conn).pwd, help: "PWD", rfc: "RFC 775"},
@@ -102,13 +131,13 @@ func baseCommands() []command {
 		{verb: "RNFR", arg: argPath, phase: phaseIn, also: changesTree | keepsPending, run: (*conn).rnfr, usage: "path", help: "rename this", rfc: "RFC 959, 4.1.3"},
 		{verb: "RNTO", arg: argPath, phase: phaseIn, also: changesTree, run: (*conn).rnto, usage: "path", help: "to that", rfc: "RFC 959, 4.1.3"},
 
-		{verb: "TYPE", arg: argRequired, phase: phaseIn, also: keepsPending, run: (*conn).typeCmd, usage: "A | I | L 8", help: "text or binary", rfc: "RFC 959, 3.1.1"},
-		{verb: "STRU", arg: argRequired, phase: phaseIn, also: keepsPending, run: (*conn).stru, usage: "F", help: "file structure", rfc: "RFC 959, 3.1.2"},
-		{verb: "MODE", arg: argRequired, phase: phaseIn, also: keepsPending, run: (*conn).mode, feat: modeFeat, usage: "S | Z", help: "plain or compressed data", rfc: "RFC 959, 3.4"},
+		{verb: "TYPE", arg: argRequired, phase: phaseIn, also: keepsPending | holdsNoName, run: (*conn).typeCmd, usage: "A | I | L 8", help: "text or binary", rfc: "RFC 959, 3.1.1"},
+		{verb: "STRU", arg: argRequired, phase: phaseIn, also: keepsPending | holdsNoName, run: (*conn).stru, usage: "F", help: "file structure", rfc: "RFC 959, 3.1.2"},
+		{verb: "MODE", arg: argRequired, phase: phaseIn, also: keepsPending | holdsNoName, run: (*conn).mode, feat: modeFeat, usage: "S | Z", help: "plain or compressed data", rfc: "RFC 959, 3.4"},
 		{verb: "PASV", arg: argNone, phase: phaseIn, also: keepsPending, run: (*conn).pasv, feat: always("PASV"), help: "offer a data port, IPv4", rfc: "RFC 959, 4.1.2"},
-		{verb: "EPSV", arg: argOptional, phase: phaseIn, also: keepsPending, run: (*conn).epsv, feat: always("EPSV"), usage: "[1 | 2 | ALL]", help: "offer a data port", rfc: "RFC 2428, 3"},
-		{verb: "PORT", arg: argRequired, phase: phaseIn, also: keepsPending, run: (*conn).port, usage: "h1,h2,h3,h4,p1,p2", help: "connect to the client, IPv4", rfc: "RFC 959, 4.1.2"},
-		{verb: "EPRT", arg: argRequired, phase: phaseIn, also: keepsPending, run: (*conn).eprt, feat: eprtFeat, usage: "|1 or 2|address|port|", help: "connect to the client", rfc: "RFC 2428, 2"},
+		{verb: "EPSV", arg: argOptional, phase: phaseIn, also: keepsPending | holdsNoName, run: (*conn).epsv, feat: always("EPSV"), usage: "[1 | 2 | ALL]", help: "offer a data port", rfc: "RFC 2428, 3"},
+		{verb: "PORT", arg: argRequired, phase: phaseIn, also: keepsPending | holdsNoName, run: (*conn).port, usage: "h1,h2,h3,h4,p1,p2", help: "connect to the client, IPv4", rfc: "RFC 959, 4.1.2"},
+		{verb: "EPRT", arg: argRequired, phase: phaseIn, also: keepsPending | holdsNoName, run: (*conn).eprt, feat: eprtFeat, usage: "|1 or 2|address|port|", help: "connect to the client", rfc: "RFC 2428, 2"},
 
 		{verb: "LIST", arg: argOptional, phase: phaseIn, also: opensData, run: (*conn).list, usage: "[-aR] [path]", help: "list as ls -l", rfc: "RFC 959, 4.1.3"},
 		{verb: "NLST", arg: argOptional, phase: phaseIn, also: opensData, run: (*conn).nlst, usage: "[path]", help: "list names", rfc: "RFC 959, 4.1.3"},
@@ -116,14 +145,14 @@ func baseCommands() []command {
 		{verb: "MLST", arg: argOptional, phase: phaseIn, also: keepsPending, run: (*conn).mlst, feat: mlstFeat, usage: "[path]", help: "facts of one file", rfc: "RFC 3659, 7"},
 		{verb: "SIZE", arg: argPath, phase: phaseIn, also: keepsPending, run: (*conn).size, feat: always("SIZE"), usage: "path", help: "size in bytes", rfc: "RFC 3659, 4"},
 		{verb: "MDTM", arg: argPath, phase: phaseIn, also: keepsPending, run: (*conn).mdtm, feat: always("MDTM"), usage: "path", help: "modification time", rfc: "RFC 3659, 3"},
-		{verb: "MFMT", arg: argRequired, phase: phaseIn, also: changesTree, run: (*conn).mfmt, feat: always("MFMT"), usage: "YYYYMMDDhhmmss path", help: "set the modification time", rfc: "draft-somers-ftp-mfxx"},
+		{verb: "MFMT", arg: argRequired, phase: phaseIn, also: changesTree, run: (*conn).mfmt, feat: always("MFMT"), needs: account.Attributes, usage: "YYYYMMDDhhmmss path", help: "set the modification time", rfc: "draft-somers-ftp-mfxx"},
 
-		{verb: "REST", arg: argRequired, phase: phaseIn, also: keepsPending, run: (*conn).rest, feat: always("REST STREAM"), usage: "offset", help: "start the next transfer at this byte", rfc: "RFC 3659, 5"},
+		{verb: "REST", arg: argRequired, phase: phaseIn, also: keepsPending | holdsNoName, run: (*conn).rest, feat: always("REST STREAM"), usage: "offset", help: "start the next transfer at this byte", rfc: "RFC 3659, 5"},
 		{verb: "RETR", arg: argPath, phase: phaseIn, also: opensData, run: (*conn).retr, usage: "path", help: "download", rfc: "RFC 959, 4.1.3"},
 		{verb: "STOR", arg: argPath, phase: phaseIn, also: opensData | changesTree, run: (*conn).stor, usage: "path", help: "upload, replacing", rfc: "RFC 959, 4.1.3"},
 		{verb: "STOU", arg: argOptional, phase: phaseIn, also: opensData | changesTree, run: (*conn).stou, usage: "[path]", help: "upload under a new name", rfc: "RFC 1123, 4.1.2.9"},
 		{verb: "APPE", arg: argPath, phase: phaseIn, also: opensData | changesTree, run: (*conn).appe, usage: "path", help: "upload to the end", rfc: "RFC 959, 4.1.3"},
-		{verb: "ALLO", arg: argRequired, phase: phaseIn, also: keepsPending, run: (*conn).allo, usage: "size", help: "announce a size", rfc: "RFC 959, 4.1.3"},
+		{verb: "ALLO", arg: argRequired, phase: phaseIn, also: keepsPending | holdsNoName, run: (*conn).allo, usage: "size", help: "announce a size", rfc: "RFC 959, 4.1.3"},
 		{verb: "SITE", arg: argRequired, phase: phaseIn, run: (*conn).site, usage: "command", help: "commands of this server, see SITE HELP", rfc: "RFC 959, 4.1.3"},
 	}
 }
@@ -150,7 +179,7 @@ func siteCommands() []command {
 func baseSite() []command {
 	return []command{
 		{verb: "CHMOD", arg: argRequired, phase: phaseIn, also: changesTree, run: (*conn).chmod, usage: "mode path", help: "set permission bits", rfc: "no RFC"},
-		{verb: "HELP", arg: argOptional, phase: phaseIn, run: (*conn).siteHelp, help: "list these", rfc: "RFC 959, 4.1.3"},
+		{verb: "HELP", arg: argOptional, phase: phaseIn, also: holdsNoName, run: (*conn).siteHelp, usage: "[command]", help: "list these", rfc: "RFC 959, 4.1.3"},
 	}
 }
 
@@ -192,7 +221,7 @@ func authFeat(c *conn) string {
 }
 
 func hostFeat(c *conn) string {
-	if c.rules.Host == nil {
+	if c.rules.Host == nil || c.cleared {
 		return ""
 	}
 	return "HOST"
@@ -202,10 +231,15 @@ func mlstFeat(c *conn) string { return "MLST " + ftp.FeatFacts(c.facts) }
 
 func (c *conn) featCmd(context.Context, string) (ftp.Reply, error) {
 	r := ftp.Reply{Code: ftp.C211Features, Text: "Extensions:", Last: "End"}
+	held := account.All // before the login nobody knows
+	if c.session != nil {
+		a := c.session.Account()
+		held = a.AnyRights()
+	}
 	add := func(rows []command, prefix string) {
 		for i := range rows {
 			row := &rows[i]
-			if row.feat == nil || c.off(row, prefix+row.verb) {
+			if row.feat == nil || !held.Has(row.needs) || c.off(row, prefix+row.verb) {
 				continue
 			}
 			if line := row.feat(c); line != "" {
@@ -228,15 +262,39 @@ func (c *conn) helpCmd(ctx context.Context, arg string) (ftp.Reply, error) {
 	case name == "SITE":
 		return c.siteHelp(ctx, rest)
 	}
-	row := c.server.rows[name]
-	if row == nil {
-		return ftp.Reply{}, fault.New(fault.Unknown, fault.IDUnknown)
+	if row := c.server.rows[name]; row != nil {
+		return helpOf(c.form(row), row), nil
 	}
-	return ftp.Replyf(ftp.C214Help, "%s: %s (%s).", row.form(), row.help, row.rfc), nil
+	if why, ok := neverBuilt[name]; ok {
+		return helpOfNone(name, why), nil
+	}
+	return c.siteHelp(ctx, name) // asked for without SITE
 }
 
-func (c *conn) siteHelp(context.Context, string) (ftp.Reply, error) {
-	return c.helpTable("Commands behind SITE:", "SITE ", c.server.site), nil
+func (c *conn) siteHelp(_ context.Context, arg string) (ftp.Reply, error) {
+	name, _, _ := strings.Cut(strings.ToUpper(strings.TrimSpace(arg)), " ")
+	if name == "" {
+		return c.helpTable("Commands behind SITE:", "SITE ", c.server.site), nil
+	}
+	for i := range c.server.site {
+		if row := &c.server.site[i]; row.verb == name {
+			return helpOf("SITE "+row.form(), row), nil
+		}
+	}
+	if why, ok := neverBuilt["SITE "+name]; ok {
+		return helpOfNone("SITE "+name, why), nil
+	}
+	return ftp.Reply{}, fault.New(fault.Unknown, fault.IDUnknown)
+}
+
+// helpOf is the help of one command.
+func helpOf(form string, row *command) ftp.Reply {
+	return ftp.Replyf(ftp.C214Help, "%s: %s (%s).", form, row.help, row.rfc)
+}
+
+// helpOfNone is that of a command which will not exist here.
+func helpOfNone(name, why string) ftp.Reply {
+	return ftp.Replyf(ftp.C214Help, "%s is not offered here: %s.", name, why)
 }
 
 // helpTable lists the commands that are on.
@@ -260,6 +318,9 @@ func (c *conn) site(ctx context.Context, arg string) (ftp.Reply, error) {
 	for _, row := range c.server.site {
 		if row.verb != name {
 			continue
+		}
+		if row.plain() {
+			rest = strings.Trim(rest, " ")
 		}
 		switch {
 		case c.off(&row, "SITE "+name):

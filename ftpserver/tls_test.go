@@ -1,6 +1,7 @@
 package ftpserver
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"dray/account"
+	"dray/certs"
 	"dray/fault"
 )
 
@@ -362,6 +364,71 @@ func TestActiveDataOverTLS(t *testing.T) {
 		t.Errorf("%q, %v", b, err)
 	}
 	k.hear(226)
+}
+
+// Under TLS the name in the handshake has chosen already.
+func TestHostUnderTLSIsServedByTheCertificateInUse(t *testing.T) {
+	t.Parallel()
+	first, other := certificate(), otherCertificate(t)
+	set := certs.NewSet(first, other)
+	cfg := certs.ServerConfig(set)
+	var key [32]byte
+	cfg.SetSessionTicketKeys([][32]byte{key})
+	s := plain()
+	s.rules.TLS = cfg
+	s.rules.Host = func(name string) (*tls.Config, bool) {
+		cert := set.For(name)
+		if cert == nil {
+			return nil, false
+		}
+		own := cfg.Clone()
+		own.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &cert.TLS, nil }
+		return own, true
+	}
+	st := newSite(t, s)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for _, c := range []struct{ asked, served, refused string }{
+			{"localhost", "127.0.0.1", "other.example.net"},
+			{"other.example.net", "other.example.net", "localhost"},
+			{"", "localhost", "other.example.net"}, // by address
+		} {
+			cfg := clientTLS()
+			cfg.ServerName, cfg.MaxVersion = c.asked, version
+			for _, resumed := range []bool{false, true} {
+				if c.asked == "" && resumed {
+					continue // a client without a name has no place to keep its session
+				}
+				k := st.greeted()
+				k.secure(cfg)
+				k.do(220, "HOST "+c.served)
+				hasID(t, k.do(504, "HOST "+c.refused), fault.IDHost)
+				hasID(t, k.do(504, "HOST nowhere.example.net"), fault.IDHost)
+				if got := k.nc.(*tls.Conn).ConnectionState().DidResume; got != resumed {
+					t.Errorf("%s, %q: resumed %v", tls.VersionName(version), c.asked, got)
+				}
+				k.bye()
+			}
+		}
+	}
+	k := st.greeted() // what HOST said before TLS counts, whatever the handshake asks for
+	k.do(220, "HOST other.example.net")
+	cfgA := clientTLS()
+	k.secure(cfgA)
+	if got := k.nc.(*tls.Conn).ConnectionState().PeerCertificates[0]; !bytes.Equal(got.Raw, other.TLS.Certificate[0]) {
+		t.Errorf("the certificate of %v", got.DNSNames)
+	}
+	k.do(220, "HOST other.example.net")
+	k.bye()
+}
+
+// otherCertificate is one for other.example.net.
+func otherCertificate(t *testing.T) *certs.Certificate {
+	t.Helper()
+	c, err := certs.SelfSigned(t.TempDir()+"/state", []string{"other.example.net"}, nil, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func TestHostChoosesTheCertificate(t *testing.T) {

@@ -217,7 +217,16 @@ func (c *conn) setTime(ctx context.Context, t time.Time, name string) (ftp.Reply
 	if err != nil {
 		return ftp.Reply{}, err
 	}
-	return ftp.Replyf(ftp.C213File, "Modify=%s; %s", ftp.FormatTime(t), p), nil
+	return ftp.Replyf(ftp.C213File, "Modify=%s; %s", c.timeOf(ctx, p, t), p), nil
+}
+
+// timeOf is the time that p has now, where the account can see it: a file system
+// may keep less than was asked for.
+func (c *conn) timeOf(ctx context.Context, p vfs.Path, asked time.Time) string {
+	if fi, err := c.session.Stat(ctx, p); err == nil {
+		asked = fi.ModTime()
+	}
+	return ftp.FormatTime(wholeSeconds(asked))
 }
 
 func (c *conn) chmod(ctx context.Context, arg string) (ftp.Reply, error) {

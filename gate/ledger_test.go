@@ -1,6 +1,8 @@
 package gate
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"dray/fault"
 	"dray/transfer"
 	"dray/vfs"
+	"dray/vfs/memfs"
 )
 
 // A bank is a house whose quota is kept by the real ledger.
@@ -359,4 +362,32 @@ func TestADirectoryThatMovesTakesItsUploadsAlong(t *testing.T) {
 	need(t, s.Rename(t.Context(), at(t, "/d"), at(t, "/e"), vfs.Overwrite))
 	_ = up.Cut(t.Context(), rep, fault.New(fault.Cut, fault.IDUploadCut))
 	b.agree("after a cut", "/e/cut")
+}
+
+// lame is a tree whose directories can't be flushed behind a rename.
+type lame struct{ *memfs.Tree }
+
+type lameUpload struct{ vfs.Upload }
+
+func (l lame) Create(ctx context.Context, p vfs.Path, how vfs.Create) (vfs.Upload, error) {
+	up, err := l.Tree.Create(ctx, p, how)
+	return lameUpload{up}, err
+}
+
+func (u lameUpload) Commit(ctx context.Context) error {
+	return errors.Join(u.Upload.Commit(ctx), errors.New("fsync of the directory: input/output error"))
+}
+
+func TestWhatACommitHasPublishedCountsAlsoWhenItFails(t *testing.T) {
+	b := newBank(t, account.Account{Name: "anna", Rights: account.Full})
+	b.gate.Trees = func(context.Context, account.Account) (vfs.FS, error) { return lame{b.tree}, nil }
+	s := b.login(account.Account{Name: "anna", Rights: account.Full})
+	up, err := s.Create(t.Context(), at(t, "/a"), vfs.Create{})
+	need(t, err)
+	rep, err := put(t, up, 10_000)
+	need(t, err)
+	if err := up.Commit(t.Context(), rep, always); err == nil {
+		t.Error("the failure was not told")
+	}
+	b.agree("after a commit that failed behind the rename", "/a")
 }

@@ -304,8 +304,9 @@ func (u *Upload) commit(ctx context.Context, still func(context.Context) error) 
 		}
 	}
 	in := footing{1, u.file}
+	var own identity
 	if fi, err := u.up.Stat(); err == nil {
-		in.bytes = fi.Size()
+		in.bytes, own = fi.Size(), identityOf(fi)
 	}
 	more, err := u.reserve(end, in.minus(was))
 	if err != nil {
@@ -327,6 +328,12 @@ func (u *Upload) commit(ctx context.Context, still func(context.Context) error) 
 	}
 	// The decision has fallen; a client that leaves now gets what it sent.
 	if err := u.up.Commit(end); err != nil {
+		// It may have failed behind the change of the name, at the flush of the
+		// directory: then the file is there, and counts.
+		if fi, serr := u.s.fs.Stat(end, u.p); u.hold != nil && serr == nil && own != (identity{}) && identityOf(fi) == own && !u.inPlace() {
+			u.settle(end, in.minus(was))
+			u.hold = nil
+		}
 		return err
 	}
 	if u.how.Direct {
