@@ -95,6 +95,9 @@ is shown under its name when it is whole and on the disk, and not before.`,
 		if errors.As(err, &value) && value.GetFlag().Name == "hash" { // its text has the hash in it
 			return usagef("%s", hashUse)
 		}
+		if value != nil && value.GetFlag().Value.Type() == "int" {
+			return usagef("--%s: %q is no number; write digits, as 1000\n      %s --help shows the options", value.GetFlag().Name, value.GetValue(), cmd.CommandPath())
+		}
 		return usagef("%v\n      %s --help shows the options", err, cmd.CommandPath())
 	})
 	root.AddCommand(initCommand(), serveCommand(), userCommand(), configCommand())

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/user"
@@ -34,12 +35,7 @@ func makeHome(home string, o *account.Owner, c *config.Config, w *where) (place,
 	if home == "" {
 		return place{}, nil
 	}
-	uid, gid, groups := -1, -1, []uint32(nil)
-	if o != nil {
-		uid, gid, groups = int(o.UID), int(o.GID), o.Groups
-	} else if u, g, ok := ownerOf(stateOf(c, w)); ok {
-		uid, gid = u, g
-	}
+	uid, gid, groups := actsAs(o, c, w)
 	ensure := ensureDir
 	if w.root {
 		ensure = safeDir // root will do what the note says
@@ -63,6 +59,74 @@ func makeHome(home string, o *account.Owner, c *config.Config, w *where) (place,
 	return place{note: mayWrite(home, d.was, uid, gid, groups)}, nil
 }
 
+// systemDirs are no homes: what is in them is the system's.
+var systemDirs = []string{
+	"/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/proc", "/root", "/run", "/sbin", "/sys",
+	"/usr", "/usr/bin", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libx32", "/usr/local", "/usr/sbin", "/usr/share",
+	"/var", "/var/lib", "/var/log",
+}
+
+// homeFlaw says why home can't be one, and what to do; "" when it can.
+func homeFlaw(home string, c *config.Config) string {
+	if home == "" {
+		return ""
+	}
+	real := filepath.Clean(home)
+	if to, err := filepath.EvalSymlinks(real); err == nil {
+		real = to
+	}
+	if slices.Contains(systemDirs, filepath.Clean(home)) || slices.Contains(systemDirs, real) {
+		return fmt.Sprintf("%q is a directory of the system; name one for the files of the account, as /srv/ftp/anna", home)
+	}
+	return exposed(home, c)
+}
+
+// exposed says why clients must not see dir; "" when they may.
+func exposed(dir string, c *config.Config) string {
+	if what := c.Exposes(dir); what != "" {
+		return fmt.Sprintf("%q %s, which clients must not reach; name a directory apart from it", dir, what)
+	}
+	return ""
+}
+
+// hasFiles tells whether anything is in dir, also when nobody here may know.
+func hasFiles(dir string) bool {
+	f, err := os.Open(dir)
+	if err != nil {
+		return true
+	}
+	defer f.Close()
+	_, err = f.ReadDir(1)
+	return err != io.EOF
+}
+
+// mayEnter tells whether the mode of a directory lets a user in.
+func mayEnter(fi fs.FileInfo, uid, gid int, groups []uint32) bool {
+	owner, group, ok := ownersOf(fi)
+	need := fs.FileMode(0o001)
+	switch {
+	case !ok || uid <= 0:
+		return true
+	case owner == uid:
+		need = 0o100
+	case group == gid || slices.Contains(groups, uint32(group)):
+		need = 0o010
+	}
+	return fi.Mode()&need == need
+}
+
+// actsAs are the user, the group and further groups that serve an account: those
+// of its owner, else of the state directory; -1 where they are not known.
+func actsAs(o *account.Owner, c *config.Config, w *where) (uid, gid int, groups []uint32) {
+	if o != nil {
+		return int(o.UID), int(o.GID), o.Groups
+	}
+	if u, g, ok := ownerOf(stateOf(c, w)); ok {
+		return u, g, nil
+	}
+	return -1, -1, nil
+}
+
 // mayWrite says what to do where the mode of a home keeps its user out. Lists of
 // rights beside the mode (ACL) are not looked at.
 func mayWrite(home string, fi fs.FileInfo, uid, gid int, groups []uint32) string {
@@ -79,6 +143,10 @@ func mayWrite(home string, fi fs.FileInfo, uid, gid int, groups []uint32) string
 	}
 	if fi.Mode()&need == need {
 		return ""
+	}
+	if owner == 0 && hasFiles(home) {
+		return fmt.Sprintf("the home %s belongs to root and is not empty, and its mode %04o lets uid %d not write, which does so for this account: name another directory if it has to",
+			home, fi.Mode().Perm(), uid)
 	}
 	return fmt.Sprintf("the home %s belongs to uid %d, and its mode %04o lets uid %d not write, which does so for this account: chown -h %d:%d %s",
 		home, owner, fi.Mode().Perm(), uid, uid, gid, home)

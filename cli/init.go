@@ -152,7 +152,14 @@ func (in *initial) run(public string, service bool, p *secrets) error {
 	if _, err := os.Stat(c.Database()); err == nil {
 		return usagef("%s has accounts already\n      name another directory with --state, or write the configuration alone: dray config example", in.state)
 	}
-	if wrong := p.check(); len(wrong) > 0 {
+	a := account.Account{Name: in.name, Rights: c.Accounts.Rights}
+	home, _ := c.HomeOf(&a)
+	c.File = in.file
+	wrong := p.check()
+	if why := homeFlaw(home, &c); why != "" {
+		wrong = append(wrong, "--homes: "+why)
+	}
+	if len(wrong) > 0 {
 		return refuseLines("nothing was written", wrong)
 	}
 	if !p.given() {
@@ -192,8 +199,7 @@ func (in *initial) run(public string, service bool, p *secrets) error {
 			return err
 		}
 	}
-	a := account.Account{Name: in.name, Hash: hash, Rights: c.Accounts.Rights}
-	home, _ := c.HomeOf(&a)
+	a.Hash = hash
 	at, err := makeHome(home, nil, &c, &w)
 	if err != nil {
 		return err

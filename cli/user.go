@@ -267,6 +267,51 @@ type settings struct {
 	mounts, paths, certificates                                                        []string
 	readOnly, uploadOnly, disable, enable, transcript, noTranscript                    bool
 	files, sessions                                                                    int
+
+	pins map[string]pin // of the certificates that were read
+}
+
+// A pin is what an account keeps of a client certificate, or why it can't be had.
+type pin struct {
+	text string
+	err  error
+}
+
+// pin is that of a value of --certificate, which is read once: root may read files
+// that the owner of the accounts can't.
+func (s *settings) pin(certificate string) pin {
+	p, ok := s.pins[certificate]
+	if !ok {
+		p.text, p.err = certificatePin(certificate)
+		if s.pins == nil {
+			s.pins = map[string]pin{}
+		}
+		s.pins[certificate] = p
+	}
+	return p
+}
+
+// unreachable lists what is wrong with the directories that clients would see: home,
+// unless it is "", and those of --mount.
+func (s *settings) unreachable(home string, c config.Config, w *where) (wrong []string) {
+	if w.database != "" {
+		c.Accounts.Database = w.database
+	}
+	if why := homeFlaw(home, &c); why != "" {
+		key := "--home"
+		if s.home == "" {
+			key = "accounts.home"
+		}
+		wrong = append(wrong, key+": "+why)
+	}
+	for _, m := range s.mounts {
+		if _, dir, _ := strings.Cut(m, "="); filepath.IsAbs(dir) {
+			if why := exposed(dir, &c); why != "" {
+				wrong = append(wrong, "--mount: "+why)
+			}
+		}
+	}
+	return wrong
 }
 
 func (s *settings) flags(f *pflag.FlagSet) {
@@ -459,14 +504,13 @@ func (s *settings) apply(f *pflag.FlagSet, a *account.Account) (wrong []string) 
 		}
 	}
 	for _, c := range s.certificates {
-		pin, err := certificatePin(c)
-		switch {
+		switch p := s.pin(c); {
 		case c == "none":
 			a.Certificates = nil
-		case err != nil:
-			bad("certificate", "%v", err)
-		case !slices.Contains(a.Certificates, pin):
-			a.Certificates = append(a.Certificates, pin)
+		case p.err != nil:
+			bad("certificate", "%v", p.err)
+		case !slices.Contains(a.Certificates, p.text):
+			a.Certificates = append(a.Certificates, p.text)
 		}
 	}
 	for _, w := range []struct {
@@ -500,11 +544,19 @@ func (s *settings) apply(f *pflag.FlagSet, a *account.Account) (wrong []string) 
 // notes are what the administrator has to know about settings that were taken,
 // and that do not work as they are.
 func (s *settings) notes(f *pflag.FlagSet, a *account.Account, c *config.Config, w *where) (notes []string) {
+	uid, gid, groups := actsAs(a.Owner, c, w)
 	for _, m := range a.Mounts {
-		if fi, err := os.Stat(m.Dir); errors.Is(err, fs.ErrNotExist) {
-			notes = append(notes, fmt.Sprintf("%s, to be seen at %s, is missing: nobody can log in to the account until it is there", m.Dir, m.At))
-		} else if err == nil && !fi.IsDir() {
-			notes = append(notes, fmt.Sprintf("%s, to be seen at %s, is a file: nobody can log in to the account until it is a directory", m.Dir, m.At))
+		note := ""
+		switch fi, err := os.Stat(m.Dir); {
+		case errors.Is(err, fs.ErrNotExist):
+			note = "is missing: nobody can log in to the account until it is there"
+		case errors.Is(err, fs.ErrPermission) && uid == os.Geteuid(), err == nil && fi.IsDir() && !mayEnter(fi, uid, gid, groups):
+			note = fmt.Sprintf("is closed to uid %d, which serves this account: nobody can log in to it until that user may enter it", uid)
+		case err == nil && !fi.IsDir():
+			note = "is a file: nobody can log in to the account until it is a directory"
+		}
+		if note != "" {
+			notes = append(notes, fmt.Sprintf("%s, to be seen at %s, %s", m.Dir, m.At, note))
 		}
 	}
 	file := w.config
@@ -593,8 +645,11 @@ func certificatePin(s string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%q is neither a SHA-256, nor ca, nor a file that can be read", s)
 	}
-	block, _ := pem.Decode(text)
-	if block == nil || block.Type != "CERTIFICATE" {
+	block, text := pem.Decode(text)
+	for block != nil && block.Type != "CERTIFICATE" { // the key may come first
+		block, text = pem.Decode(text)
+	}
+	if block == nil {
 		return "", fmt.Errorf("%s holds no certificate in PEM form", s)
 	}
 	sum := sha256.Sum256(block.Bytes)
@@ -757,9 +812,11 @@ configuration says.`,
 			if home == "" && len(a.Mounts) == 0 && len(s.mounts) == 0 && s.home == "" {
 				wrong = append(wrong, "it has no home: name one with --home DIR, or for all accounts with home under [accounts] of the configuration")
 			}
+			wrong = append(wrong, s.unreachable(home, c, &w)...)
 			if len(wrong) > 0 {
 				return refuseLines("no account was added", wrong)
 			}
+			w.creates = w.database == "" || sameFile(w.database, c.Database())
 			// A password in a file is read while root still is root; somebody at a
 			// terminal is asked when nothing else can go wrong.
 			var made string
@@ -822,6 +879,13 @@ func tellNotes(cmd *cobra.Command, notes []string) {
 	}
 }
 
+// sameFile tells whether two names, absolute or not, are one.
+func sameFile(a, b string) bool {
+	a, aerr := filepath.Abs(a)
+	b, berr := filepath.Abs(b)
+	return aerr == nil && berr == nil && a == b
+}
+
 func orMounts(home string) string {
 	if home == "" {
 		return "its mounts"
@@ -853,8 +917,20 @@ past for --expires, end them within 30 s.`,
 			if changed == 0 {
 				return usagef("nothing to change\n      dray user set --help shows what can be")
 			}
+			c, err := w.load()
+			if err != nil {
+				return err
+			}
+			for _, certificate := range s.certificates {
+				s.pin(certificate)
+			}
+			home := ""
+			if filepath.IsAbs(s.home) {
+				home = s.home
+			}
+			closed := s.unreachable(home, c, &w)
 			return change(cmd, &w, args[0], "changed", func(a *account.Account, c *config.Config) error {
-				if wrong := s.apply(cmd.Flags(), a); len(wrong) > 0 {
+				if wrong := append(s.apply(cmd.Flags(), a), closed...); len(wrong) > 0 {
 					return refuseLines(fmt.Sprintf("account %q was not changed", a.Name), wrong)
 				}
 				home, _ := c.HomeOf(a)
@@ -931,7 +1007,11 @@ hash of another system. Sessions that are open go on.`,
 					return err
 				}
 			}
-			err := change(cmd, &w, args[0], "has a new password", func(a *account.Account, _ *config.Config) error {
+			what := "has a new password"
+			if p.no {
+				what = "has no password now, and no password logs in to it any more"
+			}
+			err := change(cmd, &w, args[0], what, func(a *account.Account, _ *config.Config) error {
 				if late {
 					if err := read(); err != nil {
 						return err
@@ -1037,8 +1117,9 @@ func userLs() *cobra.Command {
 // A view is an account as it is shown, and as JSON has it. It has no secret.
 type view struct {
 	Name     string `json:"name"`
-	Password string `json:"password"` // the form of its hash, "none"
-	State    string `json:"state"`    // "active", "disabled", "expired"
+	Password string `json:"password"`          // the form of its hash, "none"
+	State    string `json:"state"`             // "active", "disabled", "expired"
+	Expires  string `json:"expires,omitempty"` // the last day, as 2027-12-31
 	account.Account
 	Home      string `json:"home"` // also when it comes from the configuration
 	UsedBytes int64  `json:"used-bytes"`
@@ -1048,6 +1129,9 @@ type view struct {
 func describe(ctx context.Context, db *accountsql.DB, c *config.Config, a account.Account) (view, error) {
 	v := view{Name: a.Name, Password: a.Hash.Form(), State: "active", Account: a}
 	v.Home, _ = c.HomeOf(&a)
+	if !a.Expires.IsZero() {
+		v.Expires = a.Expires.Add(-time.Second).Format(time.DateOnly)
+	}
 	if why := a.Usable(time.Now()); why != "" {
 		v.State = why
 	}
@@ -1098,8 +1182,8 @@ func (v *view) print(w io.Writer) {
 	}
 	row("name", "%s", v.Name)
 	row("state", "%s", v.State)
-	if !v.Expires.IsZero() {
-		row("expires", "at the end of %s", v.Expires.Add(-time.Second).Format(time.DateOnly))
+	if v.Expires != "" {
+		row("expires", "at the end of %s", v.Expires)
 	}
 	row("password", "%s", v.Password)
 	for _, c := range v.Certificates {

@@ -15,12 +15,16 @@ type Size int64
 
 const sizeUnits = "KMGTP"
 
-// ParseSize reads digits and at most one of the letters K, M, G, T and P.
+// ParseSize reads digits and at most one of the letters K, M, G, T and P, behind
+// which a B changes nothing.
 func ParseSize(s string) (Size, error) {
 	digits, shift := s, 0
-	if s != "" {
-		if i := strings.IndexByte(sizeUnits, s[len(s)-1]&^0x20); i >= 0 {
-			digits, shift = s[:len(s)-1], 10*(i+1)
+	if n := len(s); n > 1 && s[n-1]&^0x20 == 'B' && strings.IndexByte(sizeUnits, s[n-2]&^0x20) >= 0 {
+		digits = s[:n-1]
+	}
+	if n := len(digits); n > 0 {
+		if i := strings.IndexByte(sizeUnits, digits[n-1]&^0x20); i >= 0 {
+			digits, shift = digits[:n-1], 10*(i+1)
 		}
 	}
 	if digits == "" || strings.Trim(digits, "0123456789") != "" {
