@@ -71,7 +71,7 @@ func runConfigured(cmd *cobra.Command, file, ready string, verbose bool) error {
 		defer notify(daemon.SdNotifyReady)
 		l.reload()
 		if ready != "" { // the addresses may be others now
-			if err := writeReady(ready, running.Card); err != nil {
+			if err := writeReady(ready, running.Now()); err != nil {
 				log.Error("the ready file can't be written", "error", err)
 			}
 		}

@@ -61,7 +61,7 @@ func Quick(q config.Quick) Setup {
 
 // A Running is a server whose listeners are up.
 type Running struct {
-	Card Card // of the configuration that was loaded last; for who calls Reload
+	Card Card // as it was at the start; see Now
 
 	log    *slog.Logger
 	single *Single
@@ -329,7 +329,6 @@ func (r *Running) Reload(s Setup) error {
 	r.guard.SetLimits(limits(s.Config))
 	r.disk.SetDurability(durability(s.Config))
 	r.events.set(s.Events)
-	r.Card = r.card(g)
 	r.log.Info("configuration loaded", "file", s.Config.File)
 	return nil
 }
@@ -430,6 +429,13 @@ func (r *Running) inTheWay(l *config.Listener, at string, err error) error {
 		}
 	}
 	return err
+}
+
+// Now is the card of the configuration that was loaded last.
+func (r *Running) Now() Card {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.card(r.now.Load())
 }
 
 // title is a listener as whoever set it knows it: by its flag, or its name.
