@@ -358,6 +358,9 @@ func (v *Visit) enter(ctx context.Context, a account.Account) (*Session, error) 
 	if err == nil {
 		s.ctx, s.cancel = context.WithCancelCause(v.ctx)
 		err = v.gate.live.add(s, v.peer.Door.MaxSessions)
+		if err != nil {
+			s.cancel(err)
+		}
 	}
 	if err != nil {
 		return nil, v.turnedAway(ctx, a.Name, err)

@@ -116,7 +116,7 @@ func furnished(t *testing.T) *house {
 		"/open/absolute":   "/closed/file",
 		"/open/todir":      "../closed/dir",
 		"/open/up":         "..",
-		"/open/root":       "/",
+		"/open/top":        "/",
 		"/open/here":       ".",
 		"/open/first":      "second",
 		"/open/second":     "third",
@@ -148,7 +148,7 @@ func furnished(t *testing.T) *house {
 // place behind it.
 func TestALinkGivesNoRightOfAnotherPlace(t *testing.T) {
 	closed := []string{
-		"/closed/file", "/open/tofile", "/open/absolute", "/open/todir/file", "/open/up/closed/file", "/open/root/closed/file",
+		"/closed/file", "/open/tofile", "/open/absolute", "/open/todir/file", "/open/up/closed/file", "/open/top/closed/file",
 		"/open/here/here/tofile", "/open/first", "/open/second", "/open/dirfirst/file", "/open/dirsecond/deep/file",
 		"/open/dots", "/open/deepdots", "/open/dirdots/file", "/open/slashes", "/open/beyond", "/open/up/open/up/open/tofile",
 		"/closed/out", "/open/todir/../../closed/file",
@@ -201,7 +201,7 @@ func TestALinkGivesNoRightOfAnotherPlace(t *testing.T) {
 // Directories behind links: what is listed, made, removed and renamed in them.
 func TestALinkedDirectoryGivesNoRight(t *testing.T) {
 	for _, dir := range []string{
-		"/open/todir", "/open/dirfirst", "/open/up/closed", "/open/root/closed/dir", "/open/dirdots", "/open/todir/deep",
+		"/open/todir", "/open/dirfirst", "/open/up/closed", "/open/top/closed/dir", "/open/dirdots", "/open/todir/deep",
 	} {
 		t.Run(dir, func(t *testing.T) {
 			h := furnished(t)
@@ -250,7 +250,7 @@ func TestALinkItselfBelongsToItsPlace(t *testing.T) {
 	h := furnished(t)
 	s := h.login(account.Account{Name: "anna", Rights: account.All, Paths: places("/closed", account.Rights(0))})
 	is(t, "rename a link", s.Rename(t.Context(), at(t, "/open/tofile"), at(t, "/open/moved"), vfs.Overwrite), 0, "")
-	is(t, "rename a link to what holds another place", s.Rename(t.Context(), at(t, "/open/root"), at(t, "/open/moved2"), vfs.Overwrite), 0, "")
+	is(t, "rename a link to what holds another place", s.Rename(t.Context(), at(t, "/open/top"), at(t, "/open/moved2"), vfs.Overwrite), 0, "")
 	is(t, "delete a link", s.Remove(t.Context(), at(t, "/open/todir")), 0, "")
 	is(t, "delete a loop", s.Remove(t.Context(), at(t, "/open/loop")), 0, "")
 	is(t, "delete a link in the closed place", s.Remove(t.Context(), at(t, "/closed/out")), fault.Denied, fault.IDPerm)

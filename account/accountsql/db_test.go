@@ -256,7 +256,7 @@ func TestFilesThatAreNoDatabaseOfOurs(t *testing.T) {
 		}, "can't be made"},
 		{"a directory that can't be written", func(t *testing.T, file string) {
 			if os.Geteuid() == 0 || runtime.GOOS == "windows" {
-				t.Skip("root may write everywhere")
+				t.Skip("nothing stops root: the next test has what is said")
 			}
 			need(t, os.Chmod(filepath.Dir(file), 0o500))
 		}, "can't be made"},
@@ -688,5 +688,15 @@ func TestAfterClose(t *testing.T) {
 	}
 	if _, err := db.Ledger(t.Context()); err == nil {
 		t.Error("a ledger of a closed database")
+	}
+}
+
+// Root can write everywhere, so what others hear is asked for by itself.
+func TestWhatIsSaidOfADirectoryThatCantBeWritten(t *testing.T) {
+	file := fresh(t)
+	err := (&DB{file: file}).explainFile(&fs.PathError{Op: "open", Path: file, Err: fs.ErrPermission})
+	var e *Error
+	if !errors.As(err, &e) || e.What != "it can't be made" || !strings.Contains(e.Do, filepath.Dir(file)) || !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("explainFile() = %#v", err)
 	}
 }
