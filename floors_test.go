@@ -24,7 +24,7 @@ var floors = [][]string{
 	{}, // shell, doctor
 	{"serve"},
 	{"cli"},
-	{"cmd/dray", "cmd/gendoc", "interop"},
+	{"cmd/dray", "cmd/gendoc", "bench", "interop"},
 }
 
 // testsOnly are packages that only tests may import.

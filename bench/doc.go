@@ -1,0 +1,22 @@
+// Command bench measures what a transfer costs the server: dray beside vsftpd,
+// ProFTPD and Pure-FTPd, the same work on all of them, interleaved, from one
+// load generator.
+//
+//	go run ./bench                 # every row, five rounds; about an hour
+//	go run ./bench -rows dl1,tdl1  # some of them
+//	go run ./bench -scale 10       # ten times the size, sessions and entries
+//
+// It runs as root on Linux, in a network and a mount namespace of its own, on
+// loopback and tmpfs. The peers come from Debian packages, which are fetched
+// once and unpacked beside each other; nothing is installed.
+//
+// What is compared: the CPU seconds, user and system, of the server with all its
+// children, read from its control group around the phase; the rate that the load
+// generator saw, from the first command to the last 226; and memory, as the
+// proportional set size of all its processes. Figures of one machine mean little,
+// so the table shows ratios to the best peer of the same row, and the spread of
+// the ratios of single rounds. The servers take turns in every round.
+//
+// A peer that can't be fetched or started is named, and a failure when a test
+// asks for it under CI. Nothing here tests speed: the tests run one small round.
+package main
