@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime"
 	"syscall"
@@ -34,7 +36,11 @@ func becomeUser(name string, owners bool) error {
 	if err := dropTo(uid, gid, caps); err != nil {
 		return fmt.Errorf("can't become %s: %w", name, err)
 	}
-	return fmt.Errorf("can't start again as %s: %w", name, syscall.Exec(program, os.Args, os.Environ()))
+	err = syscall.Exec(program, os.Args, os.Environ())
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%s may not run %s, or may not enter a directory above it\n      install the program where everybody may run it, as /usr/local/bin/dray", name, program)
+	}
+	return fmt.Errorf("can't start again as %s: %w", name, err)
 }
 
 func dropTo(uid, gid int, caps []uint) error {

@@ -40,6 +40,9 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	if len(args) > 0 && args[0] == cobra.ShellCompRequestCmd {
+		unquote(root)
+	}
 	err := root.Execute()
 	if err == nil {
 		return exitOK
@@ -53,6 +56,15 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "dray: "+text)
 	}
 	return status
+}
+
+// unquote takes the backquotes out of what the flags of cmd and of those below it
+// are for: help finds a value's name between them, and a shell would show them.
+func unquote(cmd *cobra.Command) {
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { _, f.Usage = pflag.UnquoteUsage(f) })
+	for _, sub := range cmd.Commands() {
+		unquote(sub)
+	}
 }
 
 // describeError is what went wrong, and below it, indented, what else did and

@@ -44,7 +44,8 @@ and what it is for. dray init writes the same with what this machine needs fille
 write instead. The status is 2 when there is a mistake, and 0 when there are
 only warnings.`,
 			Example: `  dray config check
-  dray config check ./dray.toml && systemctl reload dray`,
+  dray config check ./dray.toml
+  dray config check && systemctl reload dray`,
 			Args: oneFile, ValidArgsFunction: file,
 			RunE: func(cmd *cobra.Command, args []string) error {
 				file := configFile(args)

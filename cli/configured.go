@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
@@ -68,8 +69,12 @@ func runConfigured(cmd *cobra.Command, file, ready string, verbose bool) error {
 	l := &loaded{file: file, now: c, user: c.User, owners: c.Accounts.Owners, running: running, records: records, options: options}
 	return stop.wait(running, log, ready, func() time.Duration { return l.now.Limits.StopGrace }, func() {
 		notify(fmt.Sprintf("%s\nMONOTONIC_USEC=%d", daemon.SdNotifyReloading, monotonic().Microseconds()))
-		defer notify(daemon.SdNotifyReady)
-		l.reload()
+		status := "serving"
+		if why := l.reload(); why != "" {
+			status = filepath.Base(file) + " was not loaded, the one before goes on: " + why
+		}
+		// Also when nothing was loaded: it serves, and systemd waits for it.
+		defer notifyReady(status)
 		if ready != "" { // the addresses may be others now
 			if err := writeReady(ready, running.Now()); err != nil {
 				log.Error("the ready file can't be written", "error", err)
@@ -109,8 +114,10 @@ type loaded struct {
 }
 
 // reload reads the file again. Whatever is wrong, the server goes on as it was,
-// but in log files that are opened again: they may have been rotated.
-func (l *loaded) reload() {
+// but in log files that are opened again: they may have been rotated. It returns
+// in short what is wrong, "" for nothing; of the file it quotes nothing, which may
+// be another one by mistake, with secrets in it.
+func (l *loaded) reload() (why string) {
 	log := l.records.Logger()
 	c, problems, err := loadConfig(l.file)
 	wrong, warnings := split(problems)
@@ -132,12 +139,20 @@ func (l *loaded) reload() {
 			log.Error("configuration", "problem", p.String())
 		}
 		log.Error("the configuration was not loaded; the one before goes on", "file", l.file, "error", err)
-		return
+		if len(wrong) > 0 {
+			why, at := fmt.Sprintf("mistakes in it: %d, ", len(wrong)), wrong[0].Line
+			if at > 0 { // else it is in the environment
+				why += fmt.Sprintf("the first in line %d, ", at)
+			}
+			return why + "all in the log"
+		}
+		return err.Error()
 	}
 	l.now = c
 	if c.User != l.user || c.Accounts.Owners && !l.owners && l.user != "" {
 		log.Warn("user, and what accounts.owners needs, act on the next start: restart the server for them")
 	}
+	return ""
 }
 
 func tell(log *slog.Logger, warnings []config.Problem) {

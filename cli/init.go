@@ -21,6 +21,7 @@ import (
 
 	"dray/account"
 	"dray/account/accountsql"
+	"dray/certs"
 	"dray/config"
 	"dray/serve"
 )
@@ -36,19 +37,20 @@ const unitFile = "/etc/systemd/system/dray.service"
 func initCommand() *cobra.Command {
 	var file, state, homes, public, name string
 	var noService bool
-	var p secrets
+	p := secrets{usual: "--generate"}
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "write a configuration and the first account",
 		Long: `Write a commented configuration for this machine, and the first account with
-it, and show what clients and firewalls have to know. Nothing that is there
+it, and show what clients and firewalls have to know. No file that is there
 already is changed: init refuses a configuration that exists, and a directory
 that has accounts already. The password is made and shown once, unless a flag
 gives one.
 
 As root it is for the whole machine: /etc/dray/dray.toml, /var/lib/dray, homes
 below /srv/ftp, a user "dray" that the server runs as, and a unit for systemd.
-Otherwise it is for you alone, on the ports 2121 and 2990.`,
+Otherwise it is for you alone, on the ports 2121 and 2990 where 21 and 990 may
+not be bound.`,
 		Example: `  dray init
   dray init --user anna --public ftp.example.net --password-file password.txt
   dray init --config ./dray.toml --state ./state --homes ./homes`,
@@ -69,7 +71,7 @@ Otherwise it is for you alone, on the ports 2121 and 2990.`,
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&name, "user", "", "`NAME` of the first account (default: yours, and for root ftpuser)")
-	p.flags(f, "--generate")
+	p.flags(f)
 	f.StringVar(&public, "public", "", "`ADDRESS` or name that clients reach this host by, when it is behind NAT")
 	f.StringVar(&file, "config", "", "`FILE` to write (default "+DefaultConfig+" for root, else ~/.config/dray/dray.toml)")
 	f.StringVar(&state, "state", "", "`DIR` for accounts and certificate (default "+stateHint()+")")
@@ -175,6 +177,13 @@ func (in *initial) run(public string, service bool, p *secrets) error {
 		}
 		if in.uid > 0 {
 			c.User = serviceUser
+			note, err := inherit(in.state, in.uid, in.gid)
+			if err != nil {
+				return err
+			}
+			if note != "" {
+				say("%s: %s", in.state, note)
+			}
 		}
 	}
 	if ports != "" {
@@ -220,8 +229,12 @@ func (in *initial) run(public string, service bool, p *secrets) error {
 	say("")
 	password := account.Secret{}
 	from := "as you gave it"
-	if made != "" {
+	switch {
+	case made != "":
 		password, from = account.NewSecret(made), ""
+	case p.no:
+		from = fmt.Sprintf("none, and nobody can log in yet: dray user passwd %s%s, or dray user set %s%s --certificate FILE",
+			in.name, in.option(), in.name, in.option())
 	}
 	card.User = in.name
 	printCard(out, card, password, from)
@@ -263,6 +276,46 @@ func (in *initial) findUser(say func(string, ...any)) error {
 		in.gid, err = strconv.Atoi(u.Gid)
 	}
 	return err
+}
+
+// inherit gives a state directory of root's to the user that the server will run
+// as, where it is empty or has no more than the certificate that "dray serve DIR"
+// leaves there: that user could not open it. note tells what was done or is to do.
+func inherit(state string, uid, gid int) (note string, err error) {
+	dir, err := os.OpenRoot(state)
+	if err != nil {
+		return "", nil // missing, and made later; what else is wrong with it mkdir says
+	}
+	defer dir.Close()
+	fi, err := dir.Stat(".")
+	if err != nil {
+		return "", err
+	}
+	if owner, _, ok := ownersOf(fi); !ok || owner != 0 {
+		return "", nil
+	}
+	names, err := fs.ReadDir(dir.FS(), ".")
+	if err != nil {
+		return "", err
+	}
+	alone := fi.Mode()&0o022 == 0 // nobody else can have put anything there
+	for _, f := range names {
+		if f.Name() != certs.SelfSignedFile && f.Name() != certs.PublicFile || !f.Type().IsRegular() {
+			alone = false
+		}
+	}
+	if !alone {
+		return fmt.Sprintf("belongs to root, and holds more than a certificate: the server can use it after chown -R %d:%d %s", uid, gid, state), nil
+	}
+	for _, f := range names {
+		if err := dir.Lchown(f.Name(), uid, gid); err != nil {
+			return "", fmt.Errorf("%s can't be given to the server: %w", state, err)
+		}
+	}
+	if err := dir.Lchown(".", uid, gid); err != nil {
+		return "", fmt.Errorf("%s can't be given to the server: %w", state, err)
+	}
+	return "was root's, and belongs to the user of the server now, with the certificate in it", nil
 }
 
 // listeners are nil, for the standard ports, where bind can have both; else each
@@ -362,8 +415,24 @@ func (in *initial) unit(say func(string, ...any)) error {
 	}
 	if err == nil {
 		say("%s: written", unitFile)
+		if dir := closedAbove(program, in.uid, in.gid); dir != "" {
+			say("%s: the user %s may not enter %s: install the program in /usr/local/bin, and write that into the unit", program, serviceUser, dir)
+		}
 	}
 	return err
+}
+
+// closedAbove is a directory above name that keeps a user out, by its mode; "" when
+// there is none.
+func closedAbove(name string, uid, gid int) string {
+	for dir := filepath.Dir(name); ; dir = filepath.Dir(dir) {
+		if fi, err := os.Stat(dir); err == nil && !mayEnter(fi, uid, gid, nil) {
+			return dir
+		}
+		if dir == filepath.Dir(dir) {
+			return ""
+		}
+	}
 }
 
 // unit is the text of the unit.

@@ -3,10 +3,13 @@ package cli
 import (
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
+	"dray/certs"
 	"dray/config"
 )
 
@@ -53,5 +56,112 @@ func TestInitConfiguresThePortsThatCanBeHad(t *testing.T) {
 				t.Errorf("%d listeners come back from the file, and %v", len(read.Listeners), problems)
 			}
 		})
+	}
+}
+
+// Whoever tried "dray serve DIR" as root has a certificate that is root's.
+func TestInitGivesTheServerAStateDirectoryThatRootHasUsed(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	const uid, gid = 12345, 54321
+	for _, tt := range []struct {
+		name  string
+		files []string
+		mode  os.FileMode
+		given bool
+		note  string
+	}{
+		{"it is empty", nil, 0o700, true, "belongs to the user of the server now"},
+		{"it has the certificate", []string{certs.SelfSignedFile, certs.PublicFile}, 0o755, true, "belongs to the user of the server now"},
+		{"it has something else too", []string{certs.SelfSignedFile, "id_rsa"}, 0o700, false, "holds more than a certificate: the server can use it after chown -R 12345:54321 "},
+		{"others can write there", []string{certs.SelfSignedFile}, 0o777, false, "chown -R"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "state")
+			if err := os.Mkdir(dir, tt.mode); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(dir, tt.mode); err != nil { // whatever the umask says
+				t.Fatal(err)
+			}
+			all := []string{dir}
+			for _, name := range tt.files {
+				all = append(all, filepath.Join(dir, name))
+				if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			note, err := inherit(dir, uid, gid)
+			if err != nil || !strings.Contains(note, tt.note) {
+				t.Errorf("inherit: %q, %v; want %q", note, err, tt.note)
+			}
+			wantUID, wantGID := 0, 0
+			if tt.given {
+				wantUID, wantGID = uid, gid
+			}
+			for _, name := range all {
+				if u, g, _ := ownerOf(name); u != wantUID || g != wantGID && tt.given {
+					t.Errorf("%s belongs to %d:%d, want %d:%d", name, u, g, wantUID, wantGID)
+				}
+			}
+			if note, err := inherit(dir, uid, gid); tt.given && (note != "" || err != nil) {
+				t.Errorf("a second time: %q, %v", note, err)
+			}
+		})
+	}
+	if note, err := inherit(filepath.Join(t.TempDir(), "missing"), uid, gid); note != "" || err != nil {
+		t.Errorf("a directory that is missing: %q, %v", note, err)
+	}
+}
+
+// A certificate there may be a link to another file of root's.
+func TestInitGivesNoLinkAway(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	dir := t.TempDir()
+	other := filepath.Join(t.TempDir(), "key.pem")
+	if err := os.WriteFile(other, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(other, filepath.Join(dir, certs.SelfSignedFile)); err != nil {
+		t.Fatal(err)
+	}
+	if note, err := inherit(dir, 12345, 54321); err != nil || !strings.Contains(note, "chown") {
+		t.Errorf("inherit: %q, %v", note, err)
+	}
+	for _, name := range []string{dir, other} {
+		if u, _, _ := ownerOf(name); u != 0 {
+			t.Errorf("%s belongs to %d", name, u)
+		}
+	}
+}
+
+// The unit would start nothing where the program is below a directory of root's own.
+func TestInitSeesThatTheServerCanNotReachTheProgram(t *testing.T) {
+	top := t.TempDir()
+	if err := os.Chmod(filepath.Dir(top), 0o755); err != nil { // the test's own too
+		t.Fatal(err)
+	}
+	for dir := top; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if fi, err := os.Stat(dir); err == nil && fi.Mode()&0o001 == 0 {
+			t.Skipf("%s is closed to others", dir)
+		}
+	}
+	closed := filepath.Join(top, "closed")
+	if err := os.MkdirAll(filepath.Join(closed, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(closed, "bin", "dray")
+	uid, gid := os.Getuid()+12345, os.Getgid()+12345
+	if got := closedAbove(program, uid, gid); got != "" {
+		t.Errorf("%s is said to be closed", got)
+	}
+	if err := os.Chmod(closed, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if got := closedAbove(program, uid, gid); got != closed {
+		t.Errorf("closedAbove = %q, want %q", got, closed)
 	}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -62,8 +63,11 @@ it is there, else ` + DefaultConfig + `.`,
 const configEnv = "DRAY_CONFIG"
 
 func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
+	switch {
+	case len(args) > 0 && cmd.HasSubCommands():
 		return usagef("%s has no command %q\n      %s --help shows them", cmd.CommandPath(), args[0], cmd.CommandPath())
+	case len(args) > 0:
+		return usagef("%s takes no argument\n      leave %q away; %s --help shows the options", cmd.CommandPath(), args[0], cmd.CommandPath())
 	}
 	return nil
 }
@@ -87,20 +91,26 @@ type where struct {
 	read             *config.Config // once it was
 }
 
-func (w *where) flags(f *pflag.FlagSet) {
+// command gives cmd the flags of every command about accounts, and those of more
+// behind them. Its argument is the name of an account unless cmd completes another.
+func (w *where) command(cmd *cobra.Command, more ...func(*pflag.FlagSet)) *cobra.Command {
+	f := cmd.Flags()
+	f.SortFlags = false
 	f.StringVar(&w.config, "config", "", "`FILE` of the configuration (default $"+configEnv+", else ~/.config/dray/dray.toml, else "+DefaultConfig+")")
 	f.StringVar(&w.database, "database", "", "`FILE` of the accounts, in place of the one that the configuration names")
-}
-
-// completions completes the flags of cmd, and the name of an account.
-func (w *where) completions(cmd *cobra.Command) {
-	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		return w.names(cmd.Context()), cobra.ShellCompDirectiveNoFileComp
+	for _, add := range more {
+		add(f)
 	}
 	completeFlags(cmd)
+	if cmd.ValidArgsFunction == nil {
+		cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return w.names(cmd.Context()), cobra.ShellCompDirectiveNoFileComp
+		}
+	}
+	return cmd
 }
 
 // names are those of the accounts, as far as they can be had. No database is made.
@@ -566,8 +576,7 @@ func (s *settings) notes(f *pflag.FlagSet, a *account.Account, c *config.Config,
 	if f.Changed("owner") && a.Owner != nil && !c.Accounts.Owners {
 		notes = append(notes, fmt.Sprintf("accounts.owners is off, so only a server that is root can act as the owner: write owners = true under [accounts] in %s, and start the server again", file))
 	}
-	asks := slices.ContainsFunc(c.Listeners, func(l config.Listener) bool { return l.ClientCertificates == "ask" || l.ClientCA != "" })
-	if f.Changed("certificate") && len(a.Certificates) > 0 && !asks {
+	if f.Changed("certificate") && len(a.Certificates) > 0 && !slices.ContainsFunc(c.Listeners, config.Listener.AsksCertificate) {
 		notes = append(notes, fmt.Sprintf("no listener asks clients for a certificate: write client-certificates = \"ask\" under [[listener]] in %s", file))
 	}
 	return notes
@@ -658,13 +667,13 @@ func certificatePin(s string) (string, error) {
 
 // secrets are the flags that give a password.
 type secrets struct {
+	usual              string // where a password comes from without any of them; "": standard input
 	file               string
 	generate, hash, no bool
 }
 
-// flags adds them; usual is where a password comes from without any.
-func (s *secrets) flags(f *pflag.FlagSet, usual string) {
-	f.StringVar(&s.file, "password-file", "", "read the password from the first line of `FILE` (default: "+usual+")")
+func (s *secrets) flags(f *pflag.FlagSet) {
+	f.StringVar(&s.file, "password-file", "", "read the password from the first line of `FILE` (default: "+cmp.Or(s.usual, "standard input")+")")
 	f.BoolVar(&s.generate, "generate", false, "make a password and show it once")
 	f.BoolVar(&s.hash, "hash", false, "the line that is read is a crypt(3) hash of another system, and no password")
 	f.BoolVar(&s.no, "no-password", false, "no password logs in: for certificates")
@@ -782,8 +791,9 @@ func userAdd() *cobra.Command {
 	var s settings
 	var p secrets
 	cmd := &cobra.Command{
-		Use:   "add NAME",
-		Short: "add an account",
+		Use:     "add NAME",
+		Aliases: []string{"create"},
+		Short:   "add an account",
 		Long: `Add an account. The password is read from standard input: asked for twice and
 unseen on a terminal, else the first line. With --hash that line is a crypt(3) hash
 of another system. A home that is missing is made, and given to the user that will
@@ -796,7 +806,8 @@ configuration says.`,
   dray user add press --read-only --expires 2027-12-31 --networks 192.0.2.0/24 --generate
   dray user add robot --no-password --certificate robot.pem
   getent shadow old | cut -d: -f2 | dray user add old --hash`,
-		Args: oneName,
+		Args:              oneName,
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := w.load()
 			if err != nil {
@@ -863,13 +874,7 @@ configuration says.`,
 			return nil
 		},
 	}
-	cmd.Flags().SortFlags = false
-	w.flags(cmd.Flags())
-	p.flags(cmd.Flags(), "standard input")
-	s.flags(cmd.Flags())
-	completeFlags(cmd)
-	cmd.ValidArgsFunction = cobra.NoFileCompletions
-	return cmd
+	return w.command(cmd, p.flags, s.flags)
 }
 
 // tellNotes writes what is no result and no error.
@@ -897,8 +902,9 @@ func userSet() *cobra.Command {
 	var w where
 	var s settings
 	cmd := &cobra.Command{
-		Use:   "set NAME",
-		Short: "change an account",
+		Use:     "set NAME",
+		Aliases: []string{"mod", "modify"},
+		Short:   "change an account",
 		Long: `Change what the flags say, and nothing else. Sessions that are open keep what
 they have, and the next login gets what is new; but --disable, and a day in the
 past for --expires, end them within 30 s.`,
@@ -956,11 +962,7 @@ past for --expires, end them within 30 s.`,
 			})
 		},
 	}
-	cmd.Flags().SortFlags = false
-	w.flags(cmd.Flags())
-	s.flags(cmd.Flags())
-	w.completions(cmd)
-	return cmd
+	return w.command(cmd, s.flags)
 }
 
 // change changes one account by f, and says so: what was done to it.
@@ -985,8 +987,9 @@ func userPasswd() *cobra.Command {
 	var w where
 	var p secrets
 	cmd := &cobra.Command{
-		Use:   "passwd NAME",
-		Short: "set the password of an account",
+		Use:     "passwd NAME",
+		Aliases: []string{"password"},
+		Short:   "set the password of an account",
 		Long: `Set the password of an account. It is read from standard input: asked for twice
 and unseen on a terminal, else the first line. With --hash that line is a crypt(3)
 hash of another system. Sessions that are open go on.`,
@@ -1029,17 +1032,14 @@ hash of another system. Sessions that are open go on.`,
 			return nil
 		},
 	}
-	cmd.Flags().SortFlags = false
-	w.flags(cmd.Flags())
-	p.flags(cmd.Flags(), "standard input")
-	w.completions(cmd)
-	return cmd
+	return w.command(cmd, p.flags)
 }
 
 func userRm() *cobra.Command {
 	var w where
 	cmd := &cobra.Command{
 		Use:     "rm NAME",
+		Aliases: []string{"remove", "delete", "del"},
 		Short:   "remove an account; its files stay",
 		Long:    "Remove an account. Its sessions end within 30 s; its files stay where they are.",
 		Example: "  dray user rm anna",
@@ -1063,19 +1063,19 @@ func userRm() *cobra.Command {
 			return err
 		},
 	}
-	w.flags(cmd.Flags())
-	w.completions(cmd)
-	return cmd
+	return w.command(cmd)
 }
 
 func userLs() *cobra.Command {
 	var w where
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:     "ls",
-		Short:   "list accounts",
-		Example: "  dray user ls\n  dray user ls --json",
-		Args:    noArgs,
+		Use:               "ls",
+		Aliases:           []string{"list"},
+		Short:             "list accounts",
+		Example:           "  dray user ls\n  dray user ls --json",
+		Args:              noArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return w.use(cmd.Context(), func(db *accountsql.DB, c *config.Config) error {
 				out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
@@ -1107,11 +1107,7 @@ func userLs() *cobra.Command {
 			})
 		},
 	}
-	w.flags(cmd.Flags())
-	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line")
-	completeFlags(cmd)
-	cmd.ValidArgsFunction = cobra.NoFileCompletions
-	return cmd
+	return w.command(cmd, func(f *pflag.FlagSet) { f.BoolVar(&asJSON, "json", false, "one JSON object a line") })
 }
 
 // A view is an account as it is shown, and as JSON has it. It has no secret.
@@ -1164,21 +1160,18 @@ func userShow() *cobra.Command {
 			})
 		},
 	}
-	w.flags(cmd.Flags())
-	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
-	w.completions(cmd)
-	return cmd
+	return w.command(cmd, func(f *pflag.FlagSet) { f.BoolVar(&asJSON, "json", false, "as JSON") })
 }
 
 func (v *view) print(w io.Writer) {
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(w, "%-13s %s\n", name, fmt.Sprintf(format, args...))
 	}
-	limit := func(n int64) string {
+	rate := func(n int64) string {
 		if n == 0 {
 			return "no limit"
 		}
-		return config.Size(n).String()
+		return config.Size(n).String() + "/s"
 	}
 	row("name", "%s", v.Name)
 	row("state", "%s", v.State)
@@ -1198,22 +1191,28 @@ func (v *view) print(w io.Writer) {
 		row("path", "%s = %s", p.Path, p.Rights)
 	}
 	if o := v.Owner; o != nil {
-		row("owner", "uid %d, gid %d, groups %v, umask %03o", o.UID, o.GID, o.Groups, o.Umask)
+		groups := ""
+		if len(o.Groups) > 0 {
+			groups = fmt.Sprintf(", groups %v", o.Groups)
+		}
+		row("owner", "uid %d, gid %d%s, umask %03o", o.UID, o.GID, groups, o.Umask)
 	}
-	files := "no limit"
-	if v.MaxFiles > 0 {
-		files = strconv.Itoa(v.MaxFiles)
-	}
-	noun := "files"
+	bytes, files := gate.Bytes(v.UsedBytes), strconv.Itoa(v.UsedFiles)+" files"
 	if v.UsedFiles == 1 {
-		noun = "file"
+		files = "1 file"
 	}
-	row("used", "%s of %s, %d %s of %s", gate.Bytes(v.UsedBytes), limit(v.MaxBytes), v.UsedFiles, noun, files)
+	if v.MaxBytes > 0 {
+		bytes += " of " + config.Size(v.MaxBytes).String()
+	}
+	if v.MaxFiles > 0 {
+		files += " of " + strconv.Itoa(v.MaxFiles)
+	}
+	row("used", "%s, %s", bytes, files)
 	if v.MaxSessions > 0 {
 		row("sessions", "%d at once", v.MaxSessions)
 	}
 	if v.RateDown > 0 || v.RateUp > 0 {
-		row("rate", "%s/s down, %s/s up", limit(v.RateDown), limit(v.RateUp))
+		row("rate", "%s down, %s up", rate(v.RateDown), rate(v.RateUp))
 	}
 	for _, n := range v.Networks {
 		row("network", "%s", n)
@@ -1255,7 +1254,5 @@ changed them.`,
 			return err
 		},
 	}
-	w.flags(cmd.Flags())
-	w.completions(cmd)
-	return cmd
+	return w.command(cmd)
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,6 +49,7 @@ func (c Config) Check(o Outside) []Problem {
 	ch.files()
 	ch.anonymous()
 	ch.limits()
+	ch.messages()
 	ch.commands()
 	ch.exceptions()
 	Sort(ch.problems)
@@ -105,6 +107,9 @@ func (ch *checker) addresses() {
 			ch.add(listenerPath(i, "name"), fmt.Sprintf("%q is the name of listener[%d] too", l.Name, first), "give each its own name")
 		} else {
 			names[l.Name] = i
+		}
+		if _, set := ch.at[listenerPath(i, "client-certificates")]; set && l.ClientCertificates == "off" && l.ClientCA != "" {
+			ch.warn(listenerPath(i, "client-certificates"), "has no effect: for client-ca clients are asked for a certificate", `remove it, or client-ca`)
 		}
 		if l.Plain && l.Protocol == "ftps" {
 			ch.warn(listenerPath(i, "plain"), "has no effect: implicit TLS begins before any command", `remove it, or write protocol = "ftp"`)
@@ -416,19 +421,37 @@ func (ch *checker) limits() {
 	}
 }
 
-func (ch *checker) commands() {
-	if ch.o.Commands == nil {
-		return
+// placeholder is a word that looks as if something else were to stand there.
+var placeholder = regexp.MustCompile(`\{[A-Za-z][A-Za-z0-9_-]*\}`)
+
+// messages finds placeholders that clients would see as they are written.
+func (ch *checker) messages() {
+	look := func(path, text, do string) {
+		for _, word := range placeholder.FindAllString(text, -1) {
+			ch.warn(path, strconv.Quote(short(word))+" stands for nothing here, and clients see it as it is", do)
+		}
 	}
+	const nameless = "remove it; only welcome has a placeholder, {user}"
+	look("messages.banner", ch.Messages.Banner, nameless)
+	look("messages.welcome", strings.ReplaceAll(ch.Messages.Welcome, "{user}", ""), "write {user} for the name of the account, or remove it")
+	look("messages.goodbye", ch.Messages.Goodbye, nameless)
+	for i, l := range ch.Listeners {
+		look(listenerPath(i, "banner"), l.Banner, nameless)
+	}
+}
+
+func (ch *checker) commands() {
 	for _, word := range ch.Commands.Deny {
-		if slices.Contains(ch.o.Commands, word) {
-			continue
+		switch {
+		case word == "USER", word == "PASS" && !slices.ContainsFunc(ch.Listeners, Listener.AsksCertificate):
+			ch.add("commands.deny", fmt.Sprintf("nobody can log in without %s", word), "remove it; dray user set NAME --disable locks one account")
+		case ch.o.Commands != nil && !slices.Contains(ch.o.Commands, word):
+			do := "remove it; HELP lists all commands"
+			if near := nearest(word, ch.o.Commands); near != "" {
+				do = fmt.Sprintf("write %q", near)
+			}
+			ch.add("commands.deny", strconv.Quote(short(word))+" is no command that the server has", do)
 		}
-		do := "remove it; HELP lists all commands"
-		if near := nearest(word, ch.o.Commands); near != "" {
-			do = fmt.Sprintf("write %q", near)
-		}
-		ch.add("commands.deny", strconv.Quote(short(word))+" is no command that the server has", do)
 	}
 }
 

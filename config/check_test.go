@@ -57,6 +57,9 @@ func TestCheckOfListeners(t *testing.T) {
 		{"a passive range of nine", "passive = \"31000-31008\"", `t:1: warning: passive: "31000-31008" has 9 ports`},
 		{"a passive range that ends before those of outgoing connections", "passive = \"31000-32767\"", ""},
 		{"a passive range that reaches them", "passive = \"31000-32768\"", `t:1: warning: passive: "31000-32768" overlaps 32768-60999`},
+		{"client certificates that client-ca asks for", "[[listener]]\nclient-ca = 'check_test.go'", ""},
+		{"client certificates that are off, and asked for", "[[listener]]\nclient-certificates = \"off\"\nclient-ca = 'check_test.go'",
+			"t:2: warning: listener[0].client-certificates: has no effect: for client-ca clients are asked for a certificate; remove it, or client-ca"},
 		{"a passive range that begins after them", "passive = \"61000-61999\"", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -209,4 +212,36 @@ func TestCheckOfCommands(t *testing.T) {
 	c := parse(t, "[commands]\ndeny = [\"stor\", \"mode z\", \"RETRO\"]")
 	says(t, c.Check(Outside{}))
 	says(t, c.Check(Outside{Commands: knownCommands}), `t:2: commands.deny: "RETRO" is no command that the server has; write "RETR"`)
+}
+
+// Whoever writes such a list wants to keep somebody out, and would keep out all.
+func TestDenyThatLocksEverybodyOut(t *testing.T) {
+	deny := func(list, listener string) string { return "[commands]\ndeny = " + list + "\n" + listener }
+	says(t, parse(t, deny(`["user", "PASS"]`, "")).Check(Outside{}),
+		"t:2: commands.deny: nobody can log in without USER; remove it; dray user set NAME --disable locks one account",
+		"t:2: commands.deny: nobody can log in without PASS; ")
+	ask := "[[listener]]\nclient-certificates = \"ask\""
+	says(t, parse(t, deny(`["PASS"]`, ask)).Check(Outside{})) // RFC 4217, 12.6: 232 needs none
+	says(t, parse(t, deny(`["USER"]`, ask)).Check(Outside{}), "nobody can log in without USER")
+}
+
+func TestPlaceholdersThatClientsWouldSee(t *testing.T) {
+	for _, tt := range []struct {
+		name, text, want string
+	}{
+		{"the name of the account", "[messages]\nwelcome = \"{user}, welcome, {user}.\"", ""},
+		{"braces around no word", "[messages]\nwelcome = \"{} { user } {1} {\"", ""},
+		{"the word that homes have", "[messages]\nwelcome = \"Welcome, {name}.\"", `t:2: warning: messages.welcome: "{name}" stands for nothing here, and clients see it as it is; write {user} `},
+		{"a greeting, before there is a name", "[messages]\nbanner = \"{host} ready.\"", `t:2: warning: messages.banner: "{host}" stands for nothing here`},
+		{"a goodbye", "[messages]\ngoodbye = \"Goodbye, {user}.\"", `t:2: warning: messages.goodbye: "{user}" stands for nothing here`},
+		{"the greeting of a listener", "[[listener]]\nbanner = \"Hello, {user}.\"", `t:2: warning: listener[0].banner: "{user}" stands for nothing here`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var want []string
+			if tt.want != "" {
+				want = append(want, tt.want)
+			}
+			says(t, parse(t, tt.text).Check(Outside{Now: today}), want...)
+		})
+	}
 }

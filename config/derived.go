@@ -38,3 +38,6 @@ func (d Date) End() time.Time {
 	y, m, day := d.Date()
 	return time.Date(y, m, day+1, 0, 0, 0, 0, time.Local)
 }
+
+// AsksCertificate tells whether clients are asked for a certificate.
+func (l Listener) AsksCertificate() bool { return l.ClientCertificates == "ask" || l.ClientCA != "" }

@@ -54,7 +54,7 @@ type Listener struct {
 	TLSEnd             string         `toml:"tls-end" default:"require" oneof:"require,accept" doc:"accept: an upload over TLS counts as whole without close_notify, for old devices; a cut one can then look whole"`
 	Certificate        string         `toml:"certificate" example:"ftp.example.net" doc:"name of the certificate for clients that name none; default: the first"`
 	ClientCertificates string         `toml:"client-certificates" default:"off" oneof:"off,ask" doc:"ask: clients are asked for a certificate, and those whose account names it log in without a password"`
-	ClientCA           string         `toml:"client-ca" example:"/etc/dray/clients-ca.pem" doc:"PEM file with the CA whose client certificates log in to accounts that say \"ca\""`
+	ClientCA           string         `toml:"client-ca" example:"/etc/dray/clients-ca.pem" doc:"PEM file with the CA whose client certificates log in to accounts that say \"ca\"; clients are asked for one then, whatever client-certificates says"`
 	Active             bool           `toml:"active" default:"true" doc:"active mode: the server connects to the client"`
 	ActivePort         int            `toml:"active-port" default:"-1" min:"-1" max:"65535" doc:"source port of active data connections, 0 for any; default: 20, and 989 for ftps, where it may be bound"`
 	Passive            string         `toml:"passive" form:"range" example:"31000-31099" doc:"a passive range of its own"`
