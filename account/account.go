@@ -70,7 +70,8 @@ type Verifier interface {
 type Store interface {
 	Directory
 	All(ctx context.Context) iter.Seq2[Account, error]
-	// Put writes a whole account, new or not.
+	// Put writes a whole account, new or not. Without an ID it has that of the
+	// stored one, or a new one when there is none.
 	Put(ctx context.Context, a Account) error
 	// Remove removes an account and its usage; fs.ErrNotExist when there is none.
 	Remove(ctx context.Context, name string) error

@@ -33,8 +33,14 @@ type Checker struct {
 	now       func() time.Time
 	anonymous *Account
 	dummy     Hash // that nobody has; dear as those of NewHash
-	key       [32]byte
 	check     func(Hash, Secret) (bool, error)
+	*recent
+}
+
+// recent are the passwords that were right a short while ago. Each counts for its
+// name and hash alone, so it doesn't matter which Checker has found it right.
+type recent struct {
+	key [32]byte
 
 	mu    sync.Mutex
 	right map[string]success // by name
@@ -47,21 +53,26 @@ type success struct {
 }
 
 // NewChecker makes a Checker whose work q runs. now is the clock, nil for
-// time.Now. At most one anonymous account may be given: then its names log in
-// with any password, without work.
-func NewChecker(d Directory, q *Queue, now func() time.Time, anonymous ...*Account) *Checker {
+// time.Now.
+func NewChecker(d Directory, q *Queue, now func() time.Time) *Checker {
 	if now == nil {
 		now = time.Now
 	}
-	c := &Checker{directory: d, queue: q, now: now, check: Hash.Check, right: map[string]success{}}
-	if len(anonymous) > 0 {
-		c.anonymous = anonymous[0]
-	}
+	c := &Checker{directory: d, queue: q, now: now, check: Hash.Check, recent: &recent{right: map[string]success{}}}
 	var b [hashSalt + hashSum]byte
 	_, _ = rand.Read(b[:]) // never fails (crypto/rand, Go 1.24)
 	c.dummy = phc(b[:hashSalt], b[hashSalt:])
 	_, _ = rand.Read(c.key[:])
 	return c
+}
+
+// With is a Checker beside c that has this anonymous account, nil for none: its
+// names log in with any password, without work. What one of the two knows to be
+// right the other knows too.
+func (c *Checker) With(anonymous *Account) *Checker {
+	other := *c
+	other.anonymous = anonymous
+	return &other
 }
 
 // Verify checks a password. The error is, or wraps, ErrWrong for every refusal:

@@ -40,7 +40,10 @@ func newDesk(anonymous ...*Account) *desk {
 		"otto":   {Name: "otto"},
 		"broken": {Name: "broken", Hash: "?"},
 	}, took: work}
-	d.Checker = NewChecker(d.book, NewQueue(1), nil, anonymous...)
+	d.Checker = NewChecker(d.book, NewQueue(1), nil)
+	for _, a := range anonymous {
+		d.Checker = d.With(a)
+	}
 	d.check = func(h Hash, s Secret) (bool, error) {
 		d.checks = append(d.checks, h)
 		if h == "?" {
@@ -193,6 +196,24 @@ func TestASuccessIsRememberedForFiveMinutes(t *testing.T) {
 		}
 		time.Sleep(4 * time.Second)
 		d.try(t, "anna", password, nil, 1)
+	})
+}
+
+// A reload may bring another anonymous account.
+func TestTheAnonymousAccountIsExchangedAndNothingForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		before := d.Checker
+		d.try(t, "anna", password, nil, 1)
+		d.Checker = before.With(&Account{Name: "anonymous", Anonymous: true})
+		d.try(t, "anna", password, nil, 0)
+		d.try(t, "ftp", "me@example.net", nil, 0)
+		d.book["anna"] = Account{Name: "anna", Hash: "#new"}
+		d.try(t, "anna", password, ErrWrong, 1)
+		d.try(t, "anna", "new", nil, 1)
+		d.Checker = before // which still serves those who came before the reload
+		d.try(t, "anna", "new", nil, 0)
+		d.try(t, "ftp", "me@example.net", ErrWrong, 1)
 	})
 }
 

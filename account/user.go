@@ -26,6 +26,9 @@ type Account struct {
 	Name string `json:"-"`
 	Hash Hash   `json:"-"` // of the password; "": no password logs in
 
+	// ID tells the account from a later one of the same name. The Store makes it.
+	ID string `json:"id,omitempty"`
+
 	// Anonymous accounts are shared by strangers: they need no password and keep
 	// no partials.
 	Anonymous bool `json:"-"`

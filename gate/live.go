@@ -90,13 +90,15 @@ func (l *live) names() []string {
 func (g *Gate) Sessions(name string) int { return len(g.live.of(name)) }
 
 // Refresh looks up again every account that has a session, and ends the sessions
-// of those that are removed, disabled or expired. An account that can't be looked
-// up stays. Without a Directory it does nothing.
+// of those that are removed, disabled or expired; that one has been added again
+// under the name of a removed one helps no session of the old. An account that
+// can't be looked up stays. Without a Directory it does nothing.
 func (g *Gate) Refresh(ctx context.Context) {
 	if g.Directory == nil {
 		return
 	}
 	for _, name := range g.live.names() {
+		sessions := g.live.of(name) // before the answer, which says nothing about who comes after it
 		a, err := g.Directory.Lookup(ctx, name)
 		why := ""
 		switch {
@@ -107,11 +109,12 @@ func (g *Gate) Refresh(ctx context.Context) {
 		default:
 			why = a.Usable(g.now())
 		}
-		if why == "" {
-			continue
-		}
-		for _, s := range g.live.of(name) {
-			if !s.account.Anonymous && !account.IsAnonymousName(name) {
+		for _, s := range sessions {
+			why := why
+			if err == nil && s.account.ID != a.ID {
+				why = "removed"
+			}
+			if why != "" && !s.account.Anonymous && !account.IsAnonymousName(name) {
 				s.log.Warn("session ended: the account is "+why, "peer", s.visit.peer.Remote.String())
 				s.End(fault.New(fault.Closing, fault.IDAccountOff, why))
 			}

@@ -267,7 +267,7 @@ func TestAChangedRateActsOnTheNextLogin(t *testing.T) {
 func TestRefreshEndsTheSessionsOfAccountsThatAreOff(t *testing.T) {
 	h, r := newVault(t)
 	for _, name := range []string{"removed", "disabled", "expired", "soon", "changed", "same"} {
-		r.known[name] = account.Account{Name: name, Rights: account.Full}
+		r.known[name] = account.Account{Name: name, ID: "of " + name, Rights: account.Full}
 	}
 	sessions := map[string][]*Session{}
 	for name, a := range r.known {
@@ -288,10 +288,10 @@ func TestRefreshEndsTheSessionsOfAccountsThatAreOff(t *testing.T) {
 	}
 
 	delete(r.known, "removed")
-	r.known["disabled"] = account.Account{Name: "disabled", Disabled: true}
-	r.known["expired"] = account.Account{Name: "expired", Expires: noon}
-	r.known["soon"] = account.Account{Name: "soon", Expires: noon.Add(1)}
-	r.known["changed"] = account.Account{Name: "changed", Networks: prefixes("10.0.0.0/8"), Protocols: []string{"sftp"}, MaxSessions: 1}
+	r.known["disabled"] = account.Account{Name: "disabled", ID: "of disabled", Disabled: true}
+	r.known["expired"] = account.Account{Name: "expired", ID: "of expired", Expires: noon}
+	r.known["soon"] = account.Account{Name: "soon", ID: "of soon", Expires: noon.Add(1)}
+	r.known["changed"] = account.Account{Name: "changed", ID: "of changed", Networks: prefixes("10.0.0.0/8"), Protocols: []string{"sftp"}, MaxSessions: 1}
 	h.events.take()
 	h.gate.Refresh(t.Context())
 	for name, all := range sessions {
@@ -316,6 +316,52 @@ func TestRefreshEndsTheSessionsOfAccountsThatAreOff(t *testing.T) {
 	}
 	if cause := context.Cause(closed.Context()); !errors.Is(cause, context.Canceled) {
 		t.Errorf("a session that was over has ended again: %v", cause)
+	}
+}
+
+// Who logged in to an account that was removed has no business in the one that
+// has its name now, however quickly that came.
+func TestAnAccountThatWasAddedAgainHasNoneOfTheOldSessions(t *testing.T) {
+	for _, tt := range []struct{ name, old, renewed string }{
+		{"with IDs", "1", "2"},
+		{"the old one was stored before there were IDs", "", "2"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h, r := newVault(t)
+			old := h.login(account.Account{Name: "anna", ID: tt.old, Rights: account.Full})
+			a := account.Account{Name: "anna", ID: tt.renewed, Rights: account.Full}
+			r.known["anna"] = a
+			renewed := h.login(a)
+			h.gate.Refresh(t.Context())
+			cause := context.Cause(old.Context())
+			is(t, "a session of the old account", cause, fault.Closing, fault.IDAccountOff)
+			if facts := fmt.Sprint(fault.Of(cause).Facts); facts != "[removed]" {
+				t.Errorf("facts %s", facts)
+			}
+			if err := context.Cause(renewed.Context()); err != nil {
+				t.Errorf("a session of the new account has ended: %v", err)
+			}
+		})
+	}
+}
+
+// asks is a Directory.
+type asks func(name string) (account.Account, error)
+
+func (a asks) Lookup(_ context.Context, name string) (account.Account, error) { return a(name) }
+
+// What Refresh is told may be over when the answer comes.
+func TestWhoLogsInWhileRefreshAsksStays(t *testing.T) {
+	h, _ := newVault(t)
+	h.login(account.Account{Name: "anna", ID: "1"})
+	var renewed *Session
+	h.gate.Directory = asks(func(name string) (account.Account, error) {
+		renewed = h.login(account.Account{Name: name, ID: "2"})
+		return account.Account{Name: name, ID: "1"}, nil
+	})
+	h.gate.Refresh(t.Context())
+	if err := context.Cause(renewed.Context()); err != nil {
+		t.Errorf("a session that came meanwhile has ended: %v", err)
 	}
 }
 

@@ -59,7 +59,7 @@ func (r *Running) generation(c config.Config, old *generation) (*generation, err
 	verifier := r.gate.Verifier
 	if r.db != nil {
 		g.anonymous = strangers(c)
-		verifier = account.NewChecker(r.db, r.queue, nil, g.anonymous)
+		verifier = r.checker.With(g.anonymous)
 	}
 	var errs []error
 	for i := range c.Listeners {

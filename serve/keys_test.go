@@ -153,7 +153,7 @@ func everything(t *testing.T) config.Config {
 func effects(t *testing.T, c config.Config, database *Running) map[string]string {
 	t.Helper()
 	j := new(journal)
-	r := &Running{log: j.log(), gate: &gate.Gate{}, db: database.db, queue: account.NewQueue(1)}
+	r := &Running{log: j.log(), gate: &gate.Gate{}, db: database.db, checker: account.NewChecker(database.db, account.NewQueue(1), nil)}
 	g, err := r.generation(c, nil)
 	if err != nil {
 		return map[string]string{"error": err.Error()}

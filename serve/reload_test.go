@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -90,6 +91,53 @@ func (c *client) passivePort() uint16 {
 	d := c.data()
 	defer d.Close()
 	return netip.MustParseAddrPort(d.RemoteAddr().String()).Port()
+}
+
+// Whoever logs in again for each file pays for one hash in five minutes, however
+// often the configuration is read.
+func TestAReloadForgetsNoPassword(t *testing.T) {
+	c := site(t)
+	add(t, c, account.Account{Name: "anna"})
+	r, _, _ := run(t, Setup{Config: c})
+	in(t, r, "anna")
+
+	// Nobody has a turn for a hash now.
+	free := make(chan struct{})
+	var busy, ended sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		busy.Add(1)
+		ended.Go(func() {
+			_ = r.queue.Do(context.Background(), netip.IPv6Loopback(), func() { busy.Done(); <-free })
+		})
+	}
+	defer ended.Wait()
+	release := sync.OnceFunc(func() { close(free) })
+	defer release()
+	busy.Wait()
+
+	next := c
+	next.Anonymous.Directory, next.Anonymous.Plain = t.TempDir(), true
+	reload(t, r, next)
+	in(t, r, "anna")
+	stranger(t, r)
+	reload(t, r, c)
+	in(t, r, "anna")
+
+	release()
+	ended.Wait()
+	changed, err := account.NewHash(account.NewSecret("another"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stored(t, c).Put(t.Context(), account.Account{Name: "anna", Hash: changed, Rights: account.Full}); err != nil {
+		t.Fatal(err)
+	}
+	reload(t, r, next)
+	k := dial(t, r.Card.FTPS[0]).under(r.Card)
+	k.want("220")
+	k.say("USER anna", "331")
+	k.say("PASS "+password, "530")
+	k.login("anna", "another")
 }
 
 func TestAReloadIsForNewConnections(t *testing.T) {

@@ -76,6 +76,7 @@ type Running struct {
 	// belongs to the goroutine that counts.
 	notBefore map[string]time.Time
 	queue     *account.Queue
+	checker   *account.Checker // what it remembers outlives the generations; nil for a Single
 	events    *sinks
 	homes     sync.Mutex // of making them
 
@@ -129,6 +130,7 @@ func Start(s Setup, log *slog.Logger) (_ *Running, err error) {
 			return nil, err
 		}
 		r.queue = account.NewQueue(runtime.GOMAXPROCS(0))
+		r.checker = account.NewChecker(r.db, r.queue, nil)
 		if r.ledger, err = r.db.Ledger(r.ctx); err != nil {
 			return nil, err
 		}

@@ -10,6 +10,7 @@ package accountsql
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -361,7 +362,9 @@ func (db *DB) All(ctx context.Context) iter.Seq2[account.Account, error] {
 
 // Put writes a whole account. It refuses what can't be stored as it is: no name,
 // the anonymous account, text that is not UTF-8. Settings that a newer dray has
-// stored under names that this one does not know stay.
+// stored under names that this one does not know stay. An account that was stored
+// before there were IDs has none until it is removed: with a new one its sessions
+// would end.
 func (db *DB) Put(ctx context.Context, a account.Account) error {
 	if err := storable(a); err != nil {
 		return fmt.Errorf("store account %q: %w", a.Name, err)
@@ -376,16 +379,17 @@ func (db *DB) Put(ctx context.Context, a account.Account) error {
 		db.keeper().changed(a.Name)
 	}()
 	return db.write(ctx, func(tx *sql.Tx) error {
-		merged := settings
 		var old string
 		err := tx.QueryRowContext(ctx, `SELECT settings FROM accounts WHERE name = $1`, a.Name).Scan(&old)
 		switch {
-		case err == nil:
-			if merged, err = merge(settings, []byte(old)); err != nil {
-				return db.unreadable(a.Name, err)
-			}
-		case !errors.Is(err, sql.ErrNoRows):
+		case errors.Is(err, sql.ErrNoRows):
+			old = `{"id":"` + rand.Text() + `"}`
+		case err != nil:
 			return err
+		}
+		merged, err := merge(settings, []byte(old))
+		if err != nil {
+			return db.unreadable(a.Name, err)
 		}
 		if _, err := tx.ExecContext(ctx, `
 			INSERT INTO accounts (name, hash, settings, changed) VALUES ($1, $2, $3, $4)
@@ -411,7 +415,7 @@ func storable(a account.Account) error {
 	case a.Anonymous:
 		return errors.New("the anonymous account is not stored")
 	}
-	text := append([]string{a.Home, a.Charset}, a.Protocols...)
+	text := append([]string{a.ID, a.Home, a.Charset}, a.Protocols...)
 	text = append(text, a.Certificates...)
 	for _, m := range a.Mounts {
 		text = append(text, m.At, m.Dir)
@@ -428,19 +432,20 @@ func storable(a account.Account) error {
 }
 
 // merge adds to the settings what old has under names that account.Account does
-// not have. It refuses old settings that it does not understand inside a name
-// that it does: they would be lost.
+// not have, and its ID where they have none. It refuses old settings that it does
+// not understand inside a name that it does: they would be lost.
 func merge(settings, old []byte) ([]byte, error) {
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal(old, &all); err != nil {
 		return nil, err
 	}
-	unknown, known := map[string]json.RawMessage{}, map[string]json.RawMessage{}
+	kept, known := map[string]json.RawMessage{}, map[string]json.RawMessage{}
 	for name, value := range all {
 		if names[name] {
 			known[name] = value
-		} else {
-			unknown[name] = value
+		}
+		if !names[name] || name == "id" {
+			kept[name] = value
 		}
 	}
 	b, err := json.Marshal(known)
@@ -452,13 +457,13 @@ func merge(settings, old []byte) ([]byte, error) {
 	if err := strict.Decode(new(account.Account)); err != nil {
 		return nil, err
 	}
-	if len(unknown) == 0 {
+	if len(kept) == 0 {
 		return settings, nil
 	}
-	if err := json.Unmarshal(settings, &unknown); err != nil {
+	if err := json.Unmarshal(settings, &kept); err != nil {
 		return nil, err
 	}
-	return json.Marshal(unknown)
+	return json.Marshal(kept)
 }
 
 // names are the settings of an account.Account as JSON has them.

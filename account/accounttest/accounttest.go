@@ -93,9 +93,13 @@ func (t *shelf) lists(want ...string) {
 	}
 }
 
-// same compares accounts: times by moment, an empty list is none.
+// same compares accounts: times by moment, an empty list is none. Where want has
+// no ID any will do, since the Store makes it.
 func same(t testing.TB, got, want account.Account) {
 	t.Helper()
+	if want.ID == "" {
+		got.ID = ""
+	}
 	if g, w := plain(got), plain(want); !reflect.DeepEqual(g, w) {
 		t.Errorf("account %q came back as\n%s\nwant\n%s", want.Name, text(g), text(w))
 	}
@@ -133,6 +137,7 @@ func text(a account.Account) string {
 func Full(name string) account.Account {
 	return account.Account{
 		Name:         name,
+		ID:           "of-" + name,
 		Hash:         "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA",
 		Disabled:     true,
 		Expires:      time.Date(2031, 12, 24, 18, 30, 15, 123456789, time.FixedZone("", 3600)),
@@ -225,6 +230,7 @@ var storeTests = []struct {
 		const bad = "a\xffb"
 		for what, a := range map[string]account.Account{
 			"no name":            {},
+			"ID":                 {Name: "anna", ID: bad},
 			"anonymous":          {Anonymous: true, Name: "anna"},
 			"home":               {Name: "anna", Home: bad},
 			"charset":            {Name: "anna", Charset: bad},
@@ -348,6 +354,45 @@ var storeTests = []struct {
 		t.lists("Anna", "otto")
 		t.put(account.Account{Name: "anna"})
 		t.has(account.Account{Name: "anna"})
+	}},
+	{"an ID stays until the account is removed", func(t *shelf) {
+		id := func(name string) string {
+			t.Helper()
+			a, err := t.Lookup(t.Context(), name)
+			if err != nil {
+				t.Fatalf("Lookup(%q): %v", name, err)
+			}
+			for other, err := range t.All(t.Context()) {
+				if err != nil || other.Name == name && other.ID != a.ID {
+					t.Fatalf("All gives %s the ID %q, Lookup %q: %v", name, other.ID, a.ID, err)
+				}
+			}
+			return a.ID
+		}
+		t.put(account.Account{Name: "anna"})
+		t.put(account.Account{Name: "otto"})
+		first, other := id("anna"), id("otto")
+		if first == "" || other == "" || first == other {
+			t.Errorf("anna has the ID %q, otto %q; want two", first, other)
+		}
+		changed, err := t.Lookup(t.Context(), "anna")
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed.Home = "/new"
+		for _, a := range []account.Account{changed, {Name: "anna", Disabled: true}} {
+			t.put(a)
+			if got := id("anna"); got != first {
+				t.Errorf("a change made the ID %q to %q", first, got)
+			}
+		}
+		if err := t.Remove(t.Context(), "anna"); err != nil {
+			t.Fatal(err)
+		}
+		t.put(account.Account{Name: "anna"})
+		if got := id("anna"); got == first || got == "" {
+			t.Errorf("anna had the ID %q, and has %q after she was removed and added again", first, got)
+		}
 	}},
 	{"Remove of nobody is fs.ErrNotExist", func(t *shelf) {
 		t.put(Full("anna"))
