@@ -1,6 +1,7 @@
 package record
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,12 +18,19 @@ import (
 // A file takes lines.
 type file struct {
 	*os.File
-	pipe bool        // a write can wait for a reader
-	torn atomic.Bool // the last line has no end
+	pipe  bool         // a write can wait for a reader
+	torn  atomic.Bool  // the last line has no end
+	hangs atomic.Int64 // until then nothing is written, in nanoseconds of Unix time; 0: it is
 }
 
-// patience is how long a write waits for the reader of a pipe.
-const patience = 100 * time.Millisecond
+// patience is how long a write waits for the reader of a pipe, and pause how long
+// none is tried after one that has waited in vain: whoever logs would wait too.
+const (
+	patience = 100 * time.Millisecond
+	pause    = 5 * time.Second
+)
+
+var errHangs = errors.New("its reader takes nothing, so nothing is written for a while")
 
 func openFile(w which, name string) (*file, error) {
 	// O_NONBLOCK: a FIFO that nobody reads is an error then, and no wait.
@@ -80,7 +88,7 @@ func (f *file) Write(line []byte) (int, error) {
 }
 
 // put writes a line to the file of now. It waits for the disk; what it can't
-// write is counted, and told once a minute.
+// write is counted, and told once a minute, and by the log itself as soon as it can.
 func (r *Records) put(to which, line []byte) (int, error) {
 	for {
 		s := r.state.Load()
@@ -91,19 +99,62 @@ func (r *Records) put(to which, line []byte) (int, error) {
 			}
 			return len(line), nil // switched off while it waited
 		}
-		_, err := f.Write(line)
+		err := r.write(to, s, line)
 		if err == nil {
-			if r.losses[to].lines.Load() > 0 {
-				r.lose(to, f.Name(), nil, 0)
-			}
 			return len(line), nil
 		}
 		if errors.Is(err, os.ErrClosed) && r.state.Load() != s {
 			continue // Reopen came in between
 		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			f.hangs.Store(r.now().Add(pause).UnixNano())
+		}
+		if to == toLog {
+			r.missing.Add(1)
+		}
 		r.lose(to, f.Name(), err, 1)
 		return 0, err
 	}
+}
+
+// write writes a line to the file of s, unless the reader of that hangs, and
+// before it what the file has missed.
+func (r *Records) write(to which, s *state, line []byte) error {
+	f := s.files[to]
+	until := f.hangs.Load()
+	if until != 0 && r.now().UnixNano() < until {
+		return errHangs
+	}
+	if to == toLog {
+		if err := r.confess(s); err != nil {
+			return err
+		}
+	}
+	if _, err := f.Write(line); err != nil {
+		return err
+	}
+	switch {
+	case until != 0 && f.hangs.CompareAndSwap(until, 0):
+		r.tell(to, r.losses[to].lines.Swap(0))
+	case r.losses[to].lines.Load() > 0:
+		r.lose(to, f.Name(), nil, 0)
+	}
+	return nil
+}
+
+// confess writes to the log how many of its lines are missing before the next one.
+func (r *Records) confess(s *state) error {
+	n := r.missing.Swap(0)
+	if n == 0 {
+		return nil
+	}
+	rec := slog.NewRecord(r.now(), slog.LevelError, "lines were lost", 0)
+	rec.AddAttrs(slog.Int64("lines", n))
+	err := s.gap.Handle(context.Background(), rec)
+	if err != nil {
+		r.missing.Add(n)
+	}
+	return err
 }
 
 // losses count the lines that nobody will read.

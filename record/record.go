@@ -49,6 +49,8 @@ type Records struct {
 	losses [losers]losses
 	stderr sync.Mutex // of writes to Options.Stderr
 
+	missing atomic.Int64 // lines of the log of which it does not tell itself yet
+
 	mu     sync.Mutex // of Reopen and Close
 	closed bool
 }
@@ -59,6 +61,7 @@ var _ event.Sink = (*Records)(nil)
 type state struct {
 	level   slog.Level
 	handler slog.Handler
+	gap     slog.Handler // writes to the file of the log, whoever holds the lock of handler
 	stderr  io.Writer
 	files   [files]*file // nil: none
 }
@@ -94,7 +97,7 @@ func open(o Options, room int) (*Records, error) {
 	}
 	r.state.Store(s)
 	r.log = slog.New(&handler{r: r})
-	go r.write()
+	go r.run()
 	return r, nil
 }
 
@@ -111,14 +114,16 @@ func (r *Records) set(o Options) (*state, error) {
 		}
 	}
 	opt := &slog.HandlerOptions{Level: s.level}
+	var format func(io.Writer) slog.Handler
 	switch o.Format {
 	case "", "text":
-		s.handler = slog.NewTextHandler(logWriter{r}, opt)
+		format = func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, opt) }
 	case "json":
-		s.handler = slog.NewJSONHandler(logWriter{r}, opt)
+		format = func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, opt) }
 	default:
 		return nil, fmt.Errorf("log.format is %q: it must be text or json", o.Format)
 	}
+	s.handler = format(logWriter{r})
 	for i, name := range [files]string{o.File, o.Xferlog, o.Auth} {
 		if name == "" {
 			continue
@@ -130,6 +135,7 @@ func (r *Records) set(o Options) (*state, error) {
 		}
 		s.files[i] = f
 	}
+	s.gap = format(s.files[toLog])
 	return s, nil
 }
 
@@ -214,8 +220,8 @@ func (r *Records) Event(_ context.Context, e any) {
 	}
 }
 
-// write is the goroutine that writes lines.
-func (r *Records) write() {
+// run is the goroutine that writes the lines of events.
+func (r *Records) run() {
 	defer close(r.ended)
 	line := make([]byte, 0, 1024)
 	for {

@@ -451,10 +451,92 @@ func TestAFullQueueDropsAndCounts(t *testing.T) {
 	}
 }
 
+// long is a line that no pipe holds.
+var long = []byte(strings.Repeat("x", 1<<20) + "\n")
+
+// A log that nobody reads any more slows no session: one line in five seconds
+// waits for its reader, and what was dropped meanwhile the log tells itself.
+func TestALogWhoseReaderHangsSlowsNobody(t *testing.T) {
+	for format, want := range map[string]string{
+		"text": `^\ntime=\S+ level=ERROR msg="lines were lost" lines=52\ntime=\S+ level=INFO msg=after\ntime=\S+ level=INFO msg=then\n$`,
+		"json": `^\n\{"time":"[^"]+","level":"ERROR","msg":"lines were lost","lines":52\}\n\{"time":"[^"]+","level":"INFO","msg":"after"\}\n\{"time":"[^"]+","level":"INFO","msg":"then"\}\n$`,
+	} {
+		t.Run(format, func(t *testing.T) {
+			name, reader := pipe(t)
+			var stderr page
+			r := opened(t, Options{Format: format, File: name, Stderr: &stderr})
+			now := someone.Time
+			r.now = func() time.Time { return now } // read by put, which this test alone calls
+			if _, err := r.put(toLog, long); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatalf("put: %v; want that the reader is too slow", err)
+			}
+			begin := time.Now()
+			for range 50 {
+				r.Logger().Info("dropped")
+			}
+			if took := time.Since(begin); took > 50*patience/2 {
+				t.Errorf("50 lines took %v", took)
+			}
+			b := make([]byte, 1<<20)
+			n, err := io.ReadFull(reader, b[:1<<15])
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Logger().Info("too early")
+			now = now.Add(pause)
+			r.Logger().Info("after")
+			r.Logger().Info("then")
+			closed(t, r)
+			rest, err := io.ReadAll(reader)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.TrimLeft(string(b[:n])+string(rest), "x"); !regexp.MustCompile(want).MatchString(got) {
+				t.Errorf("the log has %q; want it to match %s", got, want)
+			}
+			if lines, _ := lost(t, stderr.String()); lines != 52 {
+				t.Errorf("standard error tells %d lines lost; want 52:\n%s", lines, stderr.String())
+			}
+		})
+	}
+}
+
+// A reader that hangs is asked again after five seconds; when it is back, the log
+// tells what it has missed at once.
+func TestAReaderThatHangsIsTriedFromTimeToTime(t *testing.T) {
+	name, reader := pipe(t)
+	var log page
+	r := opened(t, Options{Xferlog: name, Stderr: &log})
+	now := someone.Time
+	r.now = func() time.Time { return now } // read by put, which this test alone calls
+	put := func(line []byte, want error) {
+		t.Helper()
+		if _, err := r.put(toXferlog, line); !errors.Is(err, want) {
+			t.Errorf("put: %v; want %v", err, want)
+		}
+	}
+	for range 2 {
+		put(long, os.ErrDeadlineExceeded)
+		put([]byte("x\n"), errHangs)
+		now = now.Add(pause - 1)
+		put([]byte("x\n"), errHangs)
+		now = now.Add(1)
+	}
+	if _, err := io.ReadFull(reader, make([]byte, 1<<15)); err != nil {
+		t.Fatal(err)
+	}
+	put([]byte("x\n"), nil)
+	put([]byte("x\n"), nil)
+	if lines, told := lost(t, log.String()); lines != 6 || told != 2 {
+		t.Errorf("told %d lines in %d; want the first at once and the rest with the end:\n%s", lines, told, log.String())
+	}
+}
+
 func TestALineAfterACutOneBeginsAnew(t *testing.T) {
 	name, reader := pipe(t)
 	r := opened(t, Options{Auth: name, Stderr: io.Discard})
-	long := []byte(strings.Repeat("x", 1<<20) + "\n") // more than a pipe holds
+	now := someone.Time
+	r.now = func() time.Time { return now } // read by put, which this test alone calls
 	if _, err := r.put(toAuth, long); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("put: %v; want that the reader is too slow", err)
 	}
@@ -463,6 +545,7 @@ func TestALineAfterACutOneBeginsAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	now = now.Add(pause)
 	for _, line := range []string{"first\n", "second\n"} {
 		if _, err := r.put(toAuth, []byte(line)); err != nil {
 			t.Fatal(err)
