@@ -17,6 +17,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
@@ -54,7 +55,7 @@ no session; a file with a mistake changes nothing. Sockets of systemd are taken,
 and readiness is told to it.
 
 SIGTERM and SIGINT end accepting and let transfers finish, for 30 s at most; a
-second one ends at once.`,
+second one ends the process at once, by force and with exit status 1.`,
 		Example: `  dray serve /srv/files
   dray serve --config /etc/dray/dray.toml
   dray serve /srv/pub --anonymous --read-only
@@ -156,10 +157,13 @@ func refuseLines(what string, wrong []string) error {
 }
 
 // signals are those that a server hears.
-type signals struct{ c chan os.Signal }
+type signals struct {
+	c    chan os.Signal
+	exit func(status int) // os.Exit
+}
 
 func listenForSignals() signals {
-	s := signals{make(chan os.Signal, 8)}
+	s := signals{make(chan os.Signal, 8), os.Exit}
 	signal.Notify(s.c, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
 	return s
 }
@@ -178,23 +182,33 @@ func (s signals) wait(running *serve.Running, log *slog.Logger, ready string, gr
 			return fmt.Errorf("--ready: %w", err)
 		}
 	}
-	notify(daemon.SdNotifyReady)
+	notifyReady("serving")
 	got := <-s.c
 	for got == syscall.SIGHUP && reload != nil {
 		reload()
 		got = <-s.c
 	}
-	notify(daemon.SdNotifyStopping)
-	log.Info("stopping: transfers may finish", "signal", got.String(), "grace", grace())
-	ctx, cancel := context.WithTimeout(context.Background(), grace())
-	defer cancel()
+	return s.stop(got, log, grace(), running.Stop)
+}
+
+// stop ends a server by end, which has grace for its transfers; the signal got
+// asks for it. Another one ends the process, for what hangs in the kernel has no
+// other end.
+func (s signals) stop(got os.Signal, log *slog.Logger, grace time.Duration, end func(context.Context) error) error {
 	go func() {
-		for <-s.c == syscall.SIGHUP {
+		again := <-s.c
+		for again == syscall.SIGHUP {
+			again = <-s.c
 		}
-		log.Warn("stopping now")
-		cancel()
+		time.AfterFunc(time.Second, func() { s.exit(exitFailed) }) // the log may be on the disk that hangs
+		log.Error("stopped by force: the next start looks for what was cut", "signal", again.String())
+		s.exit(exitFailed)
 	}()
-	if err := running.Stop(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
+	notify(daemon.SdNotifyStopping)
+	log.Info("stopping: transfers may finish", "signal", got.String(), "grace", grace)
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	if err := end(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	log.Info("stopped")
@@ -203,6 +217,27 @@ func (s signals) wait(running *serve.Running, log *slog.Logger, ready string, gr
 
 // notify tells systemd, where it listens (sd_notify(3)).
 func notify(state string) { _, _ = daemon.SdNotify(false, state) }
+
+// notifyReady tells systemd that the server serves, and what it shows of that.
+func notifyReady(status string) {
+	notify(daemon.SdNotifyReady + "\nSTATUS=" + statusLine(status))
+}
+
+// statusLine is the first line of text, of 200 letters at most. Anybody may see it,
+// and a line more would tell systemd something else.
+func statusLine(text string) string {
+	text, _, _ = strings.Cut(strings.ToValidUTF8(text, "\uFFFD"), "\n")
+	letters := []rune(strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text))
+	if len(letters) > 200 {
+		return string(letters[:200]) + "…"
+	}
+	return string(letters)
+}
 
 // readPassword returns the password and, unless it was made here, where it came
 // from.
