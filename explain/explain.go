@@ -89,6 +89,19 @@ func Sentence(e *fault.Error) string {
 	return en.fill(facts) + " [" + string(en.ID) + "]"
 }
 
+// Facts are the facts of e as one line for the log, "name: value, name: value",
+// each clean and bounded as in a Sentence; "" when there is none to show.
+func Facts(e *fault.Error) string {
+	en, _ := For(e.ID)
+	var line []string
+	for i, name := range en.Facts[:min(len(en.Facts), len(e.Facts))] {
+		if s := text(e.Facts[i]); s != "" {
+			line = append(line, name+": "+s)
+		}
+	}
+	return strings.Join(line, ", ")
+}
+
 func (en Entry) fill(facts []any) string {
 	if len(en.Facts) == 0 {
 		return en.Peer

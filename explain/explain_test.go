@@ -237,6 +237,30 @@ func TestSentence(t *testing.T) {
 	}
 }
 
+func TestFactsForTheLog(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		in   *fault.Error
+		want string
+	}{
+		{"each has its name", fault.New(fault.OverQuota, fault.IDQuota, "9.8 MiB", "10 MiB"), "used: 9.8 MiB, limit: 10 MiB"},
+		{"no facts", fault.New(fault.NotLoggedIn, fault.IDLogin), ""},
+		{"fewer than there are names", fault.New(fault.OverQuota, fault.IDQuota, "9.8 MiB"), "used: 9.8 MiB"},
+		{"an empty one is left out", fault.New(fault.OverQuota, fault.IDQuota, "", 7), "limit: 7"},
+		{"surplus ones are dropped", fault.New(fault.NotFound, fault.IDNotFound, "/a", "/b"), "path: /a"},
+		{"an id that is none", fault.New(fault.Denied, "no-such-id", "x"), ""},
+		{"line ends are replaced", fault.New(fault.NotFound, fault.IDNotFound, "/a\r\nlevel=ERROR"), "path: /a??level=ERROR"},
+		{"the text of an error is none", fault.New(fault.NoData, fault.IDTLSData, errors.New("open /srv/real/path")), ""},
+		{"what hides itself stays hidden", fault.New(fault.NotFound, fault.IDNotFound, hidden{}), "path: [hidden]"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := Facts(tt.in); got != tt.want {
+				t.Errorf("Facts(%+v) = %q; want %q", tt.in, got, tt.want)
+			}
+		})
+	}
+}
+
 // hidden formats itself, as secrets do.
 type hidden struct{}
 

@@ -197,6 +197,26 @@ func TestABOREndsTheWorkOfOneCommand(t *testing.T) {
 	}
 }
 
+// The reply to ABOR said that nothing had been running.
+func TestABORTellsThatItEndedTheWork(t *testing.T) {
+	for _, line := range []string{"DSIZ top", "RMDA top"} {
+		t.Run(line, func(t *testing.T) {
+			s := switchedOn()
+			tree := newEndless(t)
+			tree.seen = make(chan struct{})
+			s.tree = tree
+			k := newSite(t, s).login()
+			k.say(line)
+			<-tree.seen
+			k.say("ABOR")
+			hasID(t, k.hear(426), fault.IDAborted)
+			if reply := k.hear(226); !strings.Contains(reply, "was ended") {
+				t.Errorf("ABOR: %q", reply)
+			}
+		})
+	}
+}
+
 // A client that leaves takes its work along.
 func TestTheWorkOfOneCommandEndsWithItsClient(t *testing.T) {
 	s := plain()

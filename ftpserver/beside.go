@@ -3,6 +3,7 @@ package ftpserver
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"time"
 
@@ -39,9 +40,10 @@ func (c *conn) during(ctx context.Context, status func() string, f func(context.
 	if full {
 		close(b.done)
 	} else {
-		go c.listen(b)
+		go c.listen(ctx, b)
 	}
 	err := f(ctx)
+	cancel(nil)
 	c.mu.Lock()
 	b.stopping = true
 	c.beside = nil
@@ -51,8 +53,8 @@ func (c *conn) during(ctx context.Context, status func() string, f func(context.
 	return err
 }
 
-// listen reads commands until the transfer ends.
-func (c *conn) listen(b *beside) {
+// listen reads commands until the transfer ends, whose context is ctx.
+func (c *conn) listen(ctx context.Context, b *beside) {
 	defer close(b.done)
 	defer c.server.caught("reader", c.visit.Peer())
 	for {
@@ -61,8 +63,8 @@ func (c *conn) listen(b *beside) {
 			c.mu.Lock()
 			stopping := b.stopping
 			c.mu.Unlock()
-			if !stopping { // the session or the visit ends, and its context ends the transfer
-				<-c.context().Done()
+			if !stopping { // the session or the visit ends, and with it the transfer
+				<-ctx.Done()
 			}
 			return
 		}
@@ -74,6 +76,9 @@ func (c *conn) listen(b *beside) {
 				ended = time.Now()
 			}
 			alive := c.spoke(ended)
+			if b.status == nil && err != io.EOF {
+				alive = false // a reset: there is nothing but the reply, and nobody hears it
+			}
 			c.mu.Unlock()
 			if !alive {
 				b.cancel(fault.Because(err, fault.Cut, fault.IDUploadCut))
@@ -141,7 +146,7 @@ func (c *conn) heard(dataEnded time.Time) bool {
 // does not. What the kernel holds and the reader has not seen yet counts: a FIN
 // is death, and so is a reset, unless a command before it proves that the client
 // was done; a queued ABOR is a cut.
-func (c *conn) alive(dataEnded time.Time) error {
+func (c *conn) alive(ctx context.Context, dataEnded time.Time) error {
 	for tries := 0; ; tries++ {
 		c.mu.Lock()
 		spoke, ended, aborted := c.spoke(dataEnded), c.readErr, false
@@ -169,6 +174,10 @@ func (c *conn) alive(dataEnded time.Time) error {
 				return nil
 			}
 		}
-		time.Sleep(250 * time.Microsecond) // the reader is about to see it
+		select {
+		case <-time.After(250 * time.Microsecond): // the reader is about to see it
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 }

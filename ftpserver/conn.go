@@ -108,7 +108,7 @@ type line struct {
 
 func newConn(s *Server, nc net.Conn, v *gate.Visit, r *Rules) *conn {
 	return &conn{
-		server: s, rules: r, visit: v, log: v.Log(), raw: nc, nc: nc, begun: time.Now(),
+		server: s, rules: r, visit: v, log: v.Log(), raw: nc, nc: nc, rd: ftp.NewReader(nc), begun: time.Now(),
 		facts: ftp.DefaultFacts, tlsCfg: r.TLS, text: true, // RFC 959, 5.1; Perl's Net::FTP and ftp.exe rely on it
 	}
 }
@@ -140,7 +140,6 @@ func (c *conn) serve() {
 			return
 		}
 	}
-	c.rd = ftp.NewReader(c.nc)
 	if c.write(ftp.Lines(ftp.C220Ready, c.rules.Greeting, "Ready.")) != nil {
 		return
 	}
@@ -349,9 +348,7 @@ func (c *conn) refuse(row *command, cmd ftp.Command) error {
 		return fault.New(fault.NotLoggedIn, fault.IDLogin)
 	case c.phase < row.phase:
 		return fault.New(fault.Sequence, fault.IDSequence, "USER")
-	case row.arg == argNone && cmd.Arg != "":
-		return fault.New(fault.Syntax, fault.IDSyntax, c.form(row))
-	case (row.arg == argRequired || row.arg == argPath) && cmd.Arg == "":
+	case !row.takes(cmd.Arg):
 		return fault.New(fault.Syntax, fault.IDSyntax, c.form(row))
 	case row.also&opensData != 0 && (c.tlsOn || c.cleared) && !c.prot && !c.rules.ClearData:
 		// RFC 4217, 9: refused before anything is opened.

@@ -34,10 +34,8 @@ func copySite() []command {
 func (c *conn) keeps(row *command, arg string) bool {
 	if row.verb == "SITE" {
 		name, _, _ := strings.Cut(arg, " ")
-		for _, sub := range c.server.site {
-			if strings.EqualFold(sub.verb, name) {
-				return sub.also&keepsPending != 0
-			}
+		if sub := c.server.siteRow(name); sub != nil {
+			row = sub
 		}
 	}
 	return row.also&keepsPending != 0

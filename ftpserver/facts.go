@@ -133,7 +133,7 @@ func (c *conn) dsiz(ctx context.Context, arg string) (ftp.Reply, error) {
 		return ftp.Reply{}, err
 	}
 	var sum int64
-	err = c.during(ctx, nil, func(ctx context.Context) error {
+	err = c.long(ctx, func(ctx context.Context) error {
 		tooLong := fault.New(fault.Denied, fault.IDTooLarge, p.String(), fmt.Sprintf("more than %d seconds", int(dsizTime/time.Second)))
 		ctx, cancel := context.WithTimeoutCause(ctx, dsizTime, tooLong)
 		defer cancel()
@@ -312,7 +312,7 @@ func (c *conn) removeTree(ctx context.Context, top vfs.Path) (n int, err error) 
 		return 0, fault.New(fault.NotDir, fault.IDNotDir, top.String())
 	}
 	r := &remover{c: c}
-	err = c.during(ctx, nil, func(ctx context.Context) error { return r.dir(ctx, top) })
+	err = c.long(ctx, func(ctx context.Context) error { return r.dir(ctx, top) })
 	if err != nil && r.n > 0 {
 		err = partly(err, fmt.Sprintf("removed below %s: %d", top, r.n))
 	}

@@ -1,7 +1,9 @@
 package ftpserver
 
 import (
+	"crypto/tls"
 	"io"
+	"net"
 	"strconv"
 	"strings"
 	"testing"
@@ -99,4 +101,58 @@ func TestTheRoadOfUploadsInPlace(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What the client is told of a refused upload is what it finds: with uploads in
+// place its old file is gone, and in their place what came is there.
+func TestTheReplyToABrokenUploadTellsWhatBecameOfTheFile(t *testing.T) {
+	t.Parallel()
+	const nothing = "nothing was published"
+	for _, tt := range []struct {
+		uploads, bare, stream, added string
+	}{
+		{"", nothing, nothing, nothing},
+		{account.UploadsInPlace, "the file itself has 4 bytes now", "the file itself has 0 bytes now", "the file itself has 8 bytes now"},
+	} {
+		s := plain()
+		s.rules.TLS = serverTLS()
+		s.users = []account.Account{{Name: "alice", Rights: account.Full, Uploads: tt.uploads}}
+		st := newSite(t, s)
+		k := st.secureLogin(clientTLS())
+		k.do(200, "TYPE I")
+		for _, try := range []struct{ mode, command, wire, says, left string }{
+			{"S", "STOR f", "four", tt.bare, "four"},
+			{"Z", "STOR f", "no zlib stream", tt.stream, ""},
+			{"Z", "APPE f", "no zlib stream", tt.added, "old file"},
+		} {
+			if err := st.mem.WriteFile("/f", []byte("old file")); err != nil {
+				t.Fatal(err)
+			}
+			k.do(200, "MODE "+try.mode)
+			id := fault.IDDeflate
+			nc := k.over(k.pasv()).(*tls.Conn)
+			k.do(150, try.command)
+			_, _ = io.WriteString(nc, try.wire)
+			if try.mode == "S" {
+				id = fault.IDTLSNoClose
+				_ = nc.NetConn().(*net.TCPConn).CloseWrite()
+			} else {
+				_ = nc.CloseWrite()
+			}
+			reply := k.hear(426)
+			nc.Close()
+			hasID(t, reply, id)
+			if !strings.Contains(reply, try.says) || try.says != nothing && strings.Contains(reply, "published") {
+				t.Errorf("uploads %q, MODE %s, %s: %q; want %q in it", tt.uploads, try.mode, try.command, reply, try.says)
+			}
+			want := try.left
+			if tt.uploads == "" {
+				want = "old file"
+			}
+			if got, err := st.mem.ReadFile("/f"); err != nil || string(got) != want {
+				t.Errorf("uploads %q, MODE %s, %s: the file holds %q, %v; want %q", tt.uploads, try.mode, try.command, got, err, want)
+			}
+			k.do(250, "DELE f") // and what is kept beside it
+		}
+	}
 }

@@ -435,7 +435,7 @@ func (c *conn) stat(ctx context.Context, arg string) (ftp.Reply, error) {
 		return ftp.Reply{}, err
 	}
 	r := ftp.Reply{Code: ftp.C213File, Text: "Status of " + q.p.String() + ":", Last: "End"}
-	if q.fi != nil && q.fi.IsDir() {
+	if q.isDir() {
 		r.Code = ftp.C212Dir
 	}
 	w := &statLines{left: maxStat}

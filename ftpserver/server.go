@@ -22,9 +22,11 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
+	"dray/account"
 	"dray/explain"
 	"dray/fault"
 	"dray/ftp"
@@ -116,6 +118,7 @@ type Server struct {
 	rows    map[string]*command
 	watch   *watchdog
 	tickets *tickets
+	sums    *account.Queue // of checksums, which take a processor each
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -134,7 +137,7 @@ func New(g *gate.Gate, log *slog.Logger) *Server {
 	}
 	s := &Server{
 		gate: g, log: log, table: commands(), site: siteCommands(), rows: map[string]*command{},
-		watch: newWatchdog(log), tickets: newTickets(),
+		watch: newWatchdog(log), tickets: newTickets(), sums: account.NewQueue(0),
 		conns: map[*conn]struct{}{}, listeners: map[net.Listener]struct{}{},
 	}
 	for i := range s.table {
@@ -142,6 +145,16 @@ func New(g *gate.Gate, log *slog.Logger) *Server {
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	return s
+}
+
+// siteRow is the row of a command behind SITE, in any case; nil when there is none.
+func (s *Server) siteRow(name string) *command {
+	for i := range s.site {
+		if row := &s.site[i]; strings.EqualFold(row.verb, name) {
+			return row
+		}
+	}
+	return nil
 }
 
 // Serve accepts on l until it is closed or the server shuts down, and closes it.

@@ -34,12 +34,7 @@ func factSite() []command {
 
 // siteForm is how a command behind SITE is written.
 func (c *conn) siteForm(verb string) string {
-	for i := range c.server.site {
-		if row := &c.server.site[i]; row.verb == verb {
-			return "SITE " + row.form()
-		}
-	}
-	return "SITE " + verb
+	return "SITE " + c.server.siteRow(verb).form()
 }
 
 func (c *conn) siteUTime(ctx context.Context, arg string) (ftp.Reply, error) {

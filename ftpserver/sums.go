@@ -12,6 +12,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"runtime"
 	"strings"
 
 	"dray/account"
@@ -236,14 +237,43 @@ func (c *conn) summable(ctx context.Context, parts []ftp.Part) (f vfs.File, part
 	return nil, part, err
 }
 
+// sumPiece is how many bytes of a file are read before whoever waits has a turn: a
+// small file must not wait for the end of a large one.
+const sumPiece = 64 << 20
+
 // sum reads the bytes from start up to end.
 func (c *conn) sum(ctx context.Context, a algorithm, f vfs.File, part ftp.Part, start, end int64) ([]byte, error) {
 	h := a.make()
-	err := c.long(ctx, func(ctx context.Context) error { return transfer.Sum(ctx, h, f, start, end-start) })
+	err := c.long(ctx, func(ctx context.Context) error {
+		for at := start; at < end; at += sumPiece {
+			if err := c.turn(ctx, func() error { return transfer.Sum(ctx, h, f, at, min(sumPiece, end-at)) }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, fault.Because(err, fault.Busy, fault.IDInUse, part.Path)
 	}
 	return h.Sum(nil), err
+}
+
+// turn runs f when it is this client's turn: on the whole server as many run at
+// once as there are processors. Kind Busy when too many wait, or when the turn does
+// not come within the time that the client may be silent.
+func (c *conn) turn(ctx context.Context, f func() error) error {
+	wait, cancel := context.WithTimeout(ctx, c.idleTime())
+	defer cancel()
+	var err error
+	missed := c.server.sums.Do(wait, c.remote(), func() { err = f() })
+	switch {
+	case missed == nil:
+		return err
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	n := runtime.GOMAXPROCS(0)
+	return fault.Because(missed, fault.Busy, fault.IDBusy, "checksums at once", n, n)
 }
 
 // long runs what may take minutes and has no data connection, so that ABOR, the

@@ -2,10 +2,14 @@ package ftpserver
 
 import (
 	"context"
+	"io/fs"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"dray/account"
 	"dray/fault"
@@ -239,4 +243,143 @@ func TestCopiesOnADisk(t *testing.T) {
 	if slices.Sort(names); !slices.Equal(names, []string{"copy", "t"}) {
 		t.Errorf("left are %q", names)
 	}
+}
+
+// crowded is newSlow where one checksum is made at a time, and one is being made:
+// that of k, until the tree releases it.
+func crowded(t *testing.T) (st *site, tree *slow, k *talk) {
+	st, tree = newSlow(t)
+	st.server.sums = account.NewQueue(1)
+	k = st.login()
+	k.say("HASH slow")
+	<-tree.reading
+	return st, tree, k
+}
+
+// One account with many sessions took every processor.
+func TestAChecksumWaitsUntilThereIsRoomForIt(t *testing.T) {
+	for _, line := range []string{"HASH a", "XCRC a", "XMD5 a", "XSHA a", "XSHA1 a", "XSHA256 a", "XSHA512 a", "MD5 a", "MMD5 a"} {
+		t.Run(line, func(t *testing.T) {
+			st, tree, first := crowded(t)
+			k := st.login()
+			k.write(line + "\r\nSYST\r\n")
+			st.queued(1)
+			close(tree.release)
+			first.hear(213)
+			if code, reply, err := k.reply(); err != nil || code < 213 || code > 252 {
+				t.Errorf("%s: %q, %v", line, reply, err)
+			}
+			k.hear(215)
+		})
+	}
+}
+
+func TestAborEndsTheWaitForAChecksum(t *testing.T) {
+	st, tree, first := crowded(t)
+	k := st.login()
+	k.write("HASH a\r\nABOR\r\n")
+	hasID(t, k.hear(426), fault.IDAborted)
+	if reply := k.hear(226); !strings.Contains(reply, "was ended") {
+		t.Errorf("ABOR: %q", reply)
+	}
+	close(tree.release)
+	first.hear(213)
+	k.do(213, "HASH a")
+}
+
+func TestALostClientWaitsForNoChecksum(t *testing.T) {
+	st, tree, first := crowded(t)
+	k := st.login()
+	k.write("HASH a\r\nSYST\r\n")
+	st.queued(1)
+	reset(k.nc)
+	st.eventually("its connection has ended", func() bool {
+		st.server.mu.Lock()
+		defer st.server.mu.Unlock()
+		return len(st.server.conns) == 1
+	})
+	close(tree.release)
+	first.hear(213)
+}
+
+func TestTheWaitForAChecksumEndsWithTheIdleTime(t *testing.T) {
+	s := plain()
+	s.tree = withFiles(t)
+	inNoTime(t, s, func(t *testing.T, st *site, k *talk, _ chan struct{}) {
+		st.server.sums = account.NewQueue(1)
+		k.hear(220)
+		k.as("alice")
+		k.do(200, "SITE IDLE 7200")
+		release, done := make(chan struct{}), make(chan error)
+		go func() { done <- st.server.sums.Do(t.Context(), netip.Addr{}, func() { <-release }) }()
+		synctest.Wait()
+		begun := time.Now()
+		_ = k.raw.SetDeadline(time.Time{})
+		k.write("HASH a\r\n")
+		line, err := k.rd.ReadString('\n')
+		if err != nil || !strings.HasPrefix(line, "450 Too many checksums at once") || time.Since(begun) != 2*time.Hour {
+			t.Errorf("after %v: %q, %v; want 450 after two hours", time.Since(begun), line, err)
+		}
+		hasID(t, strings.TrimSpace(line), fault.IDBusy)
+		close(release)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		k.do(213, "HASH a") // the session has not ended
+	})
+}
+
+// A vast tree has one file "/vast", of two pieces. Its second piece can be read
+// when second is closed.
+type vast struct {
+	*memfs.Tree
+	begun, first, second chan struct{}
+}
+
+type vastFile struct {
+	tree *vast
+	once sync.Once
+}
+
+func (v *vast) Open(ctx context.Context, p vfs.Path) (vfs.File, error) {
+	if p.Base() == "vast" {
+		return &vastFile{tree: v}, nil
+	}
+	return v.Tree.Open(ctx, p)
+}
+
+type vastInfo struct{ fs.FileInfo }
+
+func (vastInfo) Size() int64 { return 2 * sumPiece }
+
+func (f *vastFile) Stat() (fs.FileInfo, error) { return vastInfo{}, nil }
+func (f *vastFile) Close() error               { return nil }
+
+func (f *vastFile) ReadAt(b []byte, at int64) (int, error) {
+	f.once.Do(func() {
+		close(f.tree.begun)
+		<-f.tree.first
+	})
+	if at >= sumPiece {
+		<-f.tree.second
+	}
+	return len(b), nil
+}
+
+func TestASmallFileDoesNotWaitForTheEndOfALargeOne(t *testing.T) {
+	tree := &vast{withFiles(t), make(chan struct{}), make(chan struct{}), make(chan struct{})}
+	s := plain()
+	s.tree = tree
+	st := newSite(t, s)
+	st.server.sums = account.NewQueue(1)
+	large, small := st.login(), st.login()
+	large.say("XCRC vast")
+	<-tree.begun
+	small.write("XCRC a\r\nSYST\r\n")
+	st.queued(1) // it waits
+	close(tree.first)
+	small.hear(250)
+	small.hear(215)
+	close(tree.second)
+	large.hear(250)
 }

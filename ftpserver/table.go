@@ -55,6 +55,17 @@ func (row *command) form() string {
 	return row.verb + " " + row.usage
 }
 
+// takes tells whether the rule of the row lets arg be its argument.
+func (row *command) takes(arg string) bool {
+	switch row.arg {
+	case argNone:
+		return arg == ""
+	case argRequired, argPath:
+		return arg != ""
+	}
+	return true
+}
+
 // plain tells whether blanks at the ends of the argument mean nothing.
 func (row *command) plain() bool { return row.arg == argNone || row.also&holdsNoName != 0 }
 
@@ -276,10 +287,8 @@ func (c *conn) siteHelp(_ context.Context, arg string) (ftp.Reply, error) {
 	if name == "" {
 		return c.helpTable("Commands behind SITE:", "SITE ", c.server.site), nil
 	}
-	for i := range c.server.site {
-		if row := &c.server.site[i]; row.verb == name {
-			return helpOf("SITE "+row.form(), row), nil
-		}
+	if row := c.server.siteRow(name); row != nil {
+		return helpOf("SITE "+row.form(), row), nil
 	}
 	if why, ok := neverBuilt["SITE "+name]; ok {
 		return helpOfNone("SITE "+name, why), nil
@@ -315,25 +324,23 @@ func (c *conn) helpTable(title, prefix string, rows []command) ftp.Reply {
 func (c *conn) site(ctx context.Context, arg string) (ftp.Reply, error) {
 	name, rest, _ := strings.Cut(arg, " ")
 	name = strings.ToUpper(name)
-	for _, row := range c.server.site {
-		if row.verb != name {
-			continue
+	row := c.server.siteRow(name)
+	if row == nil {
+		if why, ok := neverBuilt["SITE "+name]; ok {
+			return ftp.Reply{}, fault.New(fault.NotBuilt, fault.IDNotBuilt, why)
 		}
-		if row.plain() {
-			rest = strings.Trim(rest, " ")
-		}
-		switch {
-		case c.off(&row, "SITE "+name):
-			return ftp.Reply{}, fault.New(fault.NotBuilt, fault.IDNotBuilt, switchedOff)
-		case (row.arg == argRequired || row.arg == argPath) && rest == "", row.arg == argNone && rest != "":
-			return ftp.Reply{}, fault.New(fault.Syntax, fault.IDSyntax, "SITE "+row.form())
-		}
-		return row.run(c, ctx, rest)
+		return ftp.Reply{}, fault.New(fault.Unsupported, fault.IDUnsupported, "the commands that SITE HELP lists")
 	}
-	if why, ok := neverBuilt["SITE "+name]; ok {
-		return ftp.Reply{}, fault.New(fault.NotBuilt, fault.IDNotBuilt, why)
+	if row.plain() {
+		rest = strings.Trim(rest, " ")
 	}
-	return ftp.Reply{}, fault.New(fault.Unsupported, fault.IDUnsupported, "the commands that SITE HELP lists")
+	switch {
+	case c.off(row, "SITE "+name):
+		return ftp.Reply{}, fault.New(fault.NotBuilt, fault.IDNotBuilt, switchedOff)
+	case !row.takes(rest):
+		return ftp.Reply{}, fault.New(fault.Syntax, fault.IDSyntax, "SITE "+row.form())
+	}
+	return row.run(c, ctx, rest)
 }
 
 const switchedOff = "it is switched off here"

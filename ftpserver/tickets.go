@@ -26,24 +26,30 @@ const (
 type tickets struct {
 	mu    sync.Mutex
 	ids   map[string]*voucher
-	order *list.List // of ids, oldest first
+	order *list.List // of the ids whose login is over, each once, the first to have ended first
 	now   func() time.Time
 }
 
 type voucher struct {
 	account string
 	addr    netip.Addr
-	until   time.Time // zero while the connection stands
+	until   time.Time     // zero while the login stands
+	place   *list.Element // in tickets.order; nil while the login stands
 }
 
 func newTickets() *tickets {
 	return &tickets{ids: map[string]*voucher{}, order: list.New(), now: time.Now}
 }
 
-// loggedIn books a login.
+// loggedIn books a login, in place of an older one of the same connection: a place
+// for each would let one client push out all the others by logging in again and
+// again.
 func (t *tickets) loggedIn(id, account string, addr netip.Addr) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if v := t.ids[id]; v != nil && v.place != nil {
+		t.order.Remove(v.place)
+	}
 	t.ids[id] = &voucher{account: account, addr: addr}
 }
 
@@ -52,22 +58,18 @@ func (t *tickets) ended(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	v := t.ids[id]
-	if v == nil || !v.until.IsZero() {
+	if v == nil || v.place != nil {
 		return
 	}
 	now := t.now()
 	v.until = now.Add(ticketLife)
-	t.order.PushBack(id)
+	v.place = t.order.PushBack(id)
 	for e := t.order.Front(); e != nil; e = t.order.Front() {
-		old := t.ids[e.Value.(string)]
-		if old != nil && old.until.IsZero() { // logged in again meanwhile
-			t.order.Remove(e)
-			continue
-		}
-		if t.order.Len() <= maxTickets && old != nil && now.Before(old.until) {
+		oldest := e.Value.(string)
+		if t.order.Len() <= maxTickets && now.Before(t.ids[oldest].until) {
 			break
 		}
-		delete(t.ids, e.Value.(string))
+		delete(t.ids, oldest)
 		t.order.Remove(e)
 	}
 }

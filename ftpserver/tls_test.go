@@ -462,3 +462,34 @@ func TestHostChoosesTheCertificate(t *testing.T) {
 		k.put("STOR up", "x")
 	}
 }
+
+// One client that logs in again and again filled the memory for ended logins, and
+// data connections of all others had to begin without a session.
+func TestALoginLoopPushesNobodysTicketsOut(t *testing.T) {
+	tk := newTickets()
+	addr := netip.MustParseAddr("192.0.2.1")
+	tk.loggedIn("other", "bob", addr)
+	tk.ended("other")
+	for range maxTickets + 1 {
+		tk.loggedIn("a", "alice", addr)
+		tk.ended("a")
+	}
+	if n := tk.order.Len(); n != 2 || len(tk.ids) != 2 {
+		t.Errorf("%d places and %d logins are kept of two connections", n, len(tk.ids))
+	}
+	if !tk.vouches("other", "bob", addr) || !tk.vouches("a", "alice", addr) {
+		t.Error("a connection that has ended vouches no more")
+	}
+	tk.loggedIn("a", "carol", addr)
+	if tk.vouches("a", "alice", addr) || !tk.vouches("a", "carol", addr) || tk.order.Len() != 1 {
+		t.Error("the connection vouches for the account that it had, and not for the one that it has")
+	}
+	for i := range maxTickets {
+		id := fmt.Sprint("n", i)
+		tk.loggedIn(id, "alice", addr)
+		tk.ended(id)
+	}
+	if n := tk.order.Len(); n != maxTickets || len(tk.ids) != maxTickets+1 || tk.vouches("other", "bob", addr) || !tk.vouches("a", "carol", addr) {
+		t.Errorf("%d places, %d logins; want %d, without the oldest and with the one that stands", n, len(tk.ids), maxTickets)
+	}
+}

@@ -353,7 +353,7 @@ func (c *conn) whole(ctx context.Context, rep transfer.Report, secure bool) erro
 			}
 		}
 	}
-	if err := c.alive(rep.Ended); err != nil {
+	if err := c.alive(ctx, rep.Ended); err != nil {
 		return err
 	}
 	return context.Cause(ctx)

@@ -119,8 +119,7 @@ func (c *conn) typeCmd(_ context.Context, arg string) (ftp.Reply, error) {
 // argError is what a parser of package ftp returned, with what stands in its
 // sentence.
 func argError(err error, form, offered string) error {
-	switch err {
-	case ftp.ErrUnsupported:
+	if err == ftp.ErrUnsupported {
 		return fault.Because(err, fault.Unsupported, fault.IDUnsupported, offered)
 	}
 	return fault.Because(err, fault.Syntax, fault.IDSyntax, form)

@@ -23,6 +23,7 @@ import (
 
 	"dray/account"
 	"dray/event"
+	"dray/explain"
 	"dray/fault"
 	"dray/guard"
 	"dray/vfs"
@@ -121,7 +122,7 @@ func (g *Gate) Knock(ctx context.Context, peer Peer) (*Visit, error) {
 	v.log = g.logger().With("session", v.id)
 	if err != nil {
 		cancel(err)
-		v.log.Warn("turned away", "peer", peer.Remote.String(), "door", peer.Door.Name, "reason", string(fault.Of(err).ID))
+		v.log.Warn("turned away", append([]any{"peer", peer.Remote.String(), "door", peer.Door.Name}, reason(fault.Of(err))...)...)
 		g.emit(ctx, event.Refusal{Meta: v.meta(""), Verb: "connect", Reason: string(fault.Of(err).ID)})
 		return nil, err
 	}
@@ -152,6 +153,22 @@ func (g *Gate) emit(ctx context.Context, e any) {
 	if g.Events != nil {
 		g.Events.Event(ctx, e)
 	}
+}
+
+// filled are attributes of a log line without those that are empty.
+func filled(attrs ...any) []any {
+	var out []any
+	for pair := range slices.Chunk(attrs, 2) {
+		if pair[1] != nil && pair[1] != "" {
+			out = append(out, pair...)
+		}
+	}
+	return out
+}
+
+// reason is what a log line says about a refusal.
+func reason(e *fault.Error) []any {
+	return filled("reason", string(e.ID), "facts", explain.Facts(e), "error", e.Err)
 }
 
 func newID() string {
@@ -389,7 +406,7 @@ func (v *Visit) enter(ctx context.Context, a account.Account) (*Session, error) 
 // turnedAway books a login that was right and may not be.
 func (v *Visit) turnedAway(ctx context.Context, user string, err error) error {
 	e := fault.Of(err)
-	v.log.Warn("login refused", "user", user, "peer", v.peer.Remote.String(), "reason", string(e.ID), "facts", e.Facts)
+	v.log.Warn("login refused", append([]any{"user", user, "peer", v.peer.Remote.String()}, reason(e)...)...)
 	v.gate.emit(ctx, event.Login{Meta: v.meta(user), TLS: v.secured(), Reason: string(e.ID)})
 	return e
 }

@@ -800,7 +800,7 @@ func (s *Session) Chmod(ctx context.Context, p vfs.Path, mode fs.FileMode) error
 // Refused books a request that was answered with an error.
 func (s *Session) Refused(verb, arg string, err error) {
 	e := fault.Of(err)
-	s.log.Info("refused", "verb", verb, "arg", arg, "reason", string(e.ID), "error", e.Err)
+	s.log.Info("refused", append(filled("verb", verb, "arg", arg), reason(e)...)...)
 	s.gate.emit(s.ctx, event.Refusal{Meta: s.meta(), Verb: verb, Path: arg, Reason: string(e.ID)})
 }
 
@@ -808,7 +808,7 @@ func (s *Session) Refused(verb, arg string, err error) {
 func (s *Session) Transferred(t event.Transfer) {
 	t.Meta = s.meta()
 	t.TLS = t.TLS || s.visit.secured()
-	log := s.log.With("path", t.Path, "bytes", t.Bytes, "took", t.Took, "road", t.Road)
+	log := s.log.With(filled("path", t.Path, "bytes", t.Bytes, "took", t.Took, "road", t.Road)...)
 	if t.Whole {
 		log.Info(string(t.Direction) + " done")
 	} else {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -432,11 +433,12 @@ func (u *Upload) Commit(ctx context.Context, r transfer.Report, still func(conte
 func (u *Upload) Cut(ctx context.Context, r transfer.Report, why error) error {
 	ctx = context.WithoutCancel(ctx)
 	left := u.cut(ctx, why)
-	kept, bytes := "nothing kept", left.bytes
+	kept, became, bytes := "nothing kept", "nothing was published", left.bytes
 	switch {
 	case left.files == 0:
 	case u.how.Direct:
 		kept = fmt.Sprintf("%d bytes are in the file", bytes)
+		became = fmt.Sprintf("the file itself has %d bytes now", bytes)
 	default:
 		kept = fmt.Sprintf("%d bytes kept to resume", bytes)
 	}
@@ -445,14 +447,18 @@ func (u *Upload) Cut(ctx context.Context, r transfer.Report, why error) error {
 	switch e.ID {
 	case fault.IDNoSpace:
 		e.Facts = []any{u.s.free(u.p), kept}
+	case fault.IDTLSNoClose:
+		e.Facts = []any{became}
+	case fault.IDDeflate:
+		e.Facts = append(slices.Clip(e.Facts), became)
 	case fault.IDUploadCut:
 		e.Facts = []any{kept}
 		if u.how.Direct && left.files > 0 {
 			e.ID = fault.IDCutInPlace
 		}
 	}
-	u.s.log.Warn("upload cut", "path", u.p.String(), "bytes", r.Bytes, "took", r.Took, "road", string(r.Road),
-		"reason", string(e.ID), "kept", bytes, "error", why)
+	u.s.log.Warn("upload cut", filled("path", u.p.String(), "bytes", r.Bytes, "took", r.Took, "road", string(r.Road),
+		"reason", string(e.ID), "kept", bytes, "error", why)...)
 	u.s.gate.emit(u.s.ctx, u.event(r, false, string(e.ID)))
 	return e
 }

@@ -1,0 +1,81 @@
+package gate
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"dray/account"
+	"dray/event"
+	"dray/fault"
+	"dray/transfer"
+	"dray/vfs"
+)
+
+// logged is what the gate has logged, a message and its attributes a line.
+func (h *house) logged() func() string {
+	var log bytes.Buffer
+	h.gate.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			switch a.Key {
+			case slog.TimeKey, slog.LevelKey, "session", "user", "peer", "took":
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+	return func() string {
+		defer log.Reset()
+		return log.String()
+	}
+}
+
+// Who reads the log saw error=<nil>, facts=[expired] and road="".
+func TestLogLinesOfRefusalsAreReadableAndHaveNothingEmpty(t *testing.T) {
+	h := newHouse(t)
+	log := h.logged()
+	a := account.Account{Name: "anna", Rights: account.Full, MaxSessions: 1}
+	s := h.login(a)
+	logs := func(want string) {
+		t.Helper()
+		if got := log(); got != want+"\n" {
+			t.Errorf("the log has\n%swant\n%s", got, want)
+		}
+	}
+	log()
+	s.Refused("PASV", "", fault.New(fault.Sequence, fault.IDEpsvOnly))
+	logs(`msg=refused verb=PASV reason=epsv-only`)
+	s.Refused("SIZE", "b", fault.Because(errors.New("no entry"), fault.NotFound, fault.IDNotFound, "/a/b"))
+	logs(`msg=refused verb=SIZE arg=b reason=not-found facts="path: /a/b" error="no entry"`)
+	s.Refused("SIZE", "x\r\ny", fault.New(fault.NotFound, fault.IDNotFound, "/x\r\ny"))
+	logs(`msg=refused verb=SIZE arg="x\r\ny" reason=not-found facts="path: /x??y"`)
+
+	_, err := h.knock(alice, open).Password(t.Context(), "anna", account.NewSecret(right))
+	is(t, "a second session", err, fault.Closing, fault.IDBusy)
+	logs(`msg="login refused" reason=busy facts="what: sessions of this account, used: 1, limit: 1"`)
+	a.Expires = time.Unix(1, 0)
+	h.people.known["anna"] = a
+	_, err = h.knock(alice, open).Password(t.Context(), "anna", account.NewSecret(right))
+	is(t, "an expired account", err, fault.NotLoggedIn, fault.IDAccountOff)
+	logs(`msg="login refused" reason=account-off facts="why: expired"`)
+
+	up, err := s.Create(t.Context(), at(t, "/a"), vfs.Create{})
+	need(t, err)
+	is(t, "Cut", up.Cut(t.Context(), transfer.Report{}, fault.New(fault.NoData, fault.IDDataBlocked)), fault.NoData, fault.IDDataBlocked)
+	logs(`msg="upload cut" path=/a bytes=0 reason=data-blocked kept=0 error=data-blocked`)
+	s.Transferred(event.Transfer{Direction: event.Listing, Path: "/", Reason: "data-blocked"})
+	logs(`msg="listing cut" path=/ bytes=0 reason=data-blocked`)
+
+	shut := *open
+	shut.Networks = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	_, err = h.gate.Knock(t.Context(), Peer{Remote: bob, Local: here, Door: &shut})
+	is(t, "a peer from elsewhere", err, fault.Closing, fault.IDNetwork)
+	logs(`msg="turned away" door=test reason=network-off`)
+	if got := log(); strings.Contains(got, right) {
+		t.Errorf("the log has a password:\n%s", got)
+	}
+}
