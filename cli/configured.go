@@ -54,6 +54,7 @@ func runConfigured(cmd *cobra.Command, file, ready string, verbose bool) error {
 	if os.Geteuid() == 0 {
 		log.Warn("the server runs as root: name another user in the configuration", "key", "user")
 	}
+	tellLacks(log)
 
 	sockets, err := activation.ListenersWithNames()
 	if err != nil {
@@ -153,6 +154,13 @@ func (l *loaded) reload() (why string) {
 		log.Warn("user, and what accounts.owners needs, act on the next start: restart the server for them")
 	}
 	return ""
+}
+
+// tellLacks warns of what the system keeps from the server.
+func tellLacks(log *slog.Logger) {
+	if lacks := serve.Lacks(); lacks != "" {
+		log.Warn(lacks)
+	}
 }
 
 func tell(log *slog.Logger, warnings []config.Problem) {

@@ -12,7 +12,7 @@ import (
 type dir struct {
 	was    fs.FileInfo // of what stood at the name, or of the link there; nil: it was made
 	given  error       // why a new one could not be given to its user
-	remove func()      // takes a new one away, if it is empty and that is still allowed
+	remove func()      // takes a new one away, with those above it that were made for it, as far as they are empty and that is still allowed
 }
 
 // A plantedError is a link that root does not follow.
@@ -38,13 +38,26 @@ func plainDir(name string, mode fs.FileMode, uid, gid int) (dir, error) {
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return dir{was: fi}, err
 	}
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+	made := []string{name}
+	for at := filepath.Dir(name); ; at = filepath.Dir(at) {
+		if _, err := os.Lstat(at); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		made = append(made, at)
+	}
+	d := dir{remove: func() {
+		for _, at := range made {
+			_ = os.Remove(at)
+		}
+	}}
+	err = os.MkdirAll(filepath.Dir(name), 0o755)
+	if err == nil {
+		err = os.Mkdir(name, mode)
+	}
+	if err != nil {
+		d.remove()
 		return dir{}, err
 	}
-	if err := os.Mkdir(name, mode); err != nil {
-		return dir{}, err
-	}
-	d := dir{remove: func() { _ = os.Remove(name) }}
 	if uid >= 0 && uid != os.Geteuid() {
 		d.given = os.Lchown(name, uid, gid)
 	}

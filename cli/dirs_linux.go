@@ -38,29 +38,42 @@ func walkDir(name string, mode fs.FileMode, uid, gid int) (dir, error) {
 	if err != nil || was != nil {
 		return dir{was: was}, err
 	}
+	type entry struct {
+		parent *os.File // kept open for remove, which is called at once or never
+		name   string
+	}
+	var made []entry
+	remove := func() {
+		for _, e := range slices.Backward(made) {
+			_ = unix.Unlinkat(int(e.parent.Fd()), e.name, unix.AT_REMOVEDIR)
+			_ = e.parent.Close()
+		}
+	}
 	for ; len(missing) > 1; missing = missing[1:] {
 		f, err := w.mkdir(missing[0], uid)
 		if err != nil {
+			remove()
 			return dir{}, err
 		}
+		made = append(made, entry{w.at, missing[0]})
+		w.at = nil
 		if fileOwner(f) == os.Geteuid() {
 			err = f.Chmod(0o755)
 		}
 		if err = errors.Join(err, w.enter(f)); err != nil {
+			remove()
 			return dir{}, err
 		}
 	}
 	f, err := w.mkdir(missing[0], uid)
 	if err != nil {
+		remove()
 		return dir{}, err
 	}
 	defer f.Close()
-	parent := w.at // kept open for remove, which is called at once or never
+	made = append(made, entry{w.at, missing[0]})
 	w.at = nil
-	d := dir{remove: func() {
-		_ = unix.Unlinkat(int(parent.Fd()), missing[0], unix.AT_REMOVEDIR)
-		_ = parent.Close()
-	}}
+	d := dir{remove: remove}
 	fi, err := f.Stat()
 	if err != nil || fileOwner(f) != os.Geteuid() {
 		return d, err

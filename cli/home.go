@@ -18,6 +18,7 @@ import (
 // A place is what was found out about a home, or made of it.
 type place struct {
 	note   string // what the administrator has to know, or do
+	files  bool   // the home was there, with files in it
 	remove func()
 }
 
@@ -48,7 +49,7 @@ func makeHome(home string, o *account.Owner, c *config.Config, w *where) (place,
 	case err != nil:
 		return place{}, fmt.Errorf("home %s: %w", home, err)
 	case d.was == nil && d.given != nil:
-		return place{fmt.Sprintf("give the new home to its user: chown -h %d:%d %s", uid, gid, home), d.remove}, nil
+		return place{note: fmt.Sprintf("give the new home to its user: chown -h %d:%d %s", uid, gid, shellWord(home)), remove: d.remove}, nil
 	case d.was == nil:
 		return place{remove: d.remove}, nil
 	case d.was.Mode().Type() == fs.ModeSymlink:
@@ -56,7 +57,7 @@ func makeHome(home string, o *account.Owner, c *config.Config, w *where) (place,
 	case !d.was.IsDir():
 		return place{}, usagef("home %s is a file\n      name a directory with --home", home)
 	}
-	return place{note: mayWrite(home, d.was, uid, gid, groups)}, nil
+	return place{note: mayWrite(home, d.was, uid, gid, groups), files: hasFiles(home)}, nil
 }
 
 // systemDirs are no homes: what is in them is the system's.
@@ -149,7 +150,7 @@ func mayWrite(home string, fi fs.FileInfo, uid, gid int, groups []uint32) string
 			home, fi.Mode().Perm(), uid)
 	}
 	return fmt.Sprintf("the home %s belongs to uid %d, and its mode %04o lets uid %d not write, which does so for this account: chown -h %d:%d %s",
-		home, owner, fi.Mode().Perm(), uid, uid, gid, home)
+		home, owner, fi.Mode().Perm(), uid, uid, gid, shellWord(home))
 }
 
 // stateOf is the directory of the accounts, whose owner the server runs as.

@@ -12,10 +12,12 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"text/template"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -117,6 +119,9 @@ func (in *initial) places(file, state, homes string) (err error) {
 		if *dir, err = filepath.Abs(*dir); err != nil {
 			return err
 		}
+		if strings.ContainsFunc(*dir, unicode.IsControl) {
+			return usagef("%q has control characters in it\n      name another place; dray init --help shows the flags", *dir)
+		}
 	}
 	if usual, err := initConfig(); err == nil && in.file == usual && os.Getenv(configEnv) == "" {
 		in.found = true
@@ -131,7 +136,7 @@ func (in *initial) places(file, state, homes string) (err error) {
 		return usagef("%q can't be the name of an account: %s", in.name, why)
 	}
 	if _, err := os.Stat(in.file); err == nil {
-		return usagef("%s exists\n      dray config check %s looks at it; dray user add %s%s adds an account", in.file, in.file, in.name, in.option())
+		return usagef("%s exists\n      dray config check %s looks at it; dray user add %s%s adds an account", in.file, shellWord(in.file), in.name, in.option())
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("can't look at %s: %w", in.file, err)
 	}
@@ -218,7 +223,7 @@ func (in *initial) run(public string, service bool, p *secrets) error {
 	if err != nil {
 		return err
 	}
-	err = w.use(in.cmd.Context(), func(db *accountsql.DB, _ *config.Config) error { return db.Put(in.cmd.Context(), a) })
+	err = w.use(in.cmd.Context(), func(db *accountsql.DB, _ *config.Config) error { return putNew(in.cmd.Context(), db, a, at) })
 	if err != nil {
 		return err
 	}
@@ -241,9 +246,9 @@ func (in *initial) run(public string, service bool, p *secrets) error {
 	say("next:")
 	if c.User != "" && in.uid > 0 {
 		say("  systemctl daemon-reload && systemctl enable --now dray")
-		say("  or, by hand: dray serve --config %s", in.file)
+		say("  or, by hand: dray serve --config %s", shellWord(in.file))
 	} else {
-		say("  dray serve --config %s", in.file)
+		say("  dray serve --config %s", shellWord(in.file))
 	}
 	say("  dray user add NAME%s", in.option())
 	return nil
@@ -254,7 +259,18 @@ func (in *initial) option() string {
 	if in.found {
 		return ""
 	}
-	return " --config " + in.file
+	return " --config " + shellWord(in.file)
+}
+
+// shellWord is s as a shell has to get it.
+func shellWord(s string) string {
+	special := func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@,", r))
+	}
+	if s != "" && !strings.ContainsFunc(s, special) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // findUser finds the user that the server will run as, and makes it where there
@@ -305,7 +321,7 @@ func inherit(state string, uid, gid int) (note string, err error) {
 		}
 	}
 	if !alone {
-		return fmt.Sprintf("belongs to root, and holds more than a certificate: the server can use it after chown -R %d:%d %s", uid, gid, state), nil
+		return fmt.Sprintf("belongs to root, and holds more than a certificate: the server can use it after chown -R %d:%d %s", uid, gid, shellWord(state)), nil
 	}
 	for _, f := range names {
 		if err := dir.Lchown(f.Name(), uid, gid); err != nil {
@@ -404,7 +420,7 @@ func (in *initial) unit(say func(string, ...any)) error {
 	if err != nil {
 		return err
 	}
-	text, err := unit(program, in.file, serviceUser)
+	text, err := unit(program, in.file, serviceUser, in.state, in.homes)
 	if err != nil {
 		return err
 	}
@@ -435,15 +451,46 @@ func closedAbove(name string, uid, gid int) string {
 	}
 }
 
-// unit is the text of the unit.
-func unit(program, file, user string) ([]byte, error) {
+// unit is the text of the unit. The server writes in dirs, which are there.
+func unit(program, file, user string, dirs ...string) ([]byte, error) {
 	t, err := template.New("unit").Parse(unitText)
 	if err != nil {
 		return nil, err
 	}
+	var writes []string
+	private := "yes"
+	for _, dir := range dirs {
+		if lies(dir, "/usr", "/etc", "/boot", "/efi") { // what ProtectSystem=full closes
+			writes = append(writes, unitWord(dir))
+		}
+	}
+	for _, name := range append([]string{program, file}, dirs...) {
+		if lies(name, "/tmp", "/var/tmp") {
+			private = "no" // else the server has others of these names
+		}
+	}
 	var b strings.Builder
-	err = t.Execute(&b, map[string]string{"Program": program, "Config": file, "User": user})
+	err = t.Execute(&b, map[string]any{
+		"Program": unitWord(program), "Config": strings.ReplaceAll(unitWord(file), "$", "$$"), "User": user, "Writes": writes, "PrivateTmp": private,
+	})
 	return []byte(b.String()), err
+}
+
+// lies tells whether name is in one of some directories, links followed.
+func lies(name string, dirs ...string) bool {
+	if real, err := filepath.EvalSymlinks(name); err == nil {
+		name = real
+	}
+	return slices.ContainsFunc(dirs, func(dir string) bool { return strings.HasPrefix(name, dir+"/") })
+}
+
+// unitWord is s as one word of a unit (systemd.syntax(7), systemd.unit(5)).
+func unitWord(s string) string {
+	s = strings.ReplaceAll(s, "%", "%%")
+	if !strings.ContainsAny(s, ` "'\;`) {
+		return s
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
 
 // card is what clients have to know of a server that does not run yet. It makes

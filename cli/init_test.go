@@ -165,3 +165,55 @@ func TestInitSeesThatTheServerCanNotReachTheProgram(t *testing.T) {
 		t.Errorf("closedAbove = %q, want %q", got, closed)
 	}
 }
+
+// What stands in the unit is read by systemd, and what is to be typed by a shell.
+func TestPathsWithABlankReachTheirProgram(t *testing.T) {
+	for _, tt := range []struct{ path, unit, shell string }{
+		{"/etc/dray/dray.toml", "/etc/dray/dray.toml", "/etc/dray/dray.toml"},
+		{"/srv/my files", `"/srv/my files"`, "'/srv/my files'"},
+		{"/srv/100%", "/srv/100%%", "'/srv/100%'"},
+		{`/srv/a"b\c`, `"/srv/a\"b\\c"`, `'/srv/a"b\c'`},
+		{"/srv/it's", `"/srv/it's"`, `'/srv/it'\''s'`},
+		{"/srv/$HOME", "/srv/$HOME", "'/srv/$HOME'"},
+		{"", "", "''"},
+	} {
+		if got := unitWord(tt.path); got != tt.unit {
+			t.Errorf("unitWord(%q) = %s; want %s", tt.path, got, tt.unit)
+		}
+		if got := shellWord(tt.path); got != tt.shell {
+			t.Errorf("shellWord(%q) = %s; want %s", tt.path, got, tt.shell)
+		}
+	}
+	text, err := unit("/opt/my programs/dray", "/etc/dray/100%/$x.toml", "dray", "/var/lib/dray", "/srv/ftp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "\nExecStart=\"/opt/my programs/dray\" serve --config /etc/dray/100%%/$$x.toml\n"; !strings.Contains(string(text), want) {
+		t.Errorf("the unit lacks %s:\n%s", want, text)
+	}
+	for _, line := range []string{"ReadWritePaths", "PrivateTmp=no", "\n\n\n", "<no value>"} {
+		if strings.Contains(string(text), line) {
+			t.Errorf("the unit has %q:\n%s", line, text)
+		}
+	}
+}
+
+// ProtectSystem=full would let the server write to none of its places in /usr and
+// /etc, and with a /tmp of its own it would not see those there.
+func TestTheUnitLetsTheServerWriteWhereItHasTo(t *testing.T) {
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink("/usr/bin", link); err != nil {
+		t.Fatal(err)
+	}
+	text, err := unit("/usr/local/bin/dray", "/etc/dray/dray.toml", "dray", "/usr/local/my state", "/etc/ftp", link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "\nProtectSystem=full\nReadWritePaths=\"/usr/local/my state\"\nReadWritePaths=/etc/ftp\nReadWritePaths=" + link + "\nProtectKernelTunables=yes\n"; !strings.Contains(string(text), want) {
+		t.Errorf("the unit lacks %s:\n%s", want, text)
+	}
+	text, err = unit("/usr/local/bin/dray", "/tmp/dray.toml", "dray", "/var/lib/dray", "/srv/ftp")
+	if err != nil || !strings.Contains(string(text), "\nPrivateTmp=no\n") {
+		t.Errorf("the configuration is in /tmp: %v\n%s", err, text)
+	}
+}

@@ -38,6 +38,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"dray":      func() { os.Exit(Main(os.Args[1:], os.Stdout, os.Stderr)) },
 		"activated": activated,
+		"filtered":  filtered,
 	})
 }
 

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -34,6 +35,9 @@ const grace = 30 * time.Second
 // passwordEnv names the environment variable that may hold the password.
 const passwordEnv = "DRAY_PASSWORD"
 
+// passwordFileEnv names the one that may name a file with the password.
+const passwordFileEnv = passwordEnv + "_FILE"
+
 func serveCommand() *cobra.Command {
 	var c config.Quick
 	var passwordFile, ready, file string
@@ -46,8 +50,8 @@ FTPS on port 990; where these ports may not be bound, on 2121 and 2990. The
 certificate is self-signed, made at the first start and kept.
 
 The password comes from --password-file, from the environment variable
-` + passwordEnv + `, or is made for this run and shown once. It is accepted over TLS only,
-unless --plain allows clear text.
+` + passwordEnv + `, from the file that ` + passwordFileEnv + ` names, or is made for this
+run and shown once. It is accepted over TLS only, unless --plain allows clear text.
 
 With --config, serve the accounts of "dray user" as the file says; "dray init"
 writes one. SIGHUP reads it again, with its certificates and listeners, and ends
@@ -119,15 +123,20 @@ func runServe(cmd *cobra.Command, c config.Quick, passwordFile, ready string, ve
 		level = slog.LevelDebug
 	}
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
+	c.Secrets = passwordFile
+	if c.Secrets == "" {
+		c.Secrets = os.Getenv(passwordFileEnv)
+	}
 	password, from, err := readPassword(passwordFile, log)
 	if err != nil {
 		return err
 	}
-	c.Password, c.Secrets = password, passwordFile
+	c.Password = password
 	c = c.Defaults()
 	if problems := c.Check(); len(problems) > 0 {
 		return refuse("nothing was started", problems)
 	}
+	tellLacks(log)
 	stop := listenForSignals()
 	defer stop.end()
 	running, err := serve.Start(serve.Quick(c), log)
@@ -243,11 +252,19 @@ func statusLine(text string) string {
 // from.
 func readPassword(file string, log *slog.Logger) (account.Secret, string, error) {
 	env, inEnv := os.LookupEnv(passwordEnv)
+	fileEnv, inFile := os.LookupEnv(passwordFileEnv)
 	_ = os.Unsetenv(passwordEnv) // nothing that is started later gets it
 	switch {
 	case file != "":
-		s, err := passwordIn(file, log)
+		s, err := passwordIn("--password-file", file, log)
 		return s, "from " + file, err
+	case inEnv && inFile:
+		return account.Secret{}, "", usagef("%s is set together with %s\n      set one of them", passwordFileEnv, passwordEnv)
+	case inFile && fileEnv == "":
+		return account.Secret{}, "", usagef("%s is set and empty\n      name a file, or unset it to have a password made", passwordFileEnv)
+	case inFile:
+		s, err := passwordIn(passwordFileEnv, fileEnv, log)
+		return s, "from " + fileEnv, err
 	case inEnv && env == "":
 		return account.Secret{}, "", usagef("%s is set and empty\n      set a password, or unset it to have one made", passwordEnv)
 	case inEnv:
@@ -262,24 +279,39 @@ func newPassword() string {
 	return text[:5] + "-" + text[5:10] + "-" + text[10:15] + "-" + text[15:20]
 }
 
-// passwordIn is the first line of a file.
-func passwordIn(file string, log *slog.Logger) (account.Secret, error) {
+// passwordIn is the first line of a file, which key has named.
+func passwordIn(key, file string, log *slog.Logger) (account.Secret, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return account.Secret{}, usagef("--password-file: %v", err)
+		return account.Secret{}, usagef("%s: %v", key, err)
 	}
 	defer f.Close()
 	if fi, err := f.Stat(); err == nil && fi.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
-		log.Warn("others on this machine may read the password file", "file", file, "fix", "chmod 600 "+file)
+		log.Warn("others on this machine may read the password file", "file", file, "fix", "chmod 600 "+shellWord(file))
 	}
-	line, err := bufio.NewReader(io.LimitReader(f, 4096)).ReadString('\n')
-	if err != nil && err != io.EOF {
-		return account.Secret{}, usagef("--password-file: %v", err)
+	line, err := passwordLine(f)
+	if err != nil {
+		return account.Secret{}, usagef("%s: %v", key, err)
 	}
-	if line = strings.TrimRight(line, "\r\n"); line == "" {
-		return account.Secret{}, usagef("--password-file: the first line of %s is empty", file)
+	if line == "" {
+		return account.Secret{}, usagef("%s: the first line of %s is empty", key, file)
 	}
 	return account.NewSecret(line), nil
+}
+
+// passwordLine is the first line, of less than 4 KiB.
+func passwordLine(r io.Reader) (string, error) {
+	const most = 4096
+	line, err := bufio.NewReader(io.LimitReader(r, most)).ReadString('\n')
+	switch {
+	case err != nil && err != io.EOF:
+		return "", err
+	case len(line) == most && !strings.HasSuffix(line, "\n"):
+		return "", fmt.Errorf("the first line has more than %d bytes, and a password at most %d", most-1, account.MaxPassword)
+	case strings.ContainsRune(line, 0):
+		return "", errors.New("the first line has a NUL byte in it, which no client can send; write it without")
+	}
+	return strings.TrimRight(line, "\r\n"), nil
 }
 
 // printCard writes what a client, and whoever opens the firewall, has to know.
@@ -363,7 +395,8 @@ func withPublic(addrs []string, public string) []string {
 	if err != nil {
 		return addrs
 	}
-	return append([]string{net.JoinHostPort(public, port)}, addrs...)
+	first := net.JoinHostPort(public, port)
+	return append([]string{first}, slices.DeleteFunc(slices.Clone(addrs), func(addr string) bool { return addr == first })...)
 }
 
 // writeReady writes the file at once: who sees it sees all of it.

@@ -92,3 +92,21 @@ func TestAStatusIsOneShortLine(t *testing.T) {
 		}
 	}
 }
+
+// The public address of a host without a router is one of its own.
+func TestThePublicAddressIsListedOnce(t *testing.T) {
+	addrs := []string{"127.0.0.1:2121", "192.0.2.7:2121", "[2001:db8::7]:2121"}
+	for public, want := range map[string]string{
+		"":                "127.0.0.1:2121 192.0.2.7:2121 [2001:db8::7]:2121",
+		"192.0.2.7":       "192.0.2.7:2121 127.0.0.1:2121 [2001:db8::7]:2121",
+		"2001:db8::7":     "[2001:db8::7]:2121 127.0.0.1:2121 192.0.2.7:2121",
+		"ftp.example.net": "ftp.example.net:2121 127.0.0.1:2121 192.0.2.7:2121 [2001:db8::7]:2121",
+	} {
+		if got := strings.Join(withPublic(addrs, public), " "); got != want {
+			t.Errorf("with %q: %s; want %s", public, got, want)
+		}
+	}
+	if len(addrs) != 3 || addrs[1] != "192.0.2.7:2121" {
+		t.Errorf("the list itself is %v now", addrs)
+	}
+}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -331,7 +330,7 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&s.paths, "path", nil, "`PATH=RIGHTS` in one directory and below; PATH= takes them away (may be repeated)")
 	f.BoolVar(&s.readOnly, "read-only", false, "--rights read-only")
 	f.BoolVar(&s.uploadOnly, "upload-only", false, "--rights upload-only: what is there can't be seen, taken, replaced or removed")
-	f.StringVar(&s.owner, "owner", "", "`USER[:GROUP]` of this machine whose files they are, never root; none: the server's")
+	f.StringVar(&s.owner, "owner", "", "`USER[:GROUP]` of this machine whose files they are, never root or its group; none: the server's")
 	f.StringVar(&s.umask, "umask", "", "`OCTAL` umask of new files, with an owner (default 022)")
 	f.StringVar(&s.quota, "quota", "", "`SIZE` of all files together, as 10G; 0: no limit")
 	f.IntVar(&s.files, "quota-files", 0, "`NUMBER` of files; 0: no limit")
@@ -629,12 +628,20 @@ func findOwner(s string) (*account.Owner, error) {
 		}
 		o.GID = uint32(gid)
 	}
+	if o.GID == 0 {
+		return nil, errors.New("the group of root can't own an account: it may read and write what is root's; name another as USER:GROUP")
+	}
 	ids, err := u.GroupIds()
 	if err != nil {
 		return nil, fmt.Errorf("the groups of %q can't be looked up: %w", name, err)
 	}
 	for _, id := range ids {
-		if n, err := strconv.ParseUint(id, 10, 32); err == nil && uint32(n) != o.GID {
+		n, err := strconv.ParseUint(id, 10, 32)
+		switch {
+		case err != nil || uint32(n) == o.GID:
+		case n == 0:
+			return nil, fmt.Errorf("%q is in the group of root, which may read and write what is root's; take it out of that group, or name another user", name)
+		default:
 			o.Groups = append(o.Groups, uint32(n))
 		}
 	}
@@ -723,7 +730,7 @@ func (s *secrets) read(cmd *cobra.Command) (account.Hash, string, error) {
 		secret = account.NewSecret(made)
 	case s.file != "":
 		flag = "--password-file: "
-		secret, err = passwordIn(s.file, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
+		secret, err = passwordIn("--password-file", s.file, slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)))
 	default:
 		secret, err = s.ask(cmd)
 	}
@@ -748,11 +755,11 @@ func (s *secrets) read(cmd *cobra.Command) (account.Hash, string, error) {
 func (s *secrets) ask(cmd *cobra.Command) (account.Secret, error) {
 	in, ok := cmd.InOrStdin().(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
-		line, err := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 4096)).ReadString('\n')
-		if err != nil && err != io.EOF {
-			return account.Secret{}, err
+		line, err := passwordLine(cmd.InOrStdin())
+		if err != nil {
+			return account.Secret{}, usagef("standard input: %v", err)
 		}
-		if line = strings.TrimRight(line, "\r\n"); line != "" {
+		if line != "" {
 			return account.NewSecret(line), nil
 		}
 		if s.hash {
@@ -797,8 +804,9 @@ func userAdd() *cobra.Command {
 		Long: `Add an account. The password is read from standard input: asked for twice and
 unseen on a terminal, else the first line. With --hash that line is a crypt(3) hash
 of another system. A home that is missing is made, and given to the user that will
-write to it. Home and rights that no flag gives are as the section [accounts] of the
-configuration says.`,
+write to it; what one holds already counts for the quota as soon as the server has
+counted it, within 10 s or at its next start. Home and rights that no flag gives are
+as the section [accounts] of the configuration says.`,
 		Example: `  dray user add anna
   printf '%s\n' "$PASSWORD" | dray user add anna --home /srv/ftp/anna
   dray user add camera --upload-only --quota 20G --generate
@@ -853,7 +861,7 @@ configuration says.`,
 						return err
 					}
 				}
-				return db.Put(cmd.Context(), a)
+				return putNew(cmd.Context(), db, a, at)
 			})
 			if err != nil {
 				at.undo()
@@ -875,6 +883,24 @@ configuration says.`,
 		},
 	}
 	return w.command(cmd, p.flags, s.flags)
+}
+
+// putNew stores a new account. What its directories hold already is counted by the
+// server, for the quota.
+func putNew(ctx context.Context, db *accountsql.DB, a account.Account, home place) error {
+	err := db.Put(ctx, a)
+	if err == nil && (home.files || len(a.Mounts) > 0) {
+		err = wantRecount(ctx, db, a.Name)
+	}
+	return err
+}
+
+// wantRecount is for an account that was stored.
+func wantRecount(ctx context.Context, db *accountsql.DB, name string) error {
+	if err := db.WantRecount(ctx, name); err != nil {
+		return fmt.Errorf("the account was stored, and its files may not be counted: %w\n      dray user recount %s has them counted", err, name)
+	}
+	return nil
 }
 
 // tellNotes writes what is no result and no error.
@@ -969,13 +995,18 @@ past for --expires, end them within 30 s.`,
 func change(cmd *cobra.Command, w *where, name, what string, f func(*account.Account, *config.Config) error) error {
 	when := "from its next login on"
 	err := w.one(cmd.Context(), name, func(db *accountsql.DB, c *config.Config, a account.Account) error {
+		home, mounts := a.Home, slices.Clone(a.Mounts)
 		if err := f(&a, c); err != nil {
 			return err
 		}
 		if a.Usable(time.Now()) != "" {
 			when = "nobody can log in, and its sessions end within 30 s"
 		}
-		return db.Put(cmd.Context(), a)
+		err := db.Put(cmd.Context(), a)
+		if err == nil && (a.Home != home || !slices.Equal(a.Mounts, mounts)) {
+			err = wantRecount(cmd.Context(), db, a.Name)
+		}
+		return err
 	})
 	if err == nil {
 		fmt.Fprintf(cmd.OutOrStdout(), "account %s %s: %s\n", name, what, when)
@@ -1142,6 +1173,7 @@ func userShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "show NAME",
 		Short:   "show an account and what it uses",
+		Long:    "Show an account and what it uses, which may be a second old: the server writes it\ndown from time to time.",
 		Example: "  dray user show anna\n  dray user show anna --json",
 		Args:    oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {

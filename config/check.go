@@ -28,6 +28,12 @@ type Outside struct {
 	// Commands are the names that commands.deny may have, as "STOR", "SITE
 	// CHMOD" or "MODE Z". nil: any.
 	Commands []string
+	// User tells what is wrong with a user that the server is to become: only What,
+	// Do and Warning of a Problem. nil: it is not looked for.
+	User func(name string) *Problem
+	// Writable tells whether whoever runs this may make files in a directory. nil:
+	// it is not looked for.
+	Writable func(dir string) bool
 }
 
 // Check lists what is wrong with c as a whole, and on this disk, as far as it can
@@ -42,6 +48,7 @@ func (c Config) Check(o Outside) []Problem {
 		o.Now = time.Now()
 	}
 	ch := &checker{Config: c, o: o}
+	ch.user()
 	ch.addresses()
 	ch.passive()
 	ch.public()
@@ -77,9 +84,13 @@ func (c *Config) place(path string) place {
 }
 
 func (ch *checker) add(path, what, do string) {
-	if ch.bad[path] {
-		return // reported, and not what the file says
+	if !ch.bad[path] { // else reported, and not what the file says
+		ch.report(path, what, do)
 	}
+}
+
+// report is add for what is as the file says, also beside other mistakes.
+func (ch *checker) report(path, what, do string) {
 	at := ch.place(path)
 	if at.env != "" && ch.at[path].env == "" { // the variable that made the table
 		at.env = envName(path)
@@ -92,6 +103,19 @@ func (ch *checker) warn(path, what, do string) {
 	ch.add(path, what, do)
 	if len(ch.problems) > n {
 		ch.problems[n].Warning = true
+	}
+}
+
+func (ch *checker) user() {
+	if ch.User == "" || ch.o.User == nil {
+		return
+	}
+	switch p := ch.o.User(ch.User); {
+	case p == nil:
+	case p.Warning:
+		ch.warn("user", p.What, p.Do)
+	default:
+		ch.add("user", p.What, p.Do)
 	}
 }
 
@@ -117,13 +141,13 @@ func (ch *checker) addresses() {
 	address:
 		for _, addr := range l.Listen {
 			host, port, err := SplitAddr(addr)
-			if err != nil || port == 0 || ch.bad[listenerPath(i, "listen")] { // 0: another one each time
+			if err != nil || port == 0 { // 0: another one each time
 				continue
 			}
 			host = plainHost(host)
 			for _, other := range byPort[port] {
 				if host == other.host || host == "" || other.host == "" {
-					ch.add(listenerPath(i, "listen"), fmt.Sprintf("%q is taken by %s", addr, other.by),
+					ch.report(listenerPath(i, "listen"), fmt.Sprintf("%q is taken by %s", addr, other.by),
 						"give each listener an address or a port of its own")
 					continue address
 				}
@@ -134,12 +158,17 @@ func (ch *checker) addresses() {
 }
 
 // plainHost is host in one form; "" for all addresses, of which one kind takes
-// the other too.
+// the other too. To listen on a name is to listen on its IPv4 address, and that of
+// localhost is known.
 func plainHost(host string) string {
 	a, err := netip.ParseAddr(host)
 	switch {
 	case err != nil:
-		return strings.ToLower(strings.TrimSuffix(host, "."))
+		host = strings.ToLower(strings.TrimSuffix(host, "."))
+		if host == "localhost" {
+			return "127.0.0.1"
+		}
+		return host
 	case a.Unmap().IsUnspecified():
 		return ""
 	}
@@ -181,7 +210,7 @@ func (ch *checker) passive() {
 	listeners:
 		for i, l := range ch.Listeners {
 			for _, addr := range l.Listen {
-				if _, port, err := SplitAddr(addr); err == nil && first <= port && port <= last && !ch.bad[listenerPath(i, "listen")] {
+				if _, port, err := SplitAddr(addr); err == nil && first <= port && port <= last {
 					ch.add(r.path, fmt.Sprintf("%q has port %d, where listener[%d] (%s) listens", r.text, port, i, l.Name),
 						"write a range without it")
 					break listeners
@@ -248,6 +277,9 @@ func (ch *checker) certificates() {
 		}
 		covers = append(covers, has)
 	}
+	if sure {
+		ch.publicCovered(covers)
+	}
 	for i, l := range ch.Listeners {
 		if l.Certificate == "" {
 			continue
@@ -259,6 +291,25 @@ func (ch *checker) certificates() {
 		case sure && !known:
 			ch.add(path, fmt.Sprintf("no certificate covers %q", l.Certificate), "write a name that one under [[tls.certificate]] has, or add one")
 		}
+	}
+}
+
+// publicCovered warns where clients that dial the public name get a certificate for
+// another one. covers are those of all certificates.
+func (ch *checker) publicCovered(covers []func(string) bool) {
+	name := ch.Public
+	if _, err := netip.ParseAddr(name); err == nil || name == "" || ch.bad["public"] {
+		return
+	}
+	covered := func(has func(string) bool) bool { return has(name) }
+	first := len(ch.Listeners) == 0 || slices.ContainsFunc(ch.Listeners, func(l Listener) bool { return l.Certificate == "" })
+	switch {
+	case !slices.ContainsFunc(covers, covered):
+		ch.warn("public", fmt.Sprintf("no certificate covers %q, and clients that check it refuse the connection", name),
+			"add one with that name under [[tls.certificate]], or write the name that one has")
+	case first && !covers[0](name):
+		ch.warn("public", fmt.Sprintf("the first certificate does not cover %q, and clients that name no host get that one", name),
+			"put the one that does first")
 	}
 }
 
@@ -396,6 +447,8 @@ func (ch *checker) anonymous() {
 		ch.add(path, fmt.Sprintf("%q is not a directory", name), "name a directory")
 	case !within(name, a.Directory):
 		ch.add(path, fmt.Sprintf("%q is a link that leads out of %q", name, a.Directory), "name a directory in it")
+	case ch.o.Writable != nil && !ch.o.Writable(name):
+		ch.warn(path, fmt.Sprintf("%q can't be written to, so strangers can upload nothing", name), "give it to the user that the server runs as")
 	}
 }
 
@@ -470,6 +523,9 @@ func (ch *checker) exceptions() {
 		if known && e.Allow == "plain" && !e.Network.IsValid() {
 			ch.add(path("network"), "is missing: clear text is let in from a network only",
 				`add network = "192.0.2.0/24" with the network of the devices`)
+		}
+		if known && e.Allow == "plain" && e.Network.IsValid() && e.Network.Bits() == 0 {
+			ch.warn(path("network"), fmt.Sprintf("%v is everybody: passwords from anywhere may cross in clear text", e.Network), "write the network of the devices")
 		}
 		if known && e.Allow != "plain" && e.Account != "" {
 			ch.add(path("account"), fmt.Sprintf("an account has no part in %q, which is decided before the login", e.Allow),

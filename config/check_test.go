@@ -48,6 +48,8 @@ func TestCheckOfListeners(t *testing.T) {
 		{"one address in two forms", two("[2001:db8::1]:21", "[2001:DB8:0::1]:21"), "is taken by"},
 		{"one IPv4 address in the form of IPv6", two("192.0.2.1:21", "[::ffff:192.0.2.1]:21"), "is taken by"},
 		{"one name in two forms", two("localhost:21", "LocalHost.:21"), "is taken by"},
+		{"one name and its address", two("localhost:2121", "127.0.0.1:2121"), `t:5: listener[1].listen: "127.0.0.1:2121" is taken by listener[0] (ftp), which listens on "localhost:2121"`},
+		{"one name and the address of another", two("localhost:2121", "127.0.0.2:2121"), ""},
 		{"one listener that takes its own port", "[[listener]]\nlisten = [\":21\", \"192.0.2.1:21\"]", "t:2: listener[0].listen: "},
 		{"the port of the protocol, which nobody wrote", "[[listener]]\nprotocol = \"ftps\"\n[[listener]]\nname = \"b\"\nlisten = [\":990\"]", `t:5: listener[1].listen: ":990" is taken by listener[0] (ftps)`},
 		{"clear text where there is no TLS yet", "[[listener]]\nplain = true", ""},
@@ -80,6 +82,8 @@ func TestCheckOfExceptions(t *testing.T) {
 	}{
 		{"plain for a network, on its last day", exception + "allow = \"plain\"\nnetwork = \"192.0.2.0/24\"", ""},
 		{"plain for an account in a network", exception + "allow = \"plain\"\nnetwork = \"192.0.2.0/24\"\naccount = \"anna\"", ""},
+		{"plain for a network that is everybody", exception + "allow = \"plain\"\nnetwork = \"0.0.0.0/0\"", "t:5: warning: exception[0].network: 0.0.0.0/0 is everybody: passwords from anywhere may cross in clear text; write the network of the devices"},
+		{"plain for everybody with IPv6", exception + "allow = \"plain\"\nnetwork = \"::/0\"", "t:5: warning: exception[0].network: ::/0 is everybody"},
 		{"plain for everybody", exception + "allow = \"plain\"", "t:1: exception[0].network: is missing"},
 		{"plain for an account from anywhere", exception + "allow = \"plain\"\naccount = \"anna\"", "t:1: exception[0].network: is missing"},
 		{"old TLS for all", exception + "allow = \"tls1.0\"", ""},
@@ -139,6 +143,29 @@ func TestCheckOfCertificates(t *testing.T) {
 			return func(host string) bool { return host == covered }, wrong
 		}}
 	}
+	public := "public = \"ftp.example.net\"\n[[listener]]\n[[tls.certificate]]\nfile = '" + file + "'\nkey = '" + file + ".key'\n"
+	t.Run("a public name that is covered", func(t *testing.T) {
+		says(t, parse(t, public).Check(load("ftp.example.net")))
+	})
+	t.Run("a public name that none covers", func(t *testing.T) {
+		says(t, parse(t, public).Check(load("www.example.net")), `t:1: warning: public: no certificate covers "ftp.example.net", and clients that check it refuse the connection; add one`)
+	})
+	t.Run("a public address", func(t *testing.T) {
+		says(t, parse(t, strings.Replace(public, "ftp.example.net", "192.0.2.7", 1)).Check(load("www.example.net")))
+	})
+	t.Run("a public name that only a later one covers", func(t *testing.T) {
+		first := true
+		two := Outside{Certificate: func(string, string) (func(string) bool, []Problem) {
+			other := first
+			first = false
+			return func(string) bool { return !other }, nil
+		}}
+		text := public + "[[tls.certificate]]\nfile = '" + file + "'\n"
+		says(t, parse(t, text).Check(two), `t:1: warning: public: the first certificate does not cover "ftp.example.net", and clients that name no host get that one; put the one that does first`)
+		first = true
+		text = strings.Replace(text, "[[listener]]", "[[listener]]\ncertificate = \"ftp.example.net\"", 1)
+		says(t, parse(t, text).Check(two))
+	})
 	t.Run("a name that is covered", func(t *testing.T) {
 		says(t, parse(t, text).Check(load("ftp.example.net")))
 	})
@@ -155,6 +182,62 @@ func TestCheckOfCertificates(t *testing.T) {
 	t.Run("a name and no certificate", func(t *testing.T) {
 		says(t, parse(t, "[[listener]]\ncertificate = \"ftp.example.net\"").Check(Outside{}), `t:2: listener[0].certificate: there is no certificate for "ftp.example.net"`)
 	})
+}
+
+// An address that can't be read hides none of those beside it.
+func TestClashesBesideOtherMistakes(t *testing.T) {
+	for _, lists := range [][2]string{{`":2121", "oops"`, `":2121"`}, {`":2121"`, `"oops", ":2121"`}} {
+		text := "[[listener]]\nlisten = [" + lists[0] + "]\n[[listener]]\nlisten = [" + lists[1] + "]\n"
+		c, problems := Parse("t", []byte(text), nil)
+		problems = append(problems, c.Check(Outside{Now: today})...)
+		Sort(problems)
+		var clash, oops bool
+		for _, p := range problems {
+			clash = clash || strings.Contains(p.String(), `t:4: listener[1].listen: ":2121" is taken by listener[0] (ftp`)
+			oops = oops || strings.Contains(p.String(), `.listen: "oops" is no address`)
+		}
+		if len(problems) != 2 || !clash || !oops {
+			t.Errorf("%s gives\n%s", text, lines(problems))
+		}
+	}
+}
+
+// Who the server becomes is looked for before anything is started.
+func TestCheckOfTheUser(t *testing.T) {
+	c := parse(t, "sync = \"none\"\nuser = \"nosuchuser\"")
+	for _, p := range []Problem{{What: "is unknown", Do: "make it"}, {What: "is unknown", Do: "make it", Warning: true}} {
+		want := "t:2: user: is unknown; make it"
+		if p.Warning {
+			want = "t:2: warning: user: is unknown; make it"
+		}
+		says(t, c.Check(Outside{User: func(name string) *Problem {
+			if name != "nosuchuser" {
+				t.Errorf("User(%q)", name)
+			}
+			return &p
+		}}), want)
+	}
+	says(t, c.Check(Outside{User: func(string) *Problem { return nil }}))
+	says(t, parse(t, "").Check(Outside{User: func(string) *Problem { return &Problem{What: "x", Do: "y"} }}))
+}
+
+// Strangers could log in, and none of their uploads would come.
+func TestCheckOfAnIncomingDirectoryThatIsClosed(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "incoming"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := parse(t, "[anonymous]\ndirectory = '"+dir+"'\nincoming = \"incoming\"")
+	open := false
+	o := Outside{Writable: func(name string) bool {
+		if name != filepath.Join(dir, "incoming") {
+			t.Errorf("Writable(%q)", name)
+		}
+		return open
+	}}
+	says(t, c.Check(o), "t:3: warning: anonymous.incoming: ")
+	open = true
+	says(t, c.Check(o))
 }
 
 // What clients must not fetch may not lie where they are served from.

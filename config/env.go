@@ -10,7 +10,7 @@ const envPrefix = "DRAY_"
 
 // foreign are the variables that are no keys: the password and the file are
 // named to commands, the others steer the tests.
-var foreign = []string{"DRAY_PASSWORD", "DRAY_CONFIG", "DRAY_BINARY", "DRAY_LONG"}
+var foreign = []string{"DRAY_PASSWORD", "DRAY_PASSWORD_FILE", "DRAY_CONFIG", "DRAY_BINARY", "DRAY_LONG"}
 
 // A step is one part of the way to a key; index is -1 but in lists of tables.
 type step struct {
@@ -54,6 +54,9 @@ func (p *parser) readEnv(env []string) {
 		}
 		return strings.Compare(a.name, b.name)
 	})
+	if slices.ContainsFunc(all, func(v variable) bool { return v.way != nil && v.way[0].f.key == "listener" }) {
+		p.usualListeners()
+	}
 	for _, v := range all {
 		if v.way == nil {
 			p.strange(v.name)
@@ -72,6 +75,18 @@ func (p *parser) readEnv(env []string) {
 		}
 		p.setEnv(v.way, n)
 	}
+}
+
+// usualListeners writes down those of a file without any: a variable changes one
+// of them, and takes none away.
+func (p *parser) usualListeners() {
+	const key = "listener"
+	if n := p.root.keys[key]; n != nil && (n.form != asList || len(n.items) > 0) {
+		return
+	}
+	implicit := newTable(place{})
+	implicit.put("protocol", &node{form: asString, text: "ftps"})
+	p.root.put(key, &node{form: asList, items: []*node{newTable(place{}), implicit}})
 }
 
 func has(values map[string]string, name string) bool { _, ok := values[name]; return ok }

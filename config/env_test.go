@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,6 +42,8 @@ func TestTheEnvironment(t *testing.T) {
 		{"a list with a mistake", "", []string{"DRAY_LIMITS_EXEMPT=192.0.2.0/24,all"}, `#exempt = []`, `DRAY_LIMITS_EXEMPT: "192.0.2.0/24,all" has an element that is no network: "all"; write a network such as "192.0.2.0/24" or "2001:db8::/32", or one address`},
 		{"a key of a table in a list", "[[listener]]\n[[listener]]\nprotocol = \"ftps\"", []string{"DRAY_LISTENER_1_ACTIVE_PORT=0"}, `active-port = 0  # DRAY_LISTENER_1_ACTIVE_PORT`, ""},
 		{"tables that the file does not have, in any order", "", []string{"DRAY_LISTENER_1_PROTOCOL=ftps", "DRAY_LISTENER_0_LISTEN=:2121,[::1]:21"}, `listen = [":2121", "[::1]:21"]  # DRAY_LISTENER_0_LISTEN`, ""},
+		{"the first of a file without any", "", []string{"DRAY_LISTENER_0_PLAIN=yes"}, `plain = true  # DRAY_LISTENER_0_PLAIN`, ""},
+		{"the second of a file without any", "", []string{"DRAY_LISTENER_1_LISTEN=:2990"}, `listen = [":2990"]  # DRAY_LISTENER_1_LISTEN`, ""},
 		{"more than ten of them", "", strings.Fields("DRAY_LISTENER_10_NAME=k DRAY_LISTENER_9_NAME=j DRAY_LISTENER_8_NAME=i DRAY_LISTENER_7_NAME=h DRAY_LISTENER_6_NAME=g DRAY_LISTENER_5_NAME=f DRAY_LISTENER_4_NAME=e DRAY_LISTENER_3_NAME=d DRAY_LISTENER_2_NAME=c DRAY_LISTENER_1_NAME=b DRAY_LISTENER_0_NAME=a"), `name = "k"  # DRAY_LISTENER_10_NAME`, ""},
 		{"a gap", "[[listener]]", []string{"DRAY_LISTENER_2_PLAIN=1"}, "", "DRAY_LISTENER_2_PLAIN: would leave a gap: there are 1 of listener so far; number them from 0; the next is 1"},
 		{"a table that is not complete", "", []string{"DRAY_TLS_CERTIFICATE_0_KEY=k.pem"}, `key = "k.pem"  # DRAY_TLS_CERTIFICATE_0_KEY`, `DRAY_TLS_CERTIFICATE_0_FILE: is missing; set it, as in the file file = "/etc/dray/cert.pem"`},
@@ -70,6 +73,26 @@ func TestTheEnvironment(t *testing.T) {
 				t.Errorf("%s\nlacks the line %s", shown, tt.show)
 			}
 		})
+	}
+}
+
+// A variable for one of the usual listeners leaves the other as it is.
+func TestAVariableTakesNoListenerAway(t *testing.T) {
+	for _, tt := range []struct{ text, env, want string }{
+		{"", "DRAY_LISTENER_0_PLAIN=yes", "ftp ftp [:21] true, ftps ftps [:990] false"},
+		{"listener = []", "DRAY_LISTENER_0_LISTEN=:2121", "ftp ftp [:2121] false, ftps ftps [:990] false"},
+		{"", "DRAY_LISTENER_1_LISTEN=:2990", "ftp ftp [:21] false, ftps ftps [:2990] false"},
+		{"", "DRAY_LISTENER_2_LISTEN=:2121", "ftp ftp [:21] false, ftps ftps [:990] false, ftp-2121 ftp [:2121] false"},
+		{"[[listener]]", "DRAY_LISTENER_0_PLAIN=yes", "ftp ftp [:21] true"},
+	} {
+		c, problems := Parse("t", []byte(tt.text), []string{tt.env})
+		var got []string
+		for _, l := range c.Listeners {
+			got = append(got, fmt.Sprint(l.Name, " ", l.Protocol, " ", l.Listen, " ", l.Plain))
+		}
+		if len(problems) > 0 || strings.Join(got, ", ") != tt.want {
+			t.Errorf("%q with %s: %s, %v; want %s", tt.text, tt.env, strings.Join(got, ", "), problems, tt.want)
+		}
 	}
 }
 

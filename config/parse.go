@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -14,8 +15,10 @@ import (
 // maxFile is the size of the largest file that is read, in bytes.
 const maxFile = 1 << 20
 
-// Load reads a configuration file, as Parse does. The error says why the file
-// can't be read at all; whatever is wrong in it is a Problem.
+// Load reads a configuration file, as Parse does. Relative paths in it, and those
+// of variables, are taken from its directory on, so that every command means the
+// same places. The error says why the file can't be read at all; whatever is wrong
+// in it is a Problem.
 func Load(file string, env []string) (Config, []Problem, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -26,7 +29,11 @@ func Load(file string, env []string) (Config, []Problem, error) {
 	if err != nil {
 		return Config{}, nil, fmt.Errorf("read the configuration %s: %w", file, cause(err))
 	}
-	c, problems := Parse(file, text, env)
+	full, err := filepath.Abs(file)
+	if err != nil {
+		return Config{}, nil, fmt.Errorf("read the configuration %s: %w", file, err)
+	}
+	c, problems := parseIn(filepath.Dir(full), file, text, env)
 	return c, problems, nil
 }
 
@@ -35,8 +42,14 @@ func Load(file string, env []string) (Config, []Problem, error) {
 // returns the complete list of problems, sorted by line, those of variables
 // last; keys with a problem keep their default. Besides the files that text and
 // env name as { file = "..." } or DRAY_..._FILE it looks at nothing; Check does.
+// Relative paths stay as they are.
 func Parse(name string, text []byte, env []string) (Config, []Problem) {
-	p := &parser{file: name, root: newTable(place{}), at: map[string]place{}, bad: map[string]bool{}}
+	return parseIn("", name, text, env)
+}
+
+// parseIn is Parse with dir in front of relative paths.
+func parseIn(dir, name string, text []byte, env []string) (Config, []Problem) {
+	p := &parser{file: name, dir: dir, root: newTable(place{}), at: map[string]place{}, bad: map[string]bool{}}
 	if len(text) > maxFile {
 		p.cut = true
 		p.add(place{line: 1}, "file", "has more than 1 MiB, which is not read", "check the name of the file")
@@ -254,7 +267,18 @@ func (p *parser) field(f *field, dst reflect.Value, n *node, path string) {
 		p.flaw(n, path, wrong)
 		return
 	}
+	if f.form == "path" {
+		v = reflect.ValueOf(p.place(v.String()))
+	}
 	dst.Set(v)
+}
+
+// place is name from the directory of the configuration on.
+func (p *parser) place(name string) string {
+	if p.dir == "" || name == "" || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(p.dir, name)
 }
 
 func (p *parser) flaw(n *node, path string, wrong *flaw) {
@@ -306,7 +330,7 @@ func (p *parser) fromFile(f *field, n *node, path string) (*node, bool) {
 			fmt.Sprintf(`write %s = { file = "/etc/dray/%s" }`, f.key, f.key))
 		return nil, false
 	}
-	line, err := firstLine(n.text)
+	line, err := firstLine(p.place(n.text))
 	if err != nil {
 		p.add(n.at, path, fmt.Sprintf("the file %q, which has the value, can't be read: %v", short(n.text), err),
 			"name a file whose first line is the value")
@@ -360,7 +384,8 @@ func (c *Config) settle() {
 	}
 	for i := range c.Listeners {
 		l := &c.Listeners[i]
-		if len(l.Listen) == 0 {
+		// An address that was reported does not stand for the usual port.
+		if len(l.Listen) == 0 && !c.bad[listenerPath(i, "listen")] {
 			l.Listen = []string{":" + strconv.Itoa(portOf(l.Protocol))}
 		}
 		first := !of[l.Protocol]
@@ -369,8 +394,10 @@ func (c *Config) settle() {
 			continue
 		}
 		port := portOf(l.Protocol)
-		if _, n, err := SplitAddr(l.Listen[0]); err == nil {
-			port = int(n)
+		if len(l.Listen) > 0 {
+			if _, n, err := SplitAddr(l.Listen[0]); err == nil {
+				port = int(n)
+			}
 		}
 		l.Name = l.Protocol
 		if !first || taken[l.Name] {

@@ -181,6 +181,61 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// A server, a command of somebody else and a check mean the same places, wherever
+// each of them was started.
+func TestRelativePathsBeginAtTheFile(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "etc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"dray.toml": `
+state = "../state"
+public = { file = "public" }
+[accounts]
+home = "homes/{name}"
+[anonymous]
+directory = "/srv/pub"
+incoming = "incoming"
+[log]
+file = "log"
+[[listener]]
+client-ca = "ca.pem"
+[[tls.certificate]]
+file = "cert.pem"
+`,
+		"public": "ftp.example.net\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, "etc", name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for from, file := range map[string]string{dir: filepath.Join("etc", "dray.toml"), filepath.Join(dir, "etc"): "dray.toml"} {
+		t.Chdir(from)
+		c, problems, err := Load(file, []string{"DRAY_TLS_CERTIFICATE_0_KEY=key.pem"})
+		if err != nil || len(problems) > 0 {
+			t.Fatal(err, problems)
+		}
+		for _, p := range []struct{ key, got, want string }{
+			{"state", c.State, filepath.Join(dir, "state")},
+			{"accounts", c.Database(), filepath.Join(dir, "state", "accounts.db")},
+			{"accounts.home", c.Accounts.Home, filepath.Join(dir, "etc", "homes", "{name}")},
+			{"anonymous.directory", c.Anonymous.Directory, "/srv/pub"},
+			{"anonymous.incoming", c.Anonymous.Incoming, "incoming"},
+			{"log.file", c.Log.File, filepath.Join(dir, "etc", "log")},
+			{"log.xferlog", c.Log.Xferlog, ""},
+			{"listener[0].client-ca", c.Listeners[0].ClientCA, filepath.Join(dir, "etc", "ca.pem")},
+			{"tls.certificate[0].file", c.TLS.Certificates[0].File, filepath.Join(dir, "etc", "cert.pem")},
+			{"tls.certificate[0].key", c.TLS.Certificates[0].Key, filepath.Join(dir, "etc", "key.pem")},
+			{"public", c.Public, "ftp.example.net"},
+		} {
+			if p.got != p.want {
+				t.Errorf("%s of %s is %q; want %q", p.key, file, p.got, p.want)
+			}
+		}
+	}
+}
+
 func TestListenersGetPortsAndNames(t *testing.T) {
 	for _, tt := range []struct {
 		name, text string

@@ -14,12 +14,12 @@ import (
 // checks are made from them.
 //
 // What a value may be: `oneof` lists all values; `form` names what a string is
-// (address, range, public, public-for, switch); `min` and `max` bound an
+// (address, range, path, public, public-for, switch); `min` and `max` bound an
 // integer; `off` is the integer that the word "off" stands for; `positive` keeps
 // a duration above zero; `required` says that the key may not be missing.
 // `example` is the value that the example file shows where there is no default.
 type Config struct {
-	State   string `toml:"state" default:"/var/lib/dray" doc:"directory for what must survive a start: accounts, certificate, what cut uploads count"`
+	State   string `toml:"state" form:"path" default:"/var/lib/dray" doc:"directory for what must survive a start: accounts, certificate, what cut uploads count"`
 	User    string `toml:"user" example:"dray" doc:"user that the server becomes when root starts it; it keeps the right to bind low ports, and to act as the owners of accounts where they have any"`
 	Public  string `toml:"public" form:"public" example:"ftp.example.net" doc:"address or host name by which clients elsewhere reach this host, when it is behind NAT; a name is looked up again every two minutes"`
 	Passive string `toml:"passive" default:"30000-30999" form:"range" doc:"passive range: the ports of data connections, to be opened in the firewall"`
@@ -54,7 +54,7 @@ type Listener struct {
 	TLSEnd             string         `toml:"tls-end" default:"require" oneof:"require,accept" doc:"accept: an upload over TLS counts as whole without close_notify, for old devices; a cut one can then look whole"`
 	Certificate        string         `toml:"certificate" example:"ftp.example.net" doc:"name of the certificate for clients that name none; default: the first"`
 	ClientCertificates string         `toml:"client-certificates" default:"off" oneof:"off,ask" doc:"ask: clients are asked for a certificate, and those whose account names it log in without a password"`
-	ClientCA           string         `toml:"client-ca" example:"/etc/dray/clients-ca.pem" doc:"PEM file with the CA whose client certificates log in to accounts that say \"ca\"; clients are asked for one then, whatever client-certificates says"`
+	ClientCA           string         `toml:"client-ca" form:"path" example:"/etc/dray/clients-ca.pem" doc:"PEM file with the CA whose client certificates log in to accounts that say \"ca\"; clients are asked for one then, whatever client-certificates says"`
 	Active             bool           `toml:"active" default:"true" doc:"active mode: the server connects to the client"`
 	ActivePort         int            `toml:"active-port" default:"-1" min:"-1" max:"65535" doc:"source port of active data connections, 0 for any; default: 20, and 989 for ftps, where it may be bound"`
 	Passive            string         `toml:"passive" form:"range" example:"31000-31099" doc:"a passive range of its own"`
@@ -76,14 +76,14 @@ type TLS struct {
 
 // A Certificate is a pair of PEM files.
 type Certificate struct {
-	File string `toml:"file" required:"true" example:"/etc/dray/cert.pem" doc:"PEM file with the certificate and its chain"`
-	Key  string `toml:"key" example:"/etc/dray/key.pem" doc:"PEM file with the private key; default: in the same file"`
+	File string `toml:"file" form:"path" required:"true" example:"/etc/dray/cert.pem" doc:"PEM file with the certificate and its chain"`
+	Key  string `toml:"key" form:"path" example:"/etc/dray/key.pem" doc:"PEM file with the private key; default: in the same file"`
 }
 
 // Accounts says where accounts are kept and what they begin with.
 type Accounts struct {
-	Database string         `toml:"database" example:"/var/lib/dray/accounts.db" doc:"SQLite file; default: accounts.db in the state directory"`
-	Home     string         `toml:"home" example:"/srv/ftp/{name}" doc:"home of an account that names none, with {name} in it, as \"/srv/ftp/{name}\"; without it every account needs its own"`
+	Database string         `toml:"database" form:"path" example:"/var/lib/dray/accounts.db" doc:"SQLite file; default: accounts.db in the state directory"`
+	Home     string         `toml:"home" form:"path" example:"/srv/ftp/{name}" doc:"home of an account that names none, with {name} in it, as \"/srv/ftp/{name}\"; without it every account needs its own"`
 	MakeHome bool           `toml:"make-home" default:"true" doc:"make a missing home at the first login, where it comes from the key home"`
 	Owners   bool           `toml:"owners" doc:"accounts may have owners, users of this machine whose files they are: a server that root starts keeps CAP_SETUID and CAP_SETGID for them"`
 	Rights   account.Rights `toml:"rights" default:"full" doc:"rights of a new account: full, read-only, upload-only, or words between commas"`
@@ -91,7 +91,7 @@ type Accounts struct {
 
 // Anonymous is the account of strangers.
 type Anonymous struct {
-	Directory   string `toml:"directory" example:"/srv/pub" doc:"directory that anonymous and ftp read, without a password; empty: no anonymous login"`
+	Directory   string `toml:"directory" form:"path" example:"/srv/pub" doc:"directory that anonymous and ftp read, without a password; empty: no anonymous login"`
 	Incoming    string `toml:"incoming" example:"incoming" doc:"directory in it to which they may upload, as \"incoming\"; nothing in it can be listed, read, replaced or removed by them"`
 	Plain       bool   `toml:"plain" default:"true" doc:"also in clear text: there is no password to protect"`
 	MaxSessions int    `toml:"max-sessions" default:"50" min:"1" doc:"sessions of anonymous at once"`
@@ -137,9 +137,9 @@ type Commands struct {
 type Log struct {
 	Format     string   `toml:"format" default:"text" oneof:"text,json" doc:"of the log"`
 	Level      string   `toml:"level" default:"info" oneof:"debug,info,warn,error" doc:"debug has the dialogue, with passwords masked"`
-	File       string   `toml:"file" example:"/var/log/dray/dray.log" doc:"file to append to, opened again at SIGHUP; default: standard error, which the journal keeps"`
-	Xferlog    string   `toml:"xferlog" example:"/var/log/dray/xferlog" doc:"file with one line a transfer in the format of wu-ftpd and vsftpd"`
-	Auth       string   `toml:"auth" example:"/var/log/dray/auth.log" doc:"file with one line a failed login, in the form that fail2ban's filter for vsftpd reads"`
+	File       string   `toml:"file" form:"path" example:"/var/log/dray/dray.log" doc:"file to append to, opened again at SIGHUP; default: standard error, which the journal keeps"`
+	Xferlog    string   `toml:"xferlog" form:"path" example:"/var/log/dray/xferlog" doc:"file with one line a transfer in the format of wu-ftpd and vsftpd"`
+	Auth       string   `toml:"auth" form:"path" example:"/var/log/dray/auth.log" doc:"file with one line a failed login, in the form that fail2ban's filter for vsftpd reads"`
 	Transcript []string `toml:"transcript" example:"scanner" doc:"accounts whose dialogue is logged, with passwords masked"`
 }
 

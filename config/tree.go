@@ -97,6 +97,7 @@ func element(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) 
 // with it.
 type parser struct {
 	file     string
+	dir      string // where relative paths begin, "": they stay
 	text     []byte
 	lines    []int // where each line begins
 	root     *node

@@ -182,6 +182,7 @@ func Commented(c Config) string {
 	w := &writer{c: c}
 	w.b.WriteString(wrap("A configuration of dray. A key with a # in front has its default, or an example where it has none: " +
 		"take the # away and change the value. Tables such as [[listener]] may be there several times, and have a # in front of their header too. Sizes are in units of 1024; durations are as 30s, 10m or 2h. " +
+		"Paths that are not absolute begin at the directory of this file. " +
 		"Every value may also be { file = \"/path\" }, the first line of a file, or come from a variable: " +
 		"limits.login-time from DRAY_LIMITS_LOGIN_TIME, the first listener's plain from DRAY_LISTENER_0_PLAIN. " +
 		"After a change: dray config check"))

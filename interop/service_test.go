@@ -5,10 +5,26 @@ package interop
 import (
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 )
+
+// hasCall tells whether a set of system calls, as "@file-system", has one.
+func hasCall(r *room, t *testing.T, set, call string) bool {
+	t.Helper()
+	if !strings.HasPrefix(set, "@") {
+		return set == call
+	}
+	for line := range strings.Lines(r.run(t, "", "systemd-analyze", "syscall-filter", "--no-pager", set)) {
+		word := strings.TrimSpace(line)
+		if word == call || strings.HasPrefix(word, "@") && word != set && hasCall(r, t, word, call) {
+			return true
+		}
+	}
+	return false
+}
 
 // The unit that "dray init" writes has nothing that systemd warns of, names a
 // program, user and configuration that are there, and gives the service little to
@@ -46,6 +62,25 @@ func TestTheUnitForSystemd(t *testing.T) {
 	}
 	if text := r.run(t, "", "cat", unit); !strings.Contains(text, "\nAmbientCapabilities=CAP_NET_BIND_SERVICE CAP_SETUID CAP_SETGID\n") {
 		t.Errorf("the lines for owners are not there:\n%s", text)
+	}
+	// The jails of accounts need openat2. Of the filters of systemd RestrictSUIDSGID
+	// answers it with ENOSYS, because it can't see the mode, and SystemCallFilter does
+	// unless a set that it names has it.
+	filtered := 0
+	for line := range strings.Lines(text) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		switch key {
+		case "RestrictSUIDSGID":
+			t.Errorf("the unit has %s, which forbids openat2", line)
+		case "SystemCallFilter":
+			filtered++
+			if strings.HasPrefix(value, "~") || !slices.ContainsFunc(strings.Fields(value), func(set string) bool { return hasCall(r, t, set, "openat2") }) {
+				t.Errorf("the unit has %s, which forbids openat2", line)
+			}
+		}
+	}
+	if filtered != 1 {
+		t.Errorf("the unit has SystemCallFilter %d times; want once", filtered)
 	}
 	// 0 is best; below 4 systemd says "OK".
 	out := r.run(t, "", "systemd-analyze", "security", "--offline=yes", "--no-pager", unit)

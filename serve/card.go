@@ -1,6 +1,8 @@
 package serve
 
 import (
+	"errors"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -24,7 +26,7 @@ type Card struct {
 	ReadOnly    bool
 	Ports       []string // of the control connections
 	Passive     string   // every passive range, with ", " between them
-	Active      []string // ports that active data connections come from; none: no active mode, or from any
+	Active      []string // ports that active data connections come from; none: no active mode, or from any port
 	Excepted    bool     // an exception lets clear text in from some networks
 	Public      string
 	SHA256      string // of the certificate, colon separated
@@ -43,13 +45,13 @@ func (r *Running) card(g *generation) Card {
 		card.ReadOnly = s.Account.Rights == account.ReadOnly
 	}
 	for _, s := range r.serving {
-		card.add(s.rules.Load(), s.l.Addr())
+		card.add(s.rules.Load(), s.l.Addr(), mayBind)
 	}
 	return card
 }
 
-// add adds a listener.
-func (card *Card) add(rules *ftpserver.Rules, at net.Addr) {
+// add adds a listener of a server that may bind some ports.
+func (card *Card) add(rules *ftpserver.Rules, at net.Addr, mayBind func(port uint16) bool) {
 	card.Plain = card.Plain || rules.Door.Plain
 	card.Excepted = card.Excepted || len(rules.Door.Exceptions) > 0
 	to := &card.FTP
@@ -71,7 +73,7 @@ func (card *Card) add(rules *ftpserver.Rules, at net.Addr) {
 	}
 	once(&passive, rules.Ports.String())
 	card.Passive = strings.Join(passive, ", ")
-	if !rules.NoActive && rules.ActivePort != 0 {
+	if !rules.NoActive && rules.ActivePort != 0 && mayBind(rules.ActivePort) {
 		once(&card.Active, strconv.Itoa(int(rules.ActivePort)))
 	}
 }
@@ -85,6 +87,10 @@ func Preview(c config.Config, log *slog.Logger) (Card, error) {
 		return Card{}, err
 	}
 	card := r.card(g)
+	bind := mayBind
+	if c.User != "" { // who has the capability then
+		bind = func(uint16) bool { return true }
+	}
 	for i := range g.c.Listeners {
 		l := &g.c.Listeners[i]
 		for _, at := range addresses(l) {
@@ -101,11 +107,22 @@ func Preview(c config.Config, log *slog.Logger) (Card, error) {
 				host = "::"
 			}
 			if a, err := netip.ParseAddr(host); err == nil {
-				card.add(g.rules[i], net.TCPAddrFromAddrPort(netip.AddrPortFrom(a, port)))
+				card.add(g.rules[i], net.TCPAddrFromAddrPort(netip.AddrPortFrom(a, port)), bind)
 			}
 		}
 	}
 	return card, nil
+}
+
+// mayBind tells whether this process may bind a port. It asks with UDP, for which
+// the same rule holds: no connection of another is in the way, or hindered.
+func mayBind(port uint16) bool {
+	p, err := net.ListenPacket("udp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))))
+	if err != nil {
+		return !errors.Is(err, fs.ErrPermission)
+	}
+	_ = p.Close()
+	return true
 }
 
 // reachable lists the addresses at which a listener answers: its own, or for

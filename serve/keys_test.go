@@ -196,7 +196,7 @@ func effects(t *testing.T, c config.Config, database *Running) map[string]string
 	}
 	out["Rules.TLS"] = fmt.Sprint(rules.TLS.MinVersion, rules.TLS.ClientAuth, rules.TLS.ClientCAs != nil, cert.Leaf.SerialNumber)
 	out["Rules.Ports"] = rules.Ports.String()
-	_, verr := rules.Door.Verifier.Verify(context.Background(), "anonymous", account.NewSecret("x"), netip.Addr{})
+	_, verr := rules.Door.Verifier.Verify(context.Background(), "anonymous", account.NewSecret("x"), netip.Addr{}, nil)
 	out["Door.Verifier"] = fmt.Sprint(verr)
 	out["Door.ClientCA"] = fmt.Sprint(rules.Door.ClientCA != nil)
 	return out
