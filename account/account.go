@@ -62,9 +62,27 @@ type Directory interface {
 
 // A Verifier checks a password and returns the account. It does the same work
 // whether the name exists or not, and returns ErrWrong for every refusal.
+//
+// bar, which may be nil, tells why an account may not log in by a password now. One
+// that it gives a reason for is refused after the work for a wrong password, in the
+// same time: the reason is in an error that wraps ErrWrong when it was right.
 type Verifier interface {
-	Verify(ctx context.Context, name string, s Secret, from netip.Addr) (Account, error)
+	Verify(ctx context.Context, name string, s Secret, from netip.Addr, bar Bar) (Account, error)
 }
+
+// A Bar tells why an account may not log in, "" when it may.
+type Bar func(*Account) string
+
+// why is the reason against a; nil has none.
+func (b Bar) why(a *Account) string {
+	if b == nil {
+		return ""
+	}
+	return b(a)
+}
+
+// barred is the refusal of a right password.
+func barred(why string) error { return fmt.Errorf("%w: %s", ErrWrong, why) }
 
 // A Store is a Directory that can be changed.
 type Store interface {
@@ -130,16 +148,19 @@ func (o *One) hash(name string, s Secret) (sum [32]byte) {
 }
 
 // Verify compares name and password together, in constant time.
-func (o *One) Verify(_ context.Context, name string, s Secret, _ netip.Addr) (Account, error) {
+func (o *One) Verify(_ context.Context, name string, s Secret, _ netip.Addr, bar Bar) (Account, error) {
 	sum := o.hash(name, s)
 	right := hmac.Equal(sum[:], o.sum[:])
+	a := &o.account
 	if o.anonymous != nil && IsAnonymousName(name) {
-		return *o.anonymous, nil
-	}
-	if !right || !o.has {
+		a = o.anonymous
+	} else if !right || !o.has {
 		return Account{}, ErrWrong
 	}
-	return o.account, nil
+	if why := bar.why(a); why != "" {
+		return Account{}, barred(why)
+	}
+	return *a, nil
 }
 
 var _ Verifier = (*One)(nil)

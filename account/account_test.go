@@ -173,7 +173,7 @@ func TestOne(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			o := NewOne(tt.a, NewSecret(password), tt.anon)
-			got, err := o.Verify(t.Context(), tt.user, NewSecret(tt.password), netip.Addr{})
+			got, err := o.Verify(t.Context(), tt.user, NewSecret(tt.password), netip.Addr{}, nil)
 			if got.Name != tt.want || errors.Is(err, ErrWrong) != tt.wantWrong {
 				t.Errorf("Verify(%q) = %q, %v; want %q", tt.user, got.Name, err, tt.want)
 			}
@@ -192,7 +192,7 @@ func TestOneDoesTheSameWorkForEveryName(t *testing.T) {
 	o := NewOne(&Account{Name: "anna", Rights: Full}, NewSecret(password), &Account{Name: "anonymous", Anonymous: true})
 	work := func(user, guess string) float64 {
 		s := NewSecret(guess)
-		return testing.AllocsPerRun(50, func() { _, _ = o.Verify(t.Context(), user, s, netip.Addr{}) })
+		return testing.AllocsPerRun(50, func() { _, _ = o.Verify(t.Context(), user, s, netip.Addr{}, nil) })
 	}
 	want := work("anna", "a guess of 15 b")
 	if want < 5 {
@@ -216,15 +216,15 @@ func TestOneKeepsNoPassword(t *testing.T) {
 		t.Error("two processes keep the same hash of one password")
 	}
 	a.Rights = 0
-	if got, err := x.Verify(t.Context(), "anna", NewSecret(password), netip.Addr{}); err != nil || got.Rights != Full {
+	if got, err := x.Verify(t.Context(), "anna", NewSecret(password), netip.Addr{}, nil); err != nil || got.Rights != Full {
 		t.Errorf("One shares the account with its maker: %+v, %v", got, err)
 	}
 }
 
 func TestARefusalDoesNotSayWhatWasWrong(t *testing.T) {
 	o := NewOne(&Account{Name: "anna"}, NewSecret(password), nil)
-	_, wrongName := o.Verify(t.Context(), "otto", NewSecret(password), netip.Addr{})
-	_, wrongPassword := o.Verify(t.Context(), "anna", NewSecret("guess"), netip.Addr{})
+	_, wrongName := o.Verify(t.Context(), "otto", NewSecret(password), netip.Addr{}, nil)
+	_, wrongPassword := o.Verify(t.Context(), "anna", NewSecret("guess"), netip.Addr{}, nil)
 	if wrongName != wrongPassword || wrongName.Error() != ErrWrong.Error() {
 		t.Errorf("a wrong name is told as %v, a wrong password as %v", wrongName, wrongPassword)
 	}

@@ -26,7 +26,8 @@ const (
 // and nothing else: whether the account may be used now, from there and by that
 // protocol, is for its caller. Refusals take the same time and the same turns
 // whatever their reason. Passwords that were right are known for five minutes
-// under a key of this process, for clients that log in again for each file.
+// under a key of this process, for clients that log in again for each file; those
+// that were refused all the same are not, and no refusal is any sooner for it.
 type Checker struct {
 	directory Directory
 	queue     *Queue
@@ -79,17 +80,24 @@ func (c *Checker) With(anonymous *Account) *Checker {
 // with its reason for an account whose stored hash is damaged. Any other is the
 // directory's, as it came, the cause of ctx, or that of a Queue with too many
 // waiting, which is of kind fault.Closing.
-func (c *Checker) Verify(ctx context.Context, name string, s Secret, from netip.Addr) (Account, error) {
-	if c.anonymous != nil && IsAnonymousName(name) {
-		return *c.anonymous, nil
-	}
+func (c *Checker) Verify(ctx context.Context, name string, s Secret, from netip.Addr, bar Bar) (Account, error) {
 	a, failed := c.lookup(ctx, name)
+	why := ""
+	if failed == nil {
+		why = bar.why(&a)
+	}
+	if a.Anonymous && why == "" {
+		return a, nil
+	}
 	hash, known := a.Hash, failed == nil && a.Hash != ""
 	if !known {
 		hash = c.dummy
 	}
 	sum := c.sum(name, s, hash)
-	if c.cached(name, sum) {
+	// Before anything is done: a right password that is barred must stand in the queue
+	// and be hashed as a wrong one is, each time.
+	remembered := func() bool { return why == "" && c.cached(name, sum) }
+	if remembered() {
 		return a, nil
 	}
 	var right bool
@@ -97,23 +105,23 @@ func (c *Checker) Verify(ctx context.Context, name string, s Secret, from netip.
 	var begun time.Time
 	err := c.queue.Do(ctx, from, func() {
 		begun = time.Now()
-		if right = c.cached(name, sum); right { // another login of this client has done it
+		if right = remembered(); right { // another login of this client has done it
 			return
 		}
 		if right, damaged = c.check(hash, s); damaged != nil {
 			_, _ = c.check(c.dummy, s)
 		}
-		if right = right && known; right {
+		if right = right && known; right && why == "" {
 			c.keep(name, sum)
 		}
 	})
 	switch {
 	case err != nil:
 		return Account{}, err
-	case right:
+	case right && why == "":
 		return a, nil
 	}
-	if err := AwaitRefusal(ctx, begun); err != nil {
+	if err := awaitRefusal(ctx, begun); err != nil {
 		return Account{}, err
 	}
 	switch {
@@ -121,14 +129,19 @@ func (c *Checker) Verify(ctx context.Context, name string, s Secret, from netip.
 		return Account{}, failed
 	case damaged != nil:
 		return Account{}, fmt.Errorf("%w: the stored hash can't be used: %w", ErrWrong, damaged)
+	case right || a.Anonymous:
+		return Account{}, barred(why)
 	}
 	return Account{}, ErrWrong
 }
 
-// lookup finds the account of exactly that name.
+// lookup finds the account of exactly that name, or the anonymous one.
 func (c *Checker) lookup(ctx context.Context, name string) (Account, error) {
 	if IsAnonymousName(name) {
-		return Account{}, fs.ErrNotExist
+		if c.anonymous == nil {
+			return Account{}, fs.ErrNotExist
+		}
+		return *c.anonymous, nil
 	}
 	a, err := c.directory.Lookup(ctx, name)
 	if err == nil && a.Name != name {
@@ -140,9 +153,9 @@ func (c *Checker) lookup(ctx context.Context, name string) (Account, error) {
 	return a, nil
 }
 
-// AwaitRefusal waits until a refusal may go out, by when its work began: so they
+// awaitRefusal waits until a refusal may go out, by when its work began: so they
 // take the same time whatever their reason. The error is the cause of ctx.
-func AwaitRefusal(ctx context.Context, begun time.Time) error {
+func awaitRefusal(ctx context.Context, begun time.Time) error {
 	timer := time.NewTimer(refusalGrain - time.Since(begun)%refusalGrain)
 	defer timer.Stop()
 	select {

@@ -59,7 +59,7 @@ func newDesk(anonymous ...*Account) *desk {
 func (d *desk) try(t *testing.T, name, password string, wantErr error, checks int) {
 	t.Helper()
 	before := len(d.checks)
-	a, err := d.Verify(t.Context(), name, NewSecret(password), ada)
+	a, err := d.Verify(t.Context(), name, NewSecret(password), ada, nil)
 	if !errors.Is(err, wantErr) || (err == nil) != (a.Name != "") {
 		t.Errorf("Verify(%q) = %q, %v; want %v", name, a.Name, err, wantErr)
 	}
@@ -93,7 +93,7 @@ func TestAllRefusalsDoTheSameWork(t *testing.T) {
 				if (d.checks[0] == d.dummy) != tt.dummy {
 					t.Errorf("the hash was the dummy: %v, want %v", !tt.dummy, tt.dummy)
 				}
-				if _, err := d.Verify(t.Context(), tt.user, NewSecret("guess"), ada); err != ErrWrong {
+				if _, err := d.Verify(t.Context(), tt.user, NewSecret("guess"), ada, nil); err != ErrWrong {
 					t.Errorf("the refusal is %v, want ErrWrong and nothing else", err)
 				}
 				if len(d.right) != 0 {
@@ -148,7 +148,7 @@ func TestTheDummyIsARealHash(t *testing.T) {
 	}
 	// Even if somebody found its password.
 	c.check = func(Hash, Secret) (bool, error) { return true, nil }
-	if _, err := c.Verify(t.Context(), "nobody", NewSecret(password), ada); err != ErrWrong {
+	if _, err := c.Verify(t.Context(), "nobody", NewSecret(password), ada, nil); err != ErrWrong {
 		t.Errorf("Verify with the password of the dummy: %v", err)
 	}
 	if len(c.right) != 0 {
@@ -165,7 +165,7 @@ func TestRealHashesOpenAccounts(t *testing.T) {
 	c := NewChecker(b, NewQueue(1), nil)
 	for i, v := range vectors {
 		name := fmt.Sprint("user", i)
-		a, err := c.Verify(t.Context(), name, NewSecret(v.password), ada)
+		a, err := c.Verify(t.Context(), name, NewSecret(v.password), ada, nil)
 		if err != nil || a.Name != name || a.Home != "/srv/"+name || string(a.Hash) != v.hash {
 			t.Errorf("Verify with %s: %q, %v", form(v.hash), a.Name, err)
 		}
@@ -278,7 +278,7 @@ func TestAHitReturnsTheAccountAsItIsNow(t *testing.T) {
 		d := newDesk()
 		d.try(t, "anna", password, nil, 1)
 		d.book["anna"] = Account{Name: "anna", Hash: "#" + password, Disabled: true}
-		if a, err := d.Verify(t.Context(), "anna", NewSecret(password), ada); err != nil || !a.Disabled {
+		if a, err := d.Verify(t.Context(), "anna", NewSecret(password), ada, nil); err != nil || !a.Disabled {
 			t.Errorf("Verify = %+v, %v; want it disabled", a, err)
 		}
 		if len(d.checks) != 1 {
@@ -293,7 +293,7 @@ func TestLoginsOfOneClientAtOnceShareOneCheck(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 20 {
 			wg.Go(func() {
-				if _, err := d.Verify(t.Context(), "anna", NewSecret(password), ada); err != nil {
+				if _, err := d.Verify(t.Context(), "anna", NewSecret(password), ada, nil); err != nil {
 					t.Errorf("Verify: %v", err)
 				}
 			})
@@ -301,6 +301,67 @@ func TestLoginsOfOneClientAtOnceShareOneCheck(t *testing.T) {
 		wg.Wait()
 		if len(d.checks) != 1 {
 			t.Errorf("%d checks, want 1", len(d.checks))
+		}
+	})
+}
+
+// Under load the right password that is refused all the same was told by its time:
+// it was remembered, and passed by all that waited.
+func TestARightPasswordThatIsBarredTakesAsLongAsAWrongOneUnderLoad(t *testing.T) {
+	elsewhere := func(*Account) string { return "not from here" }
+	nobody := func(*Account) string { return "" }
+	took := func(t *testing.T, name, secret string, remembered Bar) (time.Duration, error) {
+		d := newDesk(&Account{Name: "anonymous", Anonymous: true})
+		d.took = refusalGrain / 4
+		for range 2 { // from where it is allowed, or from where it is not
+			_, _ = d.Verify(t.Context(), name, NewSecret(secret), otto, remembered)
+		}
+		var crowd sync.WaitGroup
+		for range 40 {
+			crowd.Go(func() { _, _ = d.Verify(t.Context(), "anna", NewSecret("guess"), ada, nil) })
+		}
+		synctest.Wait()
+		before, begun := len(d.checks), time.Now()
+		a, err := d.Verify(t.Context(), name, NewSecret(secret), ada, elsewhere)
+		if a.Name != "" || !errors.Is(err, ErrWrong) || len(d.checks) == before {
+			t.Errorf("%s: Verify = %q, %v after %d checks", name, a.Name, err, len(d.checks)-before)
+		}
+		since := time.Since(begun)
+		crowd.Wait()
+		return since, err
+	}
+	synctest.Test(t, func(t *testing.T) {
+		want, err := took(t, "anna", "guess", nobody)
+		if err != ErrWrong || want < 10*refusalGrain {
+			t.Fatalf("a wrong password: %v after %v", err, want)
+		}
+		for _, tt := range []struct {
+			name, user string
+			remembered Bar
+		}{
+			{"remembered from where it is allowed", "anna", nobody},
+			{"tried before from where it is not", "anna", elsewhere},
+			{"anonymous", "anonymous", elsewhere},
+		} {
+			got, err := took(t, tt.user, password, tt.remembered)
+			if got != want || !strings.Contains(err.Error(), "not from here") {
+				t.Errorf("%s: %v after %v; a wrong password takes %v", tt.name, err, got, want)
+			}
+		}
+	})
+}
+
+func TestWhatIsBarredForOneIsNotForAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		begun := time.Now()
+		if _, err := d.Verify(t.Context(), "anna", NewSecret(password), ada, func(*Account) string { return "no" }); !errors.Is(err, ErrWrong) || time.Since(begun) != refusalGrain || len(d.right) != 0 {
+			t.Errorf("Verify: %v after %v, and %d are remembered", err, time.Since(begun), len(d.right))
+		}
+		d.try(t, "anna", password, nil, 1)
+		begun = time.Now()
+		if _, err := d.Verify(t.Context(), "anna", NewSecret(password), ada, func(a *Account) string { return a.Home }); err != nil || time.Since(begun) != 0 {
+			t.Errorf("remembered and allowed: %v after %v", err, time.Since(begun))
 		}
 	})
 }
@@ -334,7 +395,7 @@ func TestAnErrorOfTheDirectoryComesAfterTheSameWork(t *testing.T) {
 		locked := errors.New("database is locked")
 		d.directory = fallible{locked}
 		begun := time.Now()
-		a, err := d.Verify(t.Context(), "anna", NewSecret(password), ada)
+		a, err := d.Verify(t.Context(), "anna", NewSecret(password), ada, nil)
 		if err != locked || a.Name != "" {
 			t.Errorf("Verify = %q, %v; want the error as it is", a.Name, err)
 		}
@@ -362,7 +423,7 @@ func TestADamagedHashIsAWrongPasswordWithAReason(t *testing.T) {
 		if d.checks[1] != d.dummy || time.Since(begun) != refusalGrain {
 			t.Errorf("it was refused after %v without the same work", time.Since(begun))
 		}
-		if _, err := d.Verify(t.Context(), "broken", NewSecret(password), ada); !strings.Contains(err.Error(), "damaged") {
+		if _, err := d.Verify(t.Context(), "broken", NewSecret(password), ada, nil); !strings.Contains(err.Error(), "damaged") {
 			t.Errorf("the reason is missing: %v", err)
 		}
 	})
@@ -374,13 +435,13 @@ func TestABusyQueueAndAnEndedContextAreTold(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 1 + waitAddress {
 			wg.Go(func() {
-				if _, err := d.Verify(t.Context(), "nobody", NewSecret(password), ada); err != ErrWrong {
+				if _, err := d.Verify(t.Context(), "nobody", NewSecret(password), ada, nil); err != ErrWrong {
 					t.Errorf("Verify: %v", err)
 				}
 			})
 		}
 		synctest.Wait()
-		_, err := d.Verify(t.Context(), "anna", NewSecret(password), ada)
+		_, err := d.Verify(t.Context(), "anna", NewSecret(password), ada, nil)
 		isBusy(t, err, "logins that wait from your address")
 		if errors.Is(err, ErrWrong) || fault.KindOf(err) != fault.Closing {
 			t.Errorf("busy is told as %v", err)
@@ -388,7 +449,7 @@ func TestABusyQueueAndAnEndedContextAreTold(t *testing.T) {
 		gone := errors.New("gone")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(work/2, func() { cancel(gone) })
-		if _, err := d.Verify(ctx, "anna", NewSecret(password), otto); !errors.Is(err, gone) {
+		if _, err := d.Verify(ctx, "anna", NewSecret(password), otto, nil); !errors.Is(err, gone) {
 			t.Errorf("Verify: %v, want the cause", err)
 		}
 		wg.Wait()
@@ -402,7 +463,7 @@ func TestAContextEndsTheWaitOfARefusal(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(2*work, func() { cancel(gone) })
 		begun := time.Now()
-		if _, err := d.Verify(ctx, "anna", NewSecret("guess"), ada); !errors.Is(err, gone) || time.Since(begun) != 2*work {
+		if _, err := d.Verify(ctx, "anna", NewSecret("guess"), ada, nil); !errors.Is(err, gone) || time.Since(begun) != 2*work {
 			t.Errorf("Verify: %v after %v, want the cause after %v", err, time.Since(begun), 2*work)
 		}
 	})

@@ -17,7 +17,8 @@ type Meta struct {
 	Remote   netip.AddrPort
 	User     string // "" before a login
 
-	Anonymous bool // User is that of strangers
+	Anonymous bool   // User is that of strangers
+	Given     string // what a stranger gave as a password, by custom a mail address; 128 bytes at most
 }
 
 // A Login is one attempt to log in.

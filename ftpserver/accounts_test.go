@@ -291,6 +291,11 @@ func TestTranscript(t *testing.T) {
 		k := st.greeted()
 		k.do(331, "USER "+name)
 		hasID(t, k.do(530, "PASS Passw0rd-wrong"), fault.IDAuth)
+		k.do(331, "USER "+name)
+		for _, verb := range []string{"PASSWORD", "PAS", "XPASS", "PASS:"} {
+			k.do(500, verb+" Passw0rd-mistyped")
+		}
+		k.do(502, "ADAT Passw0rd-mistyped")
 		k.as(name)
 		k.do(550, "DELE of-"+name)
 		k.do(202, "ACCT Passw0rd-acct")

@@ -16,6 +16,7 @@ import (
 	"dray/fault"
 	"dray/vfs"
 	"dray/vfs/memfs"
+	"dray/vfs/mount"
 )
 
 func TestFeatHasWhatIsSwitchedOnAndAllowed(t *testing.T) {
@@ -299,6 +300,61 @@ func (d denying) Mkdir(ctx context.Context, p vfs.Path) error {
 		return fs.ErrPermission
 	}
 	return d.Tree.Mkdir(ctx, p)
+}
+
+// It emptied a directory, and then it said that it can't remove it.
+func TestWhatCanNotBeRemovedIsNotEmptied(t *testing.T) {
+	root, other := withFiles(t), withFiles(t)
+	for _, err := range []error{
+		root.WriteFile("/p/q/keep/x", nil), root.WriteFile("/p/q/x", nil), root.WriteFile("/home/x", nil), root.WriteFile("/free/x", nil),
+		root.WriteFile("/free/own/x", nil), root.WriteFile("/shut/hidden/x", nil), root.WriteFile("/shut/x", nil),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	resolve := func(name string) vfs.Path {
+		p, err := vfs.Resolve(vfs.Root, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	tree, err := mount.New(root, []mount.Mount{{At: resolve("/home/m"), FS: other}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := switchedOn()
+	s.tree = tree
+	s.users = []account.Account{{Name: "alice", Rights: account.Full, Paths: []account.PathRights{
+		{Path: "/p/q/keep", Rights: account.Full &^ account.Delete}, {Path: "/free/own", Rights: account.Full &^ account.Rename},
+		{Path: "/shut/hidden", Rights: account.Delete | account.Write}, {Path: "/p/gone", Rights: account.ReadOnly},
+	}}}
+	k := newSite(t, s).login()
+	before := [2]string{snapshot(t, root), snapshot(t, other)}
+	for _, tt := range []struct {
+		path string
+		id   fault.ID
+	}{
+		{"home/m", fault.IDFixedDir}, {"home", fault.IDFixedDir}, {"p", fault.IDPerm}, {"p/q", fault.IDPerm}, {"p/q/keep", fault.IDPerm}, {"shut", fault.IDPerm},
+	} {
+		for _, verb := range []string{"RMDA", "SITE RMDIR"} {
+			reply := k.do(550, verb+" "+tt.path)
+			hasID(t, reply, tt.id)
+			if after := [2]string{snapshot(t, root), snapshot(t, other)}; after != before {
+				t.Fatalf("%s %s: %q, and the trees have changed from\n%s\nto\n%s", verb, tt.path, reply, before, after)
+			}
+		}
+	}
+	if reply := k.do(550, "RMDA p"); !strings.Contains(reply, "may not remove /p, because other rights hold in it. Ask ") {
+		t.Errorf("RMDA p: %q", reply)
+	}
+	k.do(350, "RNFR p")
+	if reply := k.do(550, "RNTO y"); !strings.Contains(reply, "may not rename /p, because other rights hold in it. Ask ") {
+		t.Errorf("RNTO: %q", reply)
+	}
+	k.do(250, "RMDA free")
+	k.bye()
 }
 
 func TestWhatWasDoneBeforeAFailureIsTold(t *testing.T) {

@@ -250,7 +250,7 @@ func (c *conn) run(l line) {
 	}
 	cmd := l.cmd
 	c.dialogue("command", func() string {
-		if secret(cmd) {
+		if c.secret(cmd) {
 			return cmd.Verb + " ***"
 		}
 		return cmd.String()
@@ -306,15 +306,19 @@ func (c *conn) run(l line) {
 
 // masked is the argument of a command for logs and events.
 func (c *conn) masked(cmd ftp.Command) string {
-	if secret(cmd) {
+	if c.secret(cmd) {
 		return ""
 	}
 	return c.charset.decode(cmd.Arg)
 }
 
 // secret tells whether there are passwords in what a command was given, also one
-// that is refused.
-func secret(cmd ftp.Command) bool {
+// that is refused. Before the login that is any command that is none of ours: it may
+// be PASS, mistyped.
+func (c *conn) secret(cmd ftp.Command) bool {
+	if c.session == nil && c.server.rows[cmd.Verb] == nil && cmd.Arg != "" {
+		return true
+	}
 	sub, _, _ := strings.Cut(strings.TrimLeft(cmd.Arg, " "), " ")
 	return cmd.Verb == "PASS" || cmd.Verb == "ACCT" || cmd.Verb == "SITE" && strings.EqualFold(sub, "PSWD")
 }

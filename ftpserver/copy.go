@@ -125,6 +125,9 @@ func (c *conn) copyTo(ctx context.Context, from vfs.Path, arg string, code ftp.C
 	if err != nil {
 		return ftp.Reply{}, err
 	}
+	if row := c.server.rows["MKD"]; c.off(row, row.verb) && c.directory(ctx, from) == nil {
+		return ftp.Reply{}, fault.New(fault.NotBuilt, fault.IDNotBuilt, "making directories is switched off here")
+	}
 	var done gate.Copied
 	err = c.long(ctx, func(ctx context.Context) error {
 		var err error

@@ -2,6 +2,7 @@ package ftpserver
 
 import (
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -75,10 +76,13 @@ func TestDialogs(t *testing.T) {
 	}
 }
 
-// Every row of the table has a story.
+// refusedAlways are rows that no request can succeed with.
+var refusedAlways = []string{"MFCT"}
+
+// Every row of the table has a story, in which it succeeds once.
 func TestEveryCommandIsInADialog(t *testing.T) {
 	files, _ := filepath.Glob("testdata/*.dialog")
-	said := map[string]bool{}
+	did := map[string]bool{} // by command, whether it was answered by 2xx or 3xx
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -87,30 +91,63 @@ func TestEveryCommandIsInADialog(t *testing.T) {
 		if !bytes.HasPrefix(text, []byte("# "+filepath.Base(file)+" — ")) {
 			t.Errorf("%s does not begin with its name and story", file)
 		}
-		for line := range strings.Lines(string(text)) {
-			key, rest, _ := strings.Cut(strings.TrimRight(line, "\n"), ": ")
-			if key != "C" && key != "D" {
-				continue
-			}
-			f := strings.Fields(strings.ToUpper(rest))
-			if len(f) > 0 {
-				said[f[0]] = true
-			}
-			if len(f) > 1 {
-				said[f[0]+" "+f[1]] = true
-			}
+		for command, ok := range answered(string(text)) {
+			did[command] = did[command] || ok
+		}
+	}
+	check := func(name string) {
+		switch ok, said := did[name]; {
+		case !said:
+			t.Errorf("no dialog says %s", name)
+		case !ok && !slices.Contains(refusedAlways, name):
+			t.Errorf("%s succeeds in no dialog", name)
+		case ok && slices.Contains(refusedAlways, name):
+			t.Errorf("%s succeeds", name)
 		}
 	}
 	for _, row := range commands() {
-		if !said[row.verb] {
-			t.Errorf("no dialog says %s", row.verb)
-		}
+		check(row.verb)
 	}
 	for _, row := range siteCommands() {
-		if !said["SITE "+row.verb] {
-			t.Errorf("no dialog says SITE %s", row.verb)
+		check("SITE " + row.verb)
+	}
+}
+
+// answered are the commands that a dialog says, each with whether one of its final
+// replies was 2xx or 3xx. Behind SITE both words are the command.
+func answered(dialog string) map[string]bool {
+	did := map[string]bool{}
+	var waiting []string // for their replies, in order
+	for line := range strings.Lines(dialog) {
+		key, rest, _ := strings.Cut(strings.TrimRight(line, "\n"), ":")
+		rest = strings.TrimPrefix(rest, " ")
+		switch key {
+		case "C", "D":
+			f := strings.Fields(strings.ToUpper(rest))
+			if len(f) > 1 && f[0] == "SITE" {
+				f[0] += " " + f[1]
+				did["SITE"] = did["SITE"] || false
+			}
+			if len(f) > 0 {
+				waiting = append(waiting, f[0])
+				did[f[0]] = did[f[0]] || false
+			}
+		case "S", "UNTIL":
+			if len(waiting) > 0 && len(rest) > 3 && rest[0] >= '2' && rest[0] <= '5' && rest[3] == ' ' {
+				ok := rest[0] < '4'
+				did[waiting[0]] = did[waiting[0]] || ok
+				if strings.HasPrefix(waiting[0], "SITE ") {
+					did["SITE"] = did["SITE"] || ok
+				}
+				waiting = waiting[1:]
+			}
+		case "TLS", "AUTH":
+			did["AUTH"] = true
+		case "LOGIN", "CONNECT", "CUT", "HANGUP":
+			waiting = nil
 		}
 	}
+	return did
 }
 
 // variants are what RULES names.
@@ -222,6 +259,18 @@ func variant(t *testing.T, name string) setup {
 		s.rules.Deny = slices.DeleteFunc(s.rules.Deny, func(verb string) bool {
 			return slices.Contains([]string{"USER", "PASS", "TYPE", "QUIT", "SITE"}, verb)
 		})
+		return s
+	case "no-mkd": // nobody makes directories
+		s := variant(t, "switches")
+		s.rules.Deny = []string{"MKD", "SITE CHMOD"}
+		return s
+	case "owner": // files belong to another user, whose umask holds
+		s := variant(t, "plain")
+		s.users = []account.Account{{Name: "alice", Rights: account.Full, Owner: &account.Owner{UID: 42001, GID: 42001, Umask: 0o027}}}
+		return s
+	case "host": // the listener serves a name
+		s := variant(t, "plain")
+		s.rules.Host = func(name string) (*tls.Config, bool) { return s.rules.TLS, name == "ftp.example.net" }
 		return s
 	case "reuse":
 		s := setup{}

@@ -24,7 +24,7 @@ const (
 
 func factCommands() []command {
 	return []command{
-		{verb: "MFF", arg: argRequired, phase: phaseIn, also: changesTree, run: (*conn).mff, feat: always("MFF modify;UNIX.mode;"), needs: account.Attributes, usage: "modify=YYYYMMDDhhmmss;UNIX.mode=0644; path", help: "set facts, all or none", rfc: "draft-somers-ftp-mfxx"},
+		{verb: "MFF", arg: argRequired, phase: phaseIn, also: changesTree, run: (*conn).mff, feat: mffFeat, needs: account.Attributes, usage: "modify=YYYYMMDDhhmmss;UNIX.mode=0644; path", help: "set facts, all or none", rfc: "draft-somers-ftp-mfxx"},
 		{verb: "MFCT", arg: argRequired, phase: phaseIn, also: keepsPending, run: (*conn).mfct, usage: "YYYYMMDDhhmmss path", help: "set the creation time, which no file system here can", rfc: "draft-somers-ftp-mfxx"},
 		{verb: "AVBL", arg: argOptional, phase: phaseIn, also: keepsPending, run: (*conn).avbl, feat: always("AVBL"), needs: account.List, usage: "[directory]", help: "bytes that may still be stored", rfc: "draft-peterson-streamlined-ftp-command-extensions, 4"},
 		{verb: "DSIZ", arg: argPath, phase: phaseIn, also: keepsPending, run: (*conn).dsiz, feat: always("DSIZ"), needs: account.List, usage: "directory", help: "bytes in all files below", rfc: "draft-peterson-streamlined-ftp-command-extensions, 7"},
@@ -33,6 +33,22 @@ func factCommands() []command {
 		{verb: "PRET", arg: argRequired, phase: phaseIn, also: keepsPending, run: (*conn).pret, feat: always("PRET"), by: "PRET", usage: "command path", help: "say which transfer comes next", rfc: "draft-dd-pret"},
 		{verb: "RMDA", arg: argPath, phase: phaseIn, also: changesTree, run: (*conn).rmda, feat: always("RMDA"), needs: account.Delete, by: "RMDA", usage: "directory", help: "remove a directory and all that is in it", rfc: "draft-peterson-streamlined-ftp-command-extensions, 11"},
 	}
+}
+
+// mffFeat has the facts that can be set here: who refuses a command means the fact
+// that does the same too.
+func mffFeat(c *conn) string {
+	facts := ""
+	if !c.off(c.server.rows["MFMT"], "MFMT") {
+		facts += "modify;"
+	}
+	if !c.off(c.server.siteRow("CHMOD"), "SITE CHMOD") {
+		facts += "UNIX.mode;"
+	}
+	if facts == "" {
+		return ""
+	}
+	return "MFF " + facts
 }
 
 // mff sets facts of a file. All of them are read and checked before the first is
@@ -45,12 +61,16 @@ func (c *conn) mff(ctx context.Context, arg string) (ftp.Reply, error) {
 	}
 	var modify *time.Time
 	var mode *fs.FileMode
+	on := mffFeat(c)
 	for _, f := range facts {
 		switch {
 		case strings.EqualFold(f.Name, "modify") && modify == nil:
 			t, err := ftp.ParseTime(f.Value)
 			if err != nil {
 				return ftp.Reply{}, argError(err, form, "")
+			}
+			if err := settable(t); err != nil {
+				return ftp.Reply{}, err
 			}
 			modify = &t
 		case strings.EqualFold(f.Name, "UNIX.mode") && mode == nil:
@@ -65,6 +85,9 @@ func (c *conn) mff(ctx context.Context, arg string) (ftp.Reply, error) {
 		default:
 			return ftp.Reply{}, fault.New(fault.Unsupported, fault.IDUnsupported, "modify and UNIX.mode")
 		}
+	}
+	if modify != nil && !strings.Contains(on, "modify;") || mode != nil && !strings.Contains(on, "UNIX.mode;") {
+		return ftp.Reply{}, fault.New(fault.NotBuilt, fault.IDNotBuilt, switchedOff)
 	}
 	p, err := c.resolve(name)
 	if err != nil {
@@ -129,7 +152,12 @@ func (c *conn) dsiz(ctx context.Context, arg string) (ftp.Reply, error) {
 	if err != nil {
 		return ftp.Reply{}, err
 	}
-	if err := c.directory(ctx, p); err != nil {
+	if c.session.Blind(p) { // a sum of nothing would be a lie
+		_, err = c.session.Stat(ctx, p)
+	} else {
+		err = c.directory(ctx, p)
+	}
+	if err != nil {
 		return ftp.Reply{}, err
 	}
 	var sum int64
@@ -310,6 +338,13 @@ func (c *conn) removeTree(ctx context.Context, top vfs.Path) (n int, err error) 
 	}
 	if !fi.IsDir() { // a link to one either: RMD wouldn't
 		return 0, fault.New(fault.NotDir, fault.IDNotDir, top.String())
+	}
+	if err := c.session.MayRemoveAll(ctx, top); err != nil {
+		return 0, err
+	}
+	// Nothing in it goes when it can't go itself, as a mount point.
+	if err = c.session.RemoveDir(ctx, top); err == nil || fault.KindOf(err) != fault.NotEmpty {
+		return 1, err
 	}
 	r := &remover{c: c}
 	err = c.long(ctx, func(ctx context.Context) error { return r.dir(ctx, top) })

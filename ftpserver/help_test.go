@@ -97,9 +97,9 @@ var alice = account.Account{Name: "alice", Rights: account.Full}
 // several is one account.One for each user.
 type several []*account.One
 
-func (s several) Verify(ctx context.Context, name string, secret account.Secret, from netip.Addr) (a account.Account, err error) {
+func (s several) Verify(ctx context.Context, name string, secret account.Secret, from netip.Addr, bar account.Bar) (a account.Account, err error) {
 	for _, one := range s {
-		if a, err = one.Verify(ctx, name, secret, from); err == nil {
+		if a, err = one.Verify(ctx, name, secret, from, bar); err == nil {
 			return a, nil
 		}
 	}

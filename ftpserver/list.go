@@ -358,6 +358,9 @@ func (c *conn) mlsd(ctx context.Context, arg string) (ftp.Reply, error) {
 		return ftp.Reply{}, fault.New(fault.Syntax, fault.IDSyntax, "MLSD directory; MLST tells about a file")
 	}
 	return c.listing(ctx, p, true, asFacts, func(l *lister) error {
+		if c.session.Blind(p) { // the list is empty
+			return nil
+		}
 		l.buf = l.buf[:0]
 		l.facts(".", c.session.RightsIn(p, "."), p, fi, ftp.KindCdir)
 		l.buf = append(l.buf, '\r', '\n')
@@ -414,6 +417,9 @@ func (c *conn) mlst(ctx context.Context, arg string) (ftp.Reply, error) {
 		return ftp.Reply{}, err
 	}
 	fi, err := c.session.Stat(ctx, p)
+	if err != nil && c.session.Blind(p) { // a directory, with the facts that CWD tells too
+		fi, err = c.session.Finished(ctx, p)
+	}
 	if err != nil {
 		return ftp.Reply{}, err
 	}

@@ -64,7 +64,19 @@ func (c *conn) modeFor(ctx context.Context, p vfs.Path, full fs.FileMode) fs.Fil
 	if c.mask == nil || c.session.Chmodable(ctx, p) != nil {
 		return 0
 	}
-	return full &^ *c.mask
+	return full &^ c.umask()
+}
+
+// umask is that of SITE UMASK, which adds to the one of the account's owner: what
+// the administrator takes away no client gives back.
+func (c *conn) umask() (m fs.FileMode) {
+	if o := c.session.Account().Owner; o != nil {
+		m = fs.FileMode(o.Umask)
+	}
+	if c.mask != nil {
+		m |= *c.mask
+	}
+	return m
 }
 
 // siteMkdir makes what is missing of a path, as ProFTPD does. A directory that
@@ -155,7 +167,7 @@ func (c *conn) siteSymlink(ctx context.Context, arg string) (ftp.Reply, error) {
 // can't enter helps nobody.
 func (c *conn) siteUmask(ctx context.Context, arg string) (ftp.Reply, error) {
 	if arg == "" {
-		if c.mask == nil {
+		if c.mask == nil && c.session.Account().Owner == nil {
 			return ftp.Replyf(ftp.C200OK, "No umask was set: new files and directories have the modes of this server."), nil
 		}
 		return c.umaskIs(), nil
@@ -176,7 +188,11 @@ func (c *conn) siteUmask(ctx context.Context, arg string) (ftp.Reply, error) {
 }
 
 func (c *conn) umaskIs() ftp.Reply {
-	return ftp.Replyf(ftp.C200OK, "The umask is %03o: new files get %03o and directories %03o, where you may set modes.", *c.mask, 0o666&^*c.mask, 0o777&^*c.mask)
+	m, where := c.umask(), ", where you may set modes"
+	if c.mask == nil {
+		where = ", as this account has it"
+	}
+	return ftp.Replyf(ftp.C200OK, "The umask is %03o: new files get %03o and directories %03o%s.", m, 0o666&^m, 0o777&^m, where)
 }
 
 // siteIdle sets the idle time until the login ends.

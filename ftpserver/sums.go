@@ -12,6 +12,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"math"
 	"runtime"
 	"strings"
 
@@ -117,6 +118,9 @@ func (c *conn) rang(_ context.Context, arg string) (ftp.Reply, error) {
 	}
 	if r == (ftp.Range{}) {
 		return ftp.Replyf(ftp.C350Pending, "The next command is about the whole file."), nil
+	}
+	if r.End == math.MaxInt64 { // which may stand for one byte more
+		return ftp.Replyf(ftp.C350Pending, "The next command is about bytes %d to the end.", r.Start), nil
 	}
 	return ftp.Replyf(ftp.C350Pending, "The next command is about bytes %d to %d.", r.Start, r.End-1), nil
 }

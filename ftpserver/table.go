@@ -274,7 +274,7 @@ func (c *conn) helpCmd(ctx context.Context, arg string) (ftp.Reply, error) {
 		return c.siteHelp(ctx, rest)
 	}
 	if row := c.server.rows[name]; row != nil {
-		return helpOf(c.form(row), row), nil
+		return c.helpOf(c.form(row), row, row.verb), nil
 	}
 	if why, ok := neverBuilt[name]; ok {
 		return helpOfNone(name, why), nil
@@ -288,7 +288,7 @@ func (c *conn) siteHelp(_ context.Context, arg string) (ftp.Reply, error) {
 		return c.helpTable("Commands behind SITE:", "SITE ", c.server.site), nil
 	}
 	if row := c.server.siteRow(name); row != nil {
-		return helpOf("SITE "+row.form(), row), nil
+		return c.helpOf("SITE "+row.form(), row, "SITE "+row.verb), nil
 	}
 	if why, ok := neverBuilt["SITE "+name]; ok {
 		return helpOfNone("SITE "+name, why), nil
@@ -297,7 +297,10 @@ func (c *conn) siteHelp(_ context.Context, arg string) (ftp.Reply, error) {
 }
 
 // helpOf is the help of one command.
-func helpOf(form string, row *command) ftp.Reply {
+func (c *conn) helpOf(form string, row *command, name string) ftp.Reply {
+	if c.off(row, name) {
+		return ftp.Replyf(ftp.C214Help, "%s: %s (%s). It is switched off here.", form, row.help, row.rfc)
+	}
 	return ftp.Replyf(ftp.C214Help, "%s: %s (%s).", form, row.help, row.rfc)
 }
 

@@ -188,6 +188,9 @@ func (c *conn) mdtm(ctx context.Context, arg string) (ftp.Reply, error) {
 	if err != nil {
 		if when, name, ok := strings.Cut(arg, " "); ok && name != "" {
 			if t, terr := ftp.ParseTime(when); terr == nil {
+				if c.off(c.server.rows["MFMT"], "MFMT") {
+					return ftp.Reply{}, fault.New(fault.NotBuilt, fault.IDNotBuilt, switchedOff)
+				}
 				return c.setTime(ctx, t, name)
 			}
 		}
@@ -208,7 +211,19 @@ func (c *conn) mfmt(ctx context.Context, arg string) (ftp.Reply, error) {
 	return c.setTime(ctx, t, name)
 }
 
+// settable refuses what file systems can't keep: those of today begin in December
+// 1901, and trees take the zero time for none.
+func settable(t time.Time) error {
+	if t.Year() < 1902 {
+		return fault.New(fault.Unsupported, fault.IDUnsupported, "times from 1902 on")
+	}
+	return nil
+}
+
 func (c *conn) setTime(ctx context.Context, t time.Time, name string) (ftp.Reply, error) {
+	if err := settable(t); err != nil {
+		return ftp.Reply{}, err
+	}
 	p, err := c.resolve(name)
 	if err == nil {
 		err = c.session.SetTime(ctx, p, t)

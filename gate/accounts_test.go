@@ -408,7 +408,7 @@ func TestAFullQueueOfLoginsCostsNoPenalty(t *testing.T) {
 // patient is a Verifier that waits for its context, as one does that stands in a queue.
 type patient struct{}
 
-func (patient) Verify(ctx context.Context, _ string, _ account.Secret, _ netip.Addr) (account.Account, error) {
+func (patient) Verify(ctx context.Context, _ string, _ account.Secret, _ netip.Addr, _ account.Bar) (account.Account, error) {
 	<-ctx.Done()
 	return account.Account{}, context.Cause(ctx)
 }

@@ -15,7 +15,7 @@ import (
 // may list: the lesser of the room in the tree and what is left of the quota.
 // Kind NotBuilt when neither is known.
 func (s *Session) Available(ctx context.Context, dir vfs.Path) (sizeBytes int64, err error) {
-	if err := s.Listable(ctx, dir); err != nil {
+	if err := s.may(account.List, "list", dir); err != nil {
 		return 0, err
 	}
 	fi, err := s.Finished(ctx, dir)

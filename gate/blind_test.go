@@ -158,15 +158,18 @@ func TestInABlindPlaceDirectoriesCanBeSeen(t *testing.T) {
 		t.Run(who, func(t *testing.T) {
 			s := dropBox(t).login(a)
 			for _, dir := range []string{"/", "/drop", "/drop/dir", "/drop/linkdir"} {
-				if fi, err := s.Finished(t.Context(), at(t, dir)); err != nil || !fi.IsDir() {
+				fi, err := s.Finished(t.Context(), at(t, dir))
+				if err != nil || !fi.IsDir() {
 					t.Errorf("Finished(%s) = %v, %v", dir, fi, err)
-				}
-				if fi, err := s.Stat(t.Context(), at(t, dir)); err != nil || !fi.IsDir() {
-					t.Errorf("Stat(%s) = %v, %v", dir, fi, err)
 				}
 				if dir == "/" && len(a.Paths) > 0 {
 					continue
 				}
+				if attr := vfs.AttrOf(fi); !fi.ModTime().IsZero() || attr.Ino != 0 || fi.Name() != at(t, dir).Base() {
+					t.Errorf("%s is told as %q of %v, %+v", dir, fi.Name(), fi.ModTime(), attr)
+				}
+				is(t, "Stat "+dir, second(s.Stat(t.Context(), at(t, dir))), fault.Denied, fault.IDPerm)
+				is(t, "Available "+dir, second(s.Available(t.Context(), at(t, dir))), fault.Denied, fault.IDPerm)
 				is(t, "Listable", s.Listable(t.Context(), at(t, dir)), 0, "")
 				if names := entries(t, s, dir); len(names) != 0 {
 					t.Errorf("%s shows %q", dir, names)
@@ -179,8 +182,8 @@ func TestInABlindPlaceDirectoriesCanBeSeen(t *testing.T) {
 // With no right at all a directory can't even be seen, but for the root.
 func TestAPlaceWithoutRightsIsNotThere(t *testing.T) {
 	s := dropBox(t).login(account.Account{Name: "anna", Paths: places("/drop/dir", account.Full)})
-	if fi, err := s.Stat(t.Context(), vfs.Root); err != nil || !fi.IsDir() {
-		t.Errorf("Stat(/) = %v, %v", fi, err)
+	if fi, err := s.Finished(t.Context(), vfs.Root); err != nil || !fi.IsDir() {
+		t.Errorf("Finished(/) = %v, %v", fi, err)
 	}
 	is(t, "list it", s.Listable(t.Context(), vfs.Root), fault.Denied, fault.IDPerm)
 	for _, name := range []string{"/drop", "/drop/file", "/none", "/seen"} {

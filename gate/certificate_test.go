@@ -101,7 +101,12 @@ func TestWhichCertificateLogsIn(t *testing.T) {
 	ca, other := newIssuer(t, "CA", nil), newIssuer(t, "CA", nil)
 	between := newIssuer(t, "between", ca)
 	mine := ca.leaf(common("anna"))
-	self, _ := sign(t, nil, &x509.Certificate{Subject: pkix.Name{CommonName: "anna"}, NotBefore: noon.AddDate(-9, 0, 0), NotAfter: noon.AddDate(-8, 0, 0)})
+	lone := func(from, to time.Time) *x509.Certificate {
+		c, _ := sign(t, nil, &x509.Certificate{Subject: pkix.Name{CommonName: "anna"}, NotBefore: from, NotAfter: to})
+		return c
+	}
+	self := lone(noon.AddDate(-9, 0, 0), noon.AddDate(9, 0, 0))
+	expired, early := lone(noon.AddDate(-9, 0, 0), noon.Add(-time.Second)), lone(noon.Add(time.Second), noon.AddDate(9, 0, 0))
 	chain := func(all ...*x509.Certificate) []*x509.Certificate { return all }
 	tests := []struct {
 		name  string
@@ -111,7 +116,9 @@ func TestWhichCertificateLogsIn(t *testing.T) {
 	}{
 		{"the pinned one", []string{pin(mine)}, chain(mine), true},
 		{"one of the pinned ones", []string{pin(ca.cert), pin(mine)}, chain(mine), true},
-		{"a pinned one needs no CA, no usage and no date", []string{pin(self)}, chain(self), true},
+		{"a pinned one needs no CA and no usage", []string{pin(self)}, chain(self), true},
+		{"a pinned one that has expired", []string{pin(expired)}, chain(expired), false},
+		{"a pinned one that is not valid yet", []string{pin(early)}, chain(early), false},
 		{"another than the pinned one", []string{pin(mine)}, chain(ca.leaf(common("anna"))), false},
 		{"a pinned one that only comes along", []string{pin(mine)}, chain(ca.leaf(common("bob")), mine), false},
 		{"a pin in capital letters is none", []string{"AB" + pin(mine)[2:]}, chain(mine), false},

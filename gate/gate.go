@@ -12,7 +12,6 @@ import (
 	"encoding/base32"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/netip"
@@ -282,25 +281,30 @@ func (v *Visit) Password(ctx context.Context, user string, s account.Secret) (*S
 	if !v.mayPass(user) {
 		return nil, fault.New(fault.NeedTLS, fault.IDTLSRequired)
 	}
-	begun := time.Now()
-	a, err := v.verifier().Verify(ctx, user, s, v.peer.Remote.Addr())
-	why := ""
-	switch {
-	case err != nil:
-	case !v.secured() && !v.mayPlain(&a):
-		why = "the account has no exception for clear text"
-	case !within(a.Networks, v.peer.Remote.Addr()):
-		why = "the account may not log in from this network"
-	}
-	if why != "" {
-		if err = account.AwaitRefusal(ctx, begun); err == nil {
-			err = fmt.Errorf("%w: %s", account.ErrWrong, why)
-		}
-	}
+	a, err := v.verifier().Verify(ctx, user, s, v.peer.Remote.Addr(), v.bar)
 	if err != nil {
 		return nil, v.refuse(ctx, user, err)
 	}
-	return v.enter(ctx, a)
+	given := ""
+	if a.Anonymous { // nothing was checked: it is no secret, and the log of transfers has a field for it
+		given = s.Reveal()
+		given = given[:min(len(given), maxGiven)]
+	}
+	return v.enter(ctx, a, given)
+}
+
+// maxGiven is how many bytes of a stranger's password are kept.
+const maxGiven = 128
+
+// bar is why a password of the account counts for nothing here, "" when it counts.
+func (v *Visit) bar(a *account.Account) string {
+	switch {
+	case !v.secured() && !v.mayPlain(a):
+		return "the account has no exception for clear text"
+	case !within(a.Networks, v.peer.Remote.Addr()):
+		return "the account may not log in from this network"
+	}
+	return ""
 }
 
 // Certificate logs user in by the certificate that Secured was told of. Kind
@@ -310,11 +314,11 @@ func (v *Visit) Certificate(ctx context.Context, user string) (*Session, error) 
 	if !ok {
 		return nil, fault.New(fault.NotLoggedIn, fault.IDAuth)
 	}
-	return v.enter(ctx, a)
+	return v.enter(ctx, a, "")
 }
 
 // holder is the account of that name, when the peer's certificate is one of its
-// own.
+// own and valid now: the day on which it ends holds for one that is pinned too.
 func (v *Visit) holder(ctx context.Context, user string) (account.Account, bool) {
 	v.mu.Lock()
 	chain := v.chain
@@ -336,7 +340,8 @@ func (v *Visit) holder(ctx context.Context, user string) (account.Account, bool)
 		return account.Account{}, false
 	}
 	sum := sha256.Sum256(chain[0].Raw)
-	known := slices.Contains(a.Certificates, hex.EncodeToString(sum[:])) ||
+	now := v.gate.now()
+	known := slices.Contains(a.Certificates, hex.EncodeToString(sum[:])) && !now.Before(chain[0].NotBefore) && !now.After(chain[0].NotAfter) ||
 		slices.Contains(a.Certificates, "ca") && v.issued(chain, user)
 	return a, known && within(a.Networks, v.peer.Remote.Addr())
 }
@@ -368,9 +373,9 @@ func (v *Visit) unwelcome(a *account.Account) error {
 	return nil
 }
 
-// enter opens the tree of an account that has shown what it must.
-func (v *Visit) enter(ctx context.Context, a account.Account) (*Session, error) {
-	s := &Session{gate: v.gate, visit: v, account: a, log: v.log.With("user", a.Name)}
+// enter opens the tree of an account that has shown what it must, and given that.
+func (v *Visit) enter(ctx context.Context, a account.Account, given string) (*Session, error) {
+	s := &Session{gate: v.gate, visit: v, account: a, given: given, log: v.log.With("user", a.Name)}
 	err := v.unwelcome(&a)
 	if err == nil {
 		s.ctx, s.cancel = context.WithCancelCause(v.ctx)

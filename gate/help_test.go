@@ -34,14 +34,21 @@ type people struct {
 	known  map[string]account.Account
 	asked  int
 	broken error
-	slow   bool // refusals wait, as those of a Checker do
+	slow   bool // refusals take a second, as those of a Checker do
 }
 
-func (p *people) Verify(ctx context.Context, name string, s account.Secret, _ netip.Addr) (account.Account, error) {
+func (p *people) Verify(ctx context.Context, name string, s account.Secret, _ netip.Addr, bar account.Bar) (account.Account, error) {
 	a, err := p.verify(name, s)
+	if err == nil {
+		if why := bar(&a); why != "" {
+			a, err = account.Account{}, fmt.Errorf("%w: %s", account.ErrWrong, why)
+		}
+	}
 	if p.slow && errors.Is(err, account.ErrWrong) {
-		if err := account.AwaitRefusal(ctx, time.Now()); err != nil {
-			return a, err
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return a, context.Cause(ctx)
 		}
 	}
 	return a, err

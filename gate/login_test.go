@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -104,6 +105,37 @@ func TestALoginIsAnEvent(t *testing.T) {
 			t.Errorf("event %+v, want %+v", e, want)
 		}
 	})
+}
+
+// What strangers give as a password is in the events of their sessions, and
+// nobody else's.
+func TestEventsHaveWhatStrangersGave(t *testing.T) {
+	h := newHouse(t)
+	h.people.known["anonymous"] = account.Account{Name: "anonymous", Anonymous: true, Rights: account.Full}
+	h.people.known["anna"] = account.Account{Name: "anna", Rights: account.Full}
+	for _, tt := range []struct{ user, password, want string }{
+		{"anonymous", "me@example.net", "me@example.net"},
+		{"anonymous", "", ""},
+		{"anonymous", strings.Repeat("x", 4000), strings.Repeat("x", 128)},
+		{"anna", right, ""},
+	} {
+		s, err := h.knock(alice, open).Password(t.Context(), tt.user, account.NewSecret(tt.password))
+		need(t, err)
+		s.Transferred(event.Transfer{Path: "/a"})
+		for _, e := range h.events.take() {
+			switch e := e.(type) {
+			case event.Login:
+				if e.Given != tt.want {
+					t.Errorf("%s logs in with %q", tt.user, e.Given)
+				}
+			case event.Transfer:
+				if e.Given != tt.want {
+					t.Errorf("%s transfers with %q", tt.user, e.Given)
+				}
+			}
+		}
+		s.Close()
+	}
 }
 
 // try sends a wrong password and returns how long the answer took.

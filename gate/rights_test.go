@@ -95,6 +95,9 @@ func acts() []act {
 		{"RemoveDir", "remove a directory", account.Delete, func(t *testing.T, s *Session) error {
 			return s.RemoveDir(t.Context(), at(t, "/empty"))
 		}},
+		{"MayRemoveAll", "ask whether a directory can go with all in it", account.List | account.Delete, func(t *testing.T, s *Session) error {
+			return s.MayRemoveAll(t.Context(), at(t, "/dir"))
+		}},
 		{"Renamable", "ask what can be renamed", account.Rename, func(t *testing.T, s *Session) error {
 			return s.Renamable(t.Context(), at(t, "/file"))
 		}},

@@ -34,6 +34,7 @@ type Session struct {
 	down    *meter.Rate // shared by all sessions of the account
 	up      *meter.Rate
 	room    *room
+	given   string // of event.Meta
 }
 
 // Account is who logged in.
@@ -62,7 +63,7 @@ func (s *Session) Down() meter.Meter { return s.down }
 
 func (s *Session) meta() event.Meta {
 	m := s.visit.meta(s.account.Name)
-	m.Anonymous = s.account.Anonymous
+	m.Anonymous, m.Given = s.account.Anonymous, s.given
 	return m
 }
 
@@ -203,13 +204,33 @@ func (s *Session) blind(p vfs.Path) bool {
 func (s *Session) Blind(p vfs.Path) bool { return s.blind(p) }
 
 // see is the refusal of a look at p where the account is blind, whether it exists
-// or not. Directories can be seen, because programs change to them.
+// or not.
 func (s *Session) see(fi fs.FileInfo, err error, p vfs.Path) (fs.FileInfo, error) {
-	if !s.blind(p) || err == nil && fi.IsDir() && (s.rights(p) != 0 || p.IsRoot()) {
-		return fi, err
+	if s.blind(p) {
+		return nil, fault.New(fault.Denied, fault.IDPerm, "look at "+p.String())
 	}
-	return nil, fault.New(fault.Denied, fault.IDPerm, "look at "+p.String())
+	return fi, err
 }
+
+// seeDir is see for those who may learn that p is a directory, and nothing else of
+// it: programs change to it before they upload.
+func (s *Session) seeDir(fi fs.FileInfo, err error, p vfs.Path) (fs.FileInfo, error) {
+	if s.blind(p) && err == nil && fi.IsDir() && (s.rights(p) != 0 || p.IsRoot()) {
+		return shut{fi.Name()}, nil
+	}
+	return s.see(fi, err, p)
+}
+
+// A shut is a directory whose inside nobody may see. Its time would tell when
+// something came.
+type shut struct{ name string }
+
+func (d shut) Name() string     { return d.name }
+func (shut) Size() int64        { return 0 }
+func (shut) Mode() fs.FileMode  { return fs.ModeDir | 0o311 }
+func (shut) ModTime() time.Time { return time.Time{} }
+func (shut) IsDir() bool        { return true }
+func (shut) Sys() any           { return nil }
 
 // fail gives an error of the tree the facts of its sentence: the path as the
 // peer knows it.
@@ -250,7 +271,8 @@ func (s *Session) free(p vfs.Path) string {
 }
 
 // Stat tells about p, following links; where no finished file has the name,
-// about the account's own partial, or the one that is listed under that name.
+// about the account's own partial, or the one that is listed under that name. Where
+// the account is blind it is refused, for directories too.
 func (s *Session) Stat(ctx context.Context, p vfs.Path) (fs.FileInfo, error) {
 	fi, err := s.fs.Stat(ctx, p)
 	if err != nil && errors.Is(err, fs.ErrNotExist) {
@@ -264,10 +286,11 @@ func (s *Session) Stat(ctx context.Context, p vfs.Path) (fs.FileInfo, error) {
 	return s.see(fi, s.fail(err, "look at", p), p)
 }
 
-// Finished is Stat without partials: what other users of the tree see.
+// Finished is Stat without partials: what other users of the tree see. Where the
+// account is blind a directory has a name, and neither time nor identity.
 func (s *Session) Finished(ctx context.Context, p vfs.Path) (fs.FileInfo, error) {
 	fi, err := s.fs.Stat(ctx, p)
-	return s.see(fi, s.fail(err, "look at", p), p)
+	return s.seeDir(fi, s.fail(err, "look at", p), p)
 }
 
 // Enter tells whether p is a directory that the account may go into: the system may
@@ -288,7 +311,7 @@ func (s *Session) Enter(ctx context.Context, p vfs.Path) error {
 	return nil
 }
 
-// Lstat is Stat for a link itself, and of partials for those that are listed.
+// Lstat is Finished for a link itself, and knows the partials that are listed.
 func (s *Session) Lstat(ctx context.Context, p vfs.Path) (fs.FileInfo, error) {
 	fi, err := s.fs.Lstat(ctx, p)
 	if err != nil && errors.Is(err, fs.ErrNotExist) {
@@ -296,7 +319,7 @@ func (s *Session) Lstat(ctx context.Context, p vfs.Path) (fs.FileInfo, error) {
 			return part, nil
 		}
 	}
-	return s.see(fi, s.fail(err, "look at", p), p)
+	return s.seeDir(fi, s.fail(err, "look at", p), p)
 }
 
 // Partial tells about the account's own cut upload to p; kind NotFound when
@@ -600,6 +623,21 @@ func (s *Session) RemoveDir(ctx context.Context, p vfs.Path) error {
 	return s.changed("rmdir", p, s.fail(err, "remove the directory", p))
 }
 
+// MayRemoveAll tells whether the account may remove the directory p and all that
+// may be in it, whether or not there is anything at the paths below that have
+// rights of their own.
+func (s *Session) MayRemoveAll(ctx context.Context, p vfs.Path) error {
+	if err := s.mayName(account.Delete, "remove the directory", p); err != nil {
+		return err
+	}
+	for r := range s.below(p) {
+		if !r.Has(account.List | account.Delete) {
+			return fault.New(fault.Denied, fault.IDPerm, "remove "+p.String()+", because other rights hold in it")
+		}
+	}
+	return s.Listable(ctx, p)
+}
+
 func (s *Session) looksEmpty(ctx context.Context, p vfs.Path) bool {
 	for _, err := range s.fs.List(ctx, p) {
 		_ = err
@@ -650,14 +688,26 @@ func (s *Session) mayMove(from, to vfs.Path) error {
 			return fault.New(fault.Denied, fault.IDPerm, "move "+from.String()+" to where it has more rights")
 		}
 	}
-	a, _ := s.realName(from)
-	b, _ := s.realName(to)
-	for _, p := range s.account.Paths {
-		if at, err := vfs.Resolve(vfs.Root, p.Path); err == nil && (at.Under(a) || at.Under(b)) && !at.IsRoot() {
-			return fault.New(fault.Denied, fault.IDPerm, "rename "+from.String()+", in which other rights hold,")
-		}
+	for range s.below(from) {
+		return fault.New(fault.Denied, fault.IDPerm, "rename "+from.String()+", because other rights hold in it")
+	}
+	for range s.below(to) {
+		return fault.New(fault.Denied, fault.IDPerm, "rename "+from.String()+" to "+to.String()+", because other rights hold there")
 	}
 	return nil
+}
+
+// below are the rights that the account's paths give inside of the directory p, and
+// at its name.
+func (s *Session) below(p vfs.Path) iter.Seq[account.Rights] {
+	return func(yield func(account.Rights) bool) {
+		top, _ := s.realName(p)
+		for _, in := range s.account.Paths {
+			if at, err := vfs.Resolve(vfs.Root, in.Path); err == nil && at.Under(top) && !at.IsRoot() && !yield(in.Rights) {
+				return
+			}
+		}
+	}
 }
 
 // Rename moves a name. A partial stays a partial, under the new name.

@@ -234,7 +234,7 @@ func transfers(t *testing.T, addr, root string) {
 	w.ask(t, "QUIT", 221)
 
 	w = connect(t, addr)
-	w.login(t, "anonymous", "")
+	w.login(t, "anonymous", "me and you@example.net") // which is in the log
 	w.ask(t, "TYPE I", 200)
 	w.fetch(t, "pub.bin")
 	w.ask(t, "QUIT", 221)

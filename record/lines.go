@@ -39,7 +39,8 @@ func appendXferlog(b []byte, t event.Transfer) []byte {
 	b = appendField(b, t.Path)
 	b = append(b, ' ', kind, ' ', '_', ' ', way, ' ')
 	if t.Anonymous {
-		b = append(b, "a ?"...) // others have there what was given as a password
+		b = append(b, "a "...)
+		b = appendField(b, t.Given)
 	} else {
 		b = append(b, "r "...)
 		b = appendField(b, t.User)
