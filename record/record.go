@@ -220,23 +220,39 @@ func (r *Records) Event(_ context.Context, e any) {
 	}
 }
 
+// rest is how long the writer of events sleeps after it has written what there
+// was: waking it for every line would cost small transfers more than the line.
+const rest = 10 * time.Millisecond
+
 // run is the goroutine that writes the lines of events.
 func (r *Records) run() {
 	defer close(r.ended)
 	line := make([]byte, 0, 1024)
+	drain := func() {
+		for {
+			select {
+			case e := <-r.queue:
+				line = r.one(line[:0], e)
+			default:
+				return
+			}
+		}
+	}
+	pause := time.NewTimer(rest)
+	defer pause.Stop()
 	for {
 		select {
 		case e := <-r.queue:
 			line = r.one(line[:0], e)
+			drain()
 		case <-r.stop:
-			for {
-				select {
-				case e := <-r.queue:
-					line = r.one(line[:0], e)
-				default:
-					return
-				}
-			}
+			drain()
+			return
+		}
+		pause.Reset(rest)
+		select {
+		case <-pause.C:
+		case <-r.stop: // the next round drains
 		}
 	}
 }
