@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"dray/fault"
@@ -18,43 +19,66 @@ const maxQueued = 16
 // A beside is the reader that runs beside a transfer: it answers NOOP and STAT,
 // hears ABOR, and keeps the rest for later.
 type beside struct {
+	ctx      context.Context // of the transfer
 	cancel   context.CancelCauseFunc
-	done     chan struct{}
+	begun    time.Time
+	done     chan struct{} // closed when the reader has ended; nil while it was not begun
 	stopping bool          // under conn.mu
 	ended    time.Time     // when the data ended, zero before; under conn.mu
 	status   func() string // what STAT says about the transfer; nil: nothing was said yet, and all lines wait
 }
 
 // during runs f, a transfer, while a second goroutine listens to the control
-// connection. f's context ends by ABOR, when the control connection is lost, and
-// with the session.
+// connection, from the time on that attendants give it. f's context ends by ABOR,
+// when the control connection is lost, and with the session.
 func (c *conn) during(ctx context.Context, status func() string, f func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	b := &beside{cancel: cancel, done: make(chan struct{}), status: status}
+	b := &beside{ctx: ctx, cancel: cancel, begun: time.Now(), status: status}
 	c.mu.Lock()
-	full := c.readErr != nil || len(c.queue) >= maxQueued
 	c.beside = b
-	_ = c.raw.SetReadDeadline(time.Time{})
 	c.mu.Unlock()
-	if full {
-		close(b.done)
-	} else {
-		go c.listen(ctx, b)
-	}
+	c.server.attendants.add(c)
+	defer c.server.attendants.remove(c)
 	err := f(ctx)
 	cancel(nil)
 	c.mu.Lock()
 	b.stopping = true
 	c.beside = nil
-	c.wake()
+	done := b.done
+	if done != nil {
+		c.wake()
+	}
 	c.mu.Unlock()
-	<-b.done
+	if done != nil {
+		<-done
+	}
 	return err
 }
 
-// listen reads commands until the transfer ends, whose context is ctx.
-func (c *conn) listen(ctx context.Context, b *beside) {
+// attend begins the reader beside the transfer that runs, unless it reads already
+// or can't.
+func (c *conn) attend() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.attendLocked()
+}
+
+func (c *conn) attendLocked() {
+	b := c.beside
+	if b == nil || b.done != nil || b.stopping || c.readErr != nil || len(c.queue) >= maxQueued {
+		return
+	}
+	b.done = make(chan struct{})
+	_ = c.raw.SetReadDeadline(time.Time{})
+	if c.context().Err() != nil { // its end may have come before: that wake must not be lost
+		c.wake()
+	}
+	go c.listen(b)
+}
+
+// listen reads commands until the transfer ends.
+func (c *conn) listen(b *beside) {
 	defer close(b.done)
 	defer c.server.caught("reader", c.visit.Peer())
 	for {
@@ -64,7 +88,7 @@ func (c *conn) listen(ctx context.Context, b *beside) {
 			stopping := b.stopping
 			c.mu.Unlock()
 			if !stopping { // the session or the visit ends, and with it the transfer
-				<-ctx.Done()
+				<-b.ctx.Done()
 			}
 			return
 		}
@@ -174,10 +198,69 @@ func (c *conn) alive(ctx context.Context, dataEnded time.Time) error {
 				return nil
 			}
 		}
+		c.attend()
 		select {
 		case <-time.After(250 * time.Microsecond): // the reader is about to see it
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// attendAfter is how long a transfer runs before somebody reads beside it. Most
+// files are over by then, and a goroutine for each of them would cost more than
+// their bytes: another thread is woken, finds nothing to read, and sleeps again.
+const attendAfter = 5 * time.Millisecond
+
+// attendants begin the readers of transfers that take longer. One timer looks
+// after all of them; it runs only while there are transfers.
+type attendants struct {
+	mu      sync.Mutex
+	waiting map[*conn]struct{}
+	running bool
+}
+
+func (a *attendants) add(c *conn) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.waiting == nil {
+		a.waiting = map[*conn]struct{}{}
+	}
+	a.waiting[c] = struct{}{}
+	if !a.running {
+		a.running = true
+		time.AfterFunc(attendAfter, a.round)
+	}
+}
+
+func (a *attendants) remove(c *conn) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.waiting, c)
+}
+
+func (a *attendants) round() {
+	now := time.Now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for c := range a.waiting {
+		if c.attendSince(now.Add(-attendAfter)) {
+			delete(a.waiting, c)
+		}
+	}
+	if a.running = len(a.waiting) > 0; a.running {
+		time.AfterFunc(attendAfter, a.round)
+	}
+}
+
+// attendSince begins the reader of a transfer that has run since then; false when
+// it is younger.
+func (c *conn) attendSince(then time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.beside != nil && c.beside.begun.After(then) {
+		return false
+	}
+	c.attendLocked()
+	return true
 }

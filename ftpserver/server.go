@@ -120,6 +120,8 @@ type Server struct {
 	tickets *tickets
 	sums    *account.Queue // of checksums, which take a processor each
 
+	attendants attendants
+
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
