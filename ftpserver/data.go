@@ -47,6 +47,15 @@ type reservation struct {
 // hold more than half of it.
 const fairRange = 200
 
+// passive listens for one data connection: plain TCP, where package net would make
+// a Multipath TCP socket, and without keepalive probes, because a transfer ends by
+// itself when nothing moves.
+var passive = func() net.ListenConfig {
+	lc := net.ListenConfig{KeepAlive: -1}
+	lc.SetMultipathTCP(false)
+	return lc
+}()
+
 // reserve listens on a random free port of the range, for a client. Kind NoData,
 // id pool-exhausted, at once when there is none.
 func (p *Ports) reserve(addr, client netip.Addr) (*reservation, error) {
@@ -60,9 +69,9 @@ func (p *Ports) reserve(addr, client netip.Addr) (*reservation, error) {
 		} else if taken {
 			continue
 		}
-		l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, port)))
+		l, err := passive.Listen(context.Background(), "tcp", netip.AddrPortFrom(addr, port).String())
 		if err == nil {
-			return &reservation{ports: p, port: port, l: l}, nil
+			return &reservation{ports: p, port: port, l: l.(*net.TCPListener)}, nil
 		}
 		p.free(port)
 		if last = err; !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EACCES) {
