@@ -142,6 +142,9 @@ func (s *Session) real(p vfs.Path) (at vfs.Path, ok bool) {
 		return p, true
 	}
 	ctx := context.WithoutCancel(s.ctx) // what ends late is asked for too
+	if look, ok := s.fs.(vfs.Looker); ok && look.NoLinks(ctx, p) {
+		return p, true
+	}
 	rest := strings.Split(p.Rel(), "/")
 	for links := 0; len(rest) > 0; {
 		part := rest[0]

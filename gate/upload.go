@@ -131,7 +131,8 @@ func (s *Session) create(ctx context.Context, p vfs.Path, how vfs.Create) (*Uplo
 	how.Listed = how.Owner != "" && s.account.Partials == account.PartialsListed
 	u := &Upload{s: s, p: p, how: how, made: how.Direct}
 	need := account.Write
-	if fi, err := s.fs.Stat(ctx, p); err == nil {
+	seen := u.look(ctx)
+	if fi := seen.file; fi != nil {
 		u.file, u.made = fi.Size(), false
 		if how.How != vfs.New {
 			need = account.Overwrite
@@ -142,9 +143,9 @@ func (s *Session) create(ctx context.Context, p vfs.Path, how vfs.Create) (*Uplo
 	}
 	var was footing
 	if s.gate.Ledger != nil {
-		was = u.counted(ctx)
+		was = u.counts(seen)
 		u.first = was
-		u.dir, _ = u.dirOf(ctx)
+		u.dir = seen.dir
 		files := 0
 		if was.files == 0 || u.made {
 			files = 1
@@ -231,18 +232,52 @@ func (u *Upload) partial(ctx context.Context) footing {
 	return footing{}
 }
 
-// counted is what the name counts: the finished file and the account's partial.
-func (u *Upload) counted(ctx context.Context) footing {
-	f := u.partial(ctx)
-	if fi, err := u.s.fs.Stat(ctx, u.p); err == nil && fi.Mode().IsRegular() {
-		c, _ := u.s.gate.appends.counts(fi)
+// A sight is what the path of an upload shows; nil: nothing.
+type sight struct {
+	file, part fs.FileInfo
+	dir        identity // of the directory that holds them
+}
+
+// look looks at the path as it is now.
+func (u *Upload) look(ctx context.Context) sight {
+	s, owner := u.s, u.s.account.Keeps()
+	if l, ok := s.fs.(vfs.Looker); ok {
+		if s.blind(u.p) {
+			owner = ""
+		}
+		seen, err := l.Look(ctx, u.p, owner)
+		if err != nil {
+			return sight{}
+		}
+		return sight{seen.File, seen.Partial, identityOf(seen.Dir)}
+	}
+	var seen sight
+	if fi, err := s.fs.Stat(ctx, u.p); err == nil {
+		seen.file = fi
+	}
+	if fi, err := s.Partial(ctx, u.p); err == nil {
+		seen.part = fi
+	}
+	if fi, err := s.fs.Stat(ctx, u.p.Dir()); err == nil {
+		seen.dir = identityOf(fi)
+	}
+	return seen
+}
+
+// counts is what a path counts: the finished file and the account's partial.
+func (u *Upload) counts(seen sight) (f footing) {
+	if seen.part != nil {
+		f = footing{1, seen.part.Size()}
+	}
+	if seen.file != nil && seen.file.Mode().IsRegular() {
+		c, _ := u.s.gate.appends.counts(seen.file)
 		f = f.plus(c)
 	}
 	return f
 }
 
 // replaced is what counts for the name just before the commit.
-func (u *Upload) replaced(ctx context.Context) footing {
+func (u *Upload) replaced(ctx context.Context, seen sight) footing {
 	switch {
 	case u.hold == nil:
 		return footing{}
@@ -251,30 +286,16 @@ func (u *Upload) replaced(ctx context.Context) footing {
 	case u.inPlace(): // the file has grown before our eyes
 		return u.before()
 	}
-	if u.moved(ctx) {
+	if u.moved(seen) {
 		return u.first
 	}
-	return u.counted(ctx).plus(u.taken)
-}
-
-// dirOf is the directory that holds the name p.
-func (u *Upload) dirOf(ctx context.Context) (identity, bool) {
-	fi, err := u.s.fs.Stat(ctx, u.p.Dir())
-	if err != nil {
-		return identity{}, false
-	}
-	id := identityOf(fi)
-	return id, id != (identity{})
+	return u.counts(seen).plus(u.taken)
 }
 
 // moved tells whether the directory of the upload has another name by now. The
 // upload goes where the directory went, so what the path shows is not its own.
-func (u *Upload) moved(ctx context.Context) bool {
-	if u.dir == (identity{}) || u.p.Dir().IsRoot() {
-		return false
-	}
-	now, ok := u.dirOf(ctx)
-	return !ok || now != u.dir
+func (u *Upload) moved(seen sight) bool {
+	return u.hold != nil && u.dir != (identity{}) && seen.dir != u.dir
 }
 
 // reserve holds what a commit gains beyond what the upload holds: the file that it
@@ -298,11 +319,10 @@ func (u *Upload) commit(ctx context.Context, still func(context.Context) error) 
 	// commit than before it.
 	defer u.s.lock(u.p)()
 	end := context.WithoutCancel(ctx)
-	was := u.replaced(end)
-	if u.how.How == vfs.Resume && !u.s.rights(u.p).Has(account.Overwrite) { // the other ways see to it themselves
-		if _, err := u.s.fs.Stat(end, u.p); err == nil {
-			return fault.New(fault.Exists, fault.IDExists, u.p.String())
-		}
+	seen := u.look(end)
+	was := u.replaced(end, seen)
+	if u.how.How == vfs.Resume && !u.s.rights(u.p).Has(account.Overwrite) && seen.file != nil { // the other ways see to it themselves
+		return fault.New(fault.Exists, fault.IDExists, u.p.String())
 	}
 	in := footing{1, u.file}
 	var own identity
@@ -316,11 +336,10 @@ func (u *Upload) commit(ctx context.Context, still func(context.Context) error) 
 	if more != nil {
 		defer func() { _ = more.Settle(end, 0, 0) }() // behind the settling of what was gained
 	}
-	moved := u.hold != nil && u.moved(end)
-	old, oerr := u.s.fs.Stat(end, u.p)
+	moved := u.moved(seen)
 	var writer *Upload
-	if oerr == nil && !moved {
-		_, writer = u.s.gate.appends.counts(old)
+	if seen.file != nil && !moved {
+		_, writer = u.s.gate.appends.counts(seen.file)
 	}
 	if still != nil {
 		if err := still(ctx); err != nil {
@@ -345,8 +364,9 @@ func (u *Upload) commit(ctx context.Context, still func(context.Context) error) 
 		return nil
 	}
 	if !u.inPlace() && !moved { // whose name may show another file by now, or none
-		in = u.counted(end)
-		if now, err := u.s.fs.Stat(end, u.p); oerr == nil && err == nil && identityOf(now) != identityOf(old) {
+		now := u.look(end)
+		in = u.counts(now)
+		if seen.file != nil && now.file != nil && identityOf(now.file) != identityOf(seen.file) {
 			more := u.s.gate.appends.gone(writer)
 			u.s.credit(end, -more.files, -more.bytes)
 		}
@@ -473,7 +493,7 @@ func (u *Upload) cut(ctx context.Context, why error) footing {
 	}
 	was := u.partial(ctx).plus(u.taken)
 	end := u.up.Cut
-	moved := u.hold != nil && !u.inPlace() && u.moved(ctx)
+	moved := u.hold != nil && !u.inPlace() && u.moved(u.look(ctx))
 	if moved || fault.KindOf(why) == fault.OverQuota && u.how.How != vfs.Resume {
 		end = u.up.Discard // of a directory that has moved nobody could say what is left there
 	}

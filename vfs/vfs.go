@@ -181,6 +181,23 @@ type Linker interface {
 	Readlink(ctx context.Context, p Path) (string, error)
 }
 
+// A Looker answers in one look what an upload asks before and after it changes a
+// name; each answer alone would resolve the path again.
+type Looker interface {
+	// Look tells what there is at p. An error is that of the way to it.
+	Look(ctx context.Context, p Path, owner string) (Sight, error)
+	// NoLinks tells whether no part of p is a symbolic link, as far as p exists.
+	// False may also mean that it can't be told.
+	NoLinks(ctx context.Context, p Path) bool
+}
+
+// A Sight is what there is at a path; nil: nothing.
+type Sight struct {
+	File    fs.FileInfo // links followed
+	Partial fs.FileInfo // the owner's cut upload to it
+	Dir     fs.FileInfo // what holds both: the directory of the file where p is a link
+}
+
 // A Symlinker makes symbolic links. target is what the link will hold, relative to
 // the directory of p; a tree refuses one that is absolute or leads out of it with
 // kind Denied. fs.ErrExist when the name is taken.

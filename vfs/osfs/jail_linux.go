@@ -118,6 +118,19 @@ func (j *beneath) stat(rel string, follow bool) (*info, error) {
 	return i, nil
 }
 
+// noLinks resolves rel without links: one in it is ELOOP, also before a part that
+// is missing.
+func (j *beneath) noLinks(rel string) bool {
+	fd, err := unix.Openat2(j.fd, rel, &unix.OpenHow{
+		Flags:   unix.O_PATH | unix.O_CLOEXEC, // with O_NOFOLLOW the last part might be one
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS,
+	})
+	if err == nil {
+		_ = unix.Close(fd)
+	}
+	return err == nil || err == unix.ENOENT || err == unix.ENOTDIR
+}
+
 func (j *beneath) dir(rel string) (handle, error) {
 	// Not O_PATH: fsync needs a descriptor that is open for reading. A directory
 	// that may be entered and not read still works, without durability for its names.
@@ -276,9 +289,17 @@ func (d *dirfd) sync() error {
 	return err
 }
 
+func (d *dirfd) info() (*info, error) {
+	i := &info{name: "."}
+	if err := statx(d.fd, &emptyName[0], unix.AT_EMPTY_PATH, i); err != nil {
+		return nil, pathErr("stat", ".", err)
+	}
+	return i, nil
+}
+
 func (d *dirfd) id() fileID {
-	var i info
-	if statx(d.fd, &emptyName[0], unix.AT_EMPTY_PATH, &i) != nil {
+	i, err := d.info()
+	if err != nil {
 		return fileID{}
 	}
 	return i.id()

@@ -164,12 +164,20 @@ func (d rootDir) sync() error {
 	return syncDir(f)
 }
 
-func (d rootDir) id() fileID {
+func (d rootDir) info() (*info, error) {
 	fi, err := d.r.Stat(".")
+	if err != nil {
+		return nil, err
+	}
+	return infoOf(".", fi), nil
+}
+
+func (d rootDir) id() fileID {
+	i, err := d.info()
 	if err != nil {
 		return fileID{}
 	}
-	return infoOf(".", fi).id()
+	return i.id()
 }
 
 func (d rootDir) close() error { return d.r.Close() }

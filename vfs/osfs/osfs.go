@@ -91,6 +91,7 @@ var (
 	_ vfs.FS        = (*Tree)(nil)
 	_ vfs.Partials  = (*Tree)(nil)
 	_ vfs.Linker    = (*Tree)(nil)
+	_ vfs.Looker    = (*Tree)(nil)
 	_ vfs.Symlinker = (*Tree)(nil)
 	_ vfs.Moder     = (*Tree)(nil)
 	_ vfs.Spacer    = (*Tree)(nil)
@@ -166,6 +167,51 @@ func (t *Tree) List(ctx context.Context, p vfs.Path) iter.Seq2[fs.FileInfo, erro
 		defer f.Close()
 		list(ctx, f, t.guise, yield)
 	}
+}
+
+// Look opens the directory once, and looks at all of it relative to that.
+func (t *Tree) Look(ctx context.Context, p vfs.Path, owner string) (vfs.Sight, error) {
+	var seen vfs.Sight
+	err := t.as(func() error {
+		d, name, file, err := t.locate(ctx, p)
+		if err != nil {
+			return err
+		}
+		defer d.close()
+		if file != nil {
+			seen.File = file
+		}
+		dir, err := d.info()
+		if err != nil {
+			return err
+		}
+		seen.Dir = dir
+		if owner == "" {
+			return nil
+		}
+		if part, err := d.lstat(partialName(name, owner)); err == nil && part.mode.IsRegular() {
+			seen.Partial = part
+		}
+		return nil
+	})
+	return seen, err
+}
+
+// NoLinks asks the system to resolve p without following any.
+func (t *Tree) NoLinks(ctx context.Context, p vfs.Path) bool {
+	if p.IsRoot() {
+		return true
+	}
+	j, ok := t.jail.(interface{ noLinks(rel string) bool })
+	if !ok || ctx.Err() != nil {
+		return false
+	}
+	plain := false
+	_ = t.as(func() error {
+		plain = j.noLinks(p.Rel())
+		return nil
+	})
+	return plain
 }
 
 type file struct{ *os.File }
@@ -439,6 +485,7 @@ type handle interface {
 	writable(name string) error // may this process, or the owner, write the file
 	defaultACL() bool           // has the directory one for what is made in it
 	sync() error
+	info() (*info, error) // of the directory itself
 	id() fileID
 	close() error
 }
