@@ -155,6 +155,9 @@ func (c *conn) retr(ctx context.Context, arg string) (ftp.Reply, error) {
 	var rep transfer.Report
 	opening := ftp.Replyf(ftp.C150Opening, "Opening %s data connection for %s (%d bytes).", c.kindOfData(), p.Base(), to-from)
 	err = c.withData(ctx, status, opening, false, func(ctx context.Context, d *dataConn) error {
+		if d.secure == nil {
+			_ = d.raw.SetNoDelay(false) // whole segments; the FIN behind the last byte sends the rest
+		}
 		var err error
 		opt := c.options(meter.All(&count, c.session.Down()))
 		opt.To = span.End

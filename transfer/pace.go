@@ -40,12 +40,14 @@ func (p *pace) take(ctx context.Context, limit int64) (int64, error) {
 	return n, nil
 }
 
-// done books a slice.
-func (p *pace) done(taken, moved int64) {
+// done books a slice, and tells how long it took.
+func (p *pace) done(taken, moved int64) time.Duration {
 	if p.meter != nil {
 		p.meter.Done(taken, moved)
 	}
-	p.adapt(time.Since(p.begun), moved)
+	took := time.Since(p.begun)
+	p.adapt(took, moved)
+	return took
 }
 
 func (p *pace) adapt(took time.Duration, moved int64) {

@@ -61,6 +61,8 @@ func (out *outgoing) sendfile(tcp *net.TCPConn, f *os.File) error {
 	}
 	p := pace{meter: out.opt.Meter, slice: firstSlice, most: maxSlice}
 	src := &io.LimitedReader{R: f} // the one wrapper that net.TCPConn looks through
+	var wait *waiter
+	defer func() { wait.end() }()
 	for pos := out.from; ; {
 		left := out.left(pos)
 		if left == 0 {
@@ -74,16 +76,35 @@ func (out *outgoing) sendfile(tcp *net.TCPConn, f *os.File) error {
 			p.done(taken, 0)
 			return err
 		}
-		src.N = taken
-		n, err := tcp.ReadFrom(src)
-		p.done(taken, n)
+		var n int64
+		waited := wait != nil
+		if waited {
+			n, err = wait.send(f, taken)
+		} else {
+			src.N = taken
+			n, err = tcp.ReadFrom(src)
+		}
+		took := p.done(taken, n)
 		pos += n
 		out.rep.Bytes += n
+		switch fast := taken == n && n >= maxSlice && took < fastSlice*time.Duration(n/maxSlice); {
+		case wait == nil && fast && out.left(pos) > maxSlice:
+			if wait = newWaiter(tcp); wait != nil {
+				p.most = maxWait
+			}
+		case wait != nil && !fast:
+			wait.end()
+			wait, p.most, p.slice = nil, maxSlice, maxSlice
+		}
 		switch {
 		case err == nil && n == taken:
 			out.watch.moved()
 		case err == nil: // the file is shorter than it said
 			return out.end()
+		case waited && errors.Is(err, os.ErrDeadlineExceeded): // not the watch's deadline
+			if n > 0 {
+				out.watch.moved()
+			}
 		case fromNetwork(err):
 			if err = out.watch.judge(err, n > 0); err != nil {
 				return err
@@ -98,6 +119,15 @@ func (out *outgoing) sendfile(tcp *net.TCPConn, f *os.File) error {
 		}
 	}
 }
+
+const (
+	// fastSlice is how long maxSlice may take for the next slice to be waited for
+	// in the kernel: 200 MB/s.
+	fastSlice = 20 * time.Millisecond
+	// maxWait is how many bytes are waited for at once, a third of a second then:
+	// ABOR and the end of a session have to wait too.
+	maxWait = 64 << 20
+)
 
 // fileError takes a failure of the file out of the error of the connection whose
 // method met it.
