@@ -3,15 +3,8 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -19,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"dray/certs"
 )
 
 // The one user of all servers. Its hash is cheap, so that hashing is not what is
@@ -235,31 +230,16 @@ func environ(cmd *exec.Cmd, own string, p place) *exec.Cmd {
 	return cmd
 }
 
-func (p place) certificate() string { return filepath.Join(p.dir, "certificate.pem") }
+// certificate is the file with the certificate, ECDSA P-256, and its key.
+func (p place) certificate() string { return filepath.Join(p.dir, certs.SelfSignedFile) }
 
 // furnish writes what the servers share: a certificate, the user, the
 // configuration of OpenSSL and PAM. It runs in a mount namespace of the bench.
 func (p place) furnish() error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
+	if _, err := certs.SelfSigned(p.dir, []string{"localhost"}, nil, time.Now()); err != nil {
 		return err
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(48 * time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		return err
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return err
-	}
-	both := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})...)
 	for name, text := range map[string]string{
-		p.certificate(): string(both),
 		filepath.Join(p.dir, "openssl.cnf"): "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = suites\n" +
 			"[suites]\nCiphersuites = TLS_AES_128_GCM_SHA256\n",
 		filepath.Join(p.dir, "pam"): "auth required pam_unix.so\naccount required pam_unix.so\nsession required pam_permit.so\n",
