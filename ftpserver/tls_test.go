@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -135,6 +136,57 @@ func TestTicketsOnDataConnections(t *testing.T) {
 			}
 		}
 		k.bye()
+	}
+}
+
+// The secret of the control connection is in the keys of a resumed one: that was
+// agreed on with a post-quantum group, and need not be again.
+func TestTheGroupOfADataConnection(t *testing.T) {
+	t.Parallel()
+	s := plain()
+	s.tree = withFiles(t)
+	s.rules.TLS = serverTLS()
+	st := newSite(t, s)
+	for _, try := range []struct {
+		name    string
+		groups  []tls.CurveID // of the client; nil: its own
+		resumes bool
+		want    tls.CurveID
+	}{
+		{"resumed", nil, true, tls.X25519},
+		{"with nothing to resume", nil, false, tls.X25519MLKEM768},
+		{"resumed by a client without X25519", []tls.CurveID{tls.X25519MLKEM768, tls.CurveP256}, true, tls.X25519MLKEM768},
+		{"resumed by a client without post-quantum groups", []tls.CurveID{tls.CurveP256, tls.X25519}, true, tls.X25519},
+	} {
+		control := clientTLS()
+		control.CurvePreferences = try.groups
+		k := st.secureLogin(control)
+		if got := k.nc.(*tls.Conn).ConnectionState().CurveID; try.groups == nil && got != tls.X25519MLKEM768 {
+			t.Errorf("%s: the control connection has group %v", try.name, got)
+		}
+		cfg := control.Clone()
+		if !try.resumes {
+			cfg.ClientSessionCache = nil
+		}
+		nc := tls.Client(k.pasv(), cfg)
+		k.do(150, "RETR a")
+		if _, err := io.ReadAll(nc); err != nil {
+			t.Fatalf("%s: %v", try.name, err)
+		}
+		if cs := nc.ConnectionState(); cs.CurveID != try.want || cs.DidResume != try.resumes {
+			t.Errorf("%s: group %v, resumed %v", try.name, cs.CurveID, cs.DidResume)
+		}
+		nc.Close()
+		k.hear(226)
+		k.bye()
+	}
+	for _, set := range []struct{ groups, want []tls.CurveID }{
+		{[]tls.CurveID{tls.X25519MLKEM768, tls.X25519}, []tls.CurveID{tls.X25519}},
+		{[]tls.CurveID{tls.X25519MLKEM768, tls.CurveP256}, []tls.CurveID{tls.X25519MLKEM768, tls.CurveP256}},
+	} {
+		if got := forResumed(set.groups, []tls.CurveID{tls.X25519}); !slices.Equal(got, set.want) {
+			t.Errorf("of %v: %v", set.groups, got)
+		}
 	}
 }
 
