@@ -11,6 +11,7 @@ const (
 	largeBuffer = 256 << 10
 	smallBuffer = 64 << 10
 	lineBuffer  = 32 << 10
+	headBuffer  = 16 << 10 // of what an upload begins with
 	// trainBuffer holds four full records: 16 KiB each, with header, nonce,
 	// padding and tag (RFC 5246, 6.2.3 allows 2 KiB of them, the suites that
 	// crypto/tls has need less than 256 bytes).
@@ -26,6 +27,7 @@ var (
 	largeBuffers = sync.Pool{New: newBuffer(largeBuffer)}
 	smallBuffers = sync.Pool{New: newBuffer(smallBuffer)}
 	lineBuffers  = sync.Pool{New: newBuffer(lineBuffer)}
+	headBuffers  = sync.Pool{New: newBuffer(headBuffer)}
 	trainBuffers = sync.Pool{New: newBuffer(trainBuffer)}
 	holders      atomic.Int64 // transfers that hold a buffer from borrow
 )

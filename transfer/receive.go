@@ -33,11 +33,39 @@ func (in *incoming) gather(b []byte, least int) (int, error) {
 	return in.watch.gather(in.src, b, least, in.got)
 }
 
+// head reads the first bytes by a buffer, and tells whether the transfer ended with
+// them: for a small file the pipe of the kernel road is more work than its bytes.
+func (in *incoming) head() (ended bool, err error) {
+	buf := takeBuffer(&headBuffers)
+	defer headBuffers.Put(buf)
+	p := pace{meter: in.opt.Meter, slice: headBuffer, most: headBuffer}
+	taken, err := p.take(in.ctx, math.MaxInt64)
+	if err != nil {
+		return true, in.refused(err)
+	}
+	n, readErr := in.gather((*buf)[:taken], int(taken))
+	moved, writeErr := 0, error(nil)
+	if n > 0 {
+		if moved, writeErr = in.dst.WriteAt((*buf)[:n], in.dst.Offset()); moved < n && writeErr == nil {
+			writeErr = io.ErrShortWrite
+		}
+	}
+	p.done(taken, int64(moved))
+	in.rep.Bytes += int64(moved)
+	switch {
+	case writeErr != nil:
+		return true, writeErr
+	case readErr == io.EOF:
+		return true, in.end()
+	}
+	return readErr != nil, readErr
+}
+
 // splice is the kernel road: socket to pipe to file, without user memory. The
 // pipe is empty whenever the socket is waited for, so nothing is lost when a
 // deadline passes.
 func (in *incoming) splice(tcp *net.TCPConn, f *os.File) error {
-	if _, err := f.Seek(in.dst.Offset(), io.SeekStart); err != nil {
+	if _, err := f.Seek(in.dst.Offset()+in.rep.Bytes, io.SeekStart); err != nil {
 		return err
 	}
 	p := pace{meter: in.opt.Meter, slice: firstSlice, most: maxSlice}
@@ -76,7 +104,7 @@ func (in *incoming) copy() error {
 	buf := borrow()
 	defer giveBack(buf)
 	p := pace{meter: in.opt.Meter, slice: int64(len(*buf)), most: int64(len(*buf))}
-	at := in.dst.Offset()
+	at := in.dst.Offset() + in.rep.Bytes
 	afterCR := false // the last byte written is a CR
 	for {
 		taken, err := p.take(in.ctx, math.MaxInt64)

@@ -1,7 +1,8 @@
 // Package transfer is the only place that copies file data: between a data
 // connection and a file, by the cheapest road. Where nothing must see the bytes
-// the kernel moves them (sendfile down, splice up); under TLS, in TYPE A and with
-// files that are not plain descriptors they are copied through pooled buffers.
+// the kernel moves them (sendfile down, splice up). The first 16 KiB of an upload,
+// and all of what goes under TLS, in TYPE A or to and from files that are not
+// plain descriptors, is copied through pooled buffers.
 // Which road it was is reported.
 //
 // Permission is taken from a meter by the slice and booked after it. Nothing here
@@ -143,9 +144,15 @@ func Receive(ctx context.Context, dst Dest, src net.Conn, opt Options) (rep Repo
 	}
 	defer in.watch.end()
 	if tcp, ok := src.(*net.TCPConn); ok && !opt.Text && !opt.Deflate {
-		if f := osFile(dst); f != nil && splices(f) {
-			rep.Road = RoadKernel
-			return rep, in.splice(tcp, f)
+		if f := osFile(dst); f != nil {
+			if ended, err := in.head(); ended {
+				rep.Road = RoadCopy
+				return rep, err
+			}
+			if splices(f) {
+				rep.Road = RoadKernel
+				return rep, in.splice(tcp, f)
+			}
 		}
 	}
 	rep.Road = RoadCopy
