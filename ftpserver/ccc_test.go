@@ -44,7 +44,7 @@ func (k *talk) clear() {
 // cleared waits for the server's close_notify and goes on in clear text.
 func (k *talk) cleared() {
 	k.t.Helper()
-	_ = k.nc.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = k.nc.SetReadDeadline(time.Now().Add(patience))
 	if b, err := io.ReadAll(k.rd); err != nil || len(b) > 0 {
 		k.t.Fatalf("in place of close_notify: %q, %v", b, err)
 	}

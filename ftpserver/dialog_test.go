@@ -673,7 +673,7 @@ func (p *player) dataCommand(arg string) {
 			}
 			defer nc.Close()
 		}
-		_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = nc.SetDeadline(time.Now().Add(patience))
 		nc = k.over(nc)
 		if k.deflate {
 			nc = &compressed{Conn: nc}
@@ -744,7 +744,7 @@ func (p *player) cut(key, arg string) {
 	reset(nc)
 	if key == "CUT" {
 		// With both at once it would be a matter of luck how much of x is read.
-		_ = p.k.nc.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_ = p.k.nc.SetReadDeadline(time.Now().Add(patience))
 		if _, err := p.k.rd.Peek(1); err != nil {
 			p.t.Fatalf("%s: %v", p.at, err)
 		}

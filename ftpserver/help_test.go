@@ -406,15 +406,19 @@ func (k *talk) say(line string) {
 
 func (k *talk) write(s string) {
 	k.t.Helper()
-	_ = k.nc.SetWriteDeadline(time.Now().Add(10 * time.Second))
+	_ = k.nc.SetWriteDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(k.nc, s); err != nil {
 		k.t.Fatalf("write %.80q: %v", s, err)
 	}
 }
 
+// patience is how long a test waits for a server that shares its processors with
+// others: under the race detector and a load of ten, 10 s were too short.
+const patience = 30 * time.Second
+
 // line reads one line, without its end.
 func (k *talk) line() (string, error) {
-	_ = k.nc.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = k.nc.SetReadDeadline(time.Now().Add(patience))
 	s, err := k.rd.ReadString('\n')
 	if err == nil && !strings.HasSuffix(s, "\r\n") {
 		k.t.Errorf("the line %q does not end with CR LF", s)

@@ -72,7 +72,7 @@ func TestHTTPInsideTLSIsNotRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = nc.SetDeadline(time.Now().Add(patience))
 	c := tls.Client(nc, clientTLS())
 	_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\n\r\nUSER alice\r\nPASS secret\r\nMKD made\r\n")
 	said, _ := io.ReadAll(c)
