@@ -182,7 +182,7 @@ func vsftpd(p place, dir, port string) (*exec.Cmd, error) {
 		"anonymous_enable=NO", "local_enable=YES", "write_enable=YES", "pam_service_name=vsftpd",
 		"chroot_local_user=YES", "allow_writeable_chroot=YES", "secure_chroot_dir=" + empty, "local_umask=022",
 		"ascii_download_enable=YES", "xferlog_enable=YES", "xferlog_file=" + filepath.Join(dir, "xferlog"),
-		"pasv_min_port=33000", "pasv_max_port=34999", "idle_session_timeout=3600", "data_connection_timeout=600",
+		"max_clients=40000", "max_per_ip=40000", "pasv_min_port=33000", "pasv_max_port=34999", "idle_session_timeout=3600", "data_connection_timeout=600",
 		"ssl_enable=YES", "force_local_logins_ssl=NO", "force_local_data_ssl=NO", "require_ssl_reuse=NO",
 		"rsa_cert_file=" + p.certificate(), "",
 	}, "\n"))
