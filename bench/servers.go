@@ -219,7 +219,7 @@ func pureftpd(p place, dir, port string) (*exec.Cmd, error) {
 		return nil, fmt.Errorf("pure-pw: %w\n%s", err, out)
 	}
 	return environ(exec.Command(filepath.Join(own, "usr/sbin/pure-ftpd"), "-S", "127.0.0.1,"+port, "-l", "puredb:"+users+".pdb",
-		"-4", "-A", "-E", "-H", "-c", "40000", "-C", "40000", "-I", "60", "-L", "2000000:2", "-p", "37000:38999", "-U", "133:022", "-Y", "1",
+		"-4", "-A", "-E", "-H", "-c", "4000", "-C", "4000", "-I", "60", "-L", "2000000:2", "-p", "37000:38999", "-U", "133:022", "-Y", "1",
 		"-2", p.certificate(), "-O", "clf:"+filepath.Join(dir, "xferlog"), "-g", filepath.Join(dir, "pid")), own, p), nil
 }
 
