@@ -35,30 +35,36 @@ func (in *incoming) gather(b []byte, least int) (int, error) {
 
 // head reads the first bytes by a buffer, and tells whether the transfer ended with
 // them: for a small file the pipe of the kernel road is more work than its bytes.
+// What has come is written at once, as on that road.
 func (in *incoming) head() (ended bool, err error) {
 	buf := takeBuffer(&headBuffers)
 	defer headBuffers.Put(buf)
 	p := pace{meter: in.opt.Meter, slice: headBuffer, most: headBuffer}
-	taken, err := p.take(in.ctx, math.MaxInt64)
-	if err != nil {
-		return true, in.refused(err)
-	}
-	n, readErr := in.gather((*buf)[:taken], int(taken))
-	moved, writeErr := 0, error(nil)
-	if n > 0 {
-		if moved, writeErr = in.dst.WriteAt((*buf)[:n], in.dst.Offset()); moved < n && writeErr == nil {
-			writeErr = io.ErrShortWrite
+	for in.rep.Bytes < headBuffer {
+		taken, err := p.take(in.ctx, headBuffer-in.rep.Bytes)
+		if err != nil {
+			return true, in.refused(err)
+		}
+		n, readErr := in.gather((*buf)[:taken], 1)
+		moved, writeErr := 0, error(nil)
+		if n > 0 {
+			moved, writeErr = in.dst.WriteAt((*buf)[:n], in.dst.Offset()+in.rep.Bytes)
+			if moved < n && writeErr == nil {
+				writeErr = io.ErrShortWrite
+			}
+		}
+		p.done(taken, int64(moved))
+		in.rep.Bytes += int64(moved)
+		switch {
+		case writeErr != nil:
+			return true, writeErr
+		case readErr == io.EOF:
+			return true, in.end()
+		case readErr != nil:
+			return true, readErr
 		}
 	}
-	p.done(taken, int64(moved))
-	in.rep.Bytes += int64(moved)
-	switch {
-	case writeErr != nil:
-		return true, writeErr
-	case readErr == io.EOF:
-		return true, in.end()
-	}
-	return readErr != nil, readErr
+	return false, nil
 }
 
 // splice is the kernel road: socket to pipe to file, without user memory. The

@@ -125,3 +125,28 @@ func TestSoManyWaitersAndNoMore(t *testing.T) {
 		t.Errorf("%d waiters are left", n)
 	}
 }
+
+// Bytes of a slow upload that wait in memory for others are lost when the server is.
+func TestTheFirstBytesOfAnUploadAreWrittenAsTheyCome(t *testing.T) {
+	server, client := pair(t)
+	d := newDisk(t, nil, 0)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := Receive(t.Context(), d, server, Options{})
+		ended <- err
+	}()
+	for sent := 1; sent <= 3; sent++ {
+		if _, err := client.Write(make([]byte, 1000)); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(10 * time.Second); len(d.content(t)) < sent*1000; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d bytes of %d are in the file", len(d.content(t)), sent*1000)
+			}
+		}
+	}
+	_ = client.Close()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
