@@ -236,7 +236,7 @@ func TestProblemsAreWhatClientsStumbleOver(t *testing.T) {
 
 func TestAKeyForEverybodyIsAProblem(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("no permission bits here")
+		t.Skip("Windows has no permission bits")
 	}
 	p := issue(t, server("files.example"), newKey(t), nil)
 	cert, key := file(t, "cert.pem", p.certPEM()), file(t, "key file.pem", p.keyPEM(t))

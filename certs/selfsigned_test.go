@@ -155,7 +155,7 @@ func TestWhatWeDidNotMakeIsNeverReplaced(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			if runtime.GOOS == "windows" && tt.why == Exposed {
-				t.Skip("no permission bits here")
+				t.Skip("Windows has no permission bits")
 			}
 			dir := t.TempDir()
 			name := filepath.Join(dir, SelfSignedFile)

@@ -17,9 +17,7 @@ const stranger = 54321
 // rootPlace is a directory of root's that nobody else can change.
 func rootPlace(t *testing.T) string {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("only root gives directories to others: run it as root")
-	}
+	asRoot(t)
 	place, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)

@@ -179,42 +179,29 @@ func TestDSIZHasLimits(t *testing.T) {
 
 func TestABOREndsTheWorkOfOneCommand(t *testing.T) {
 	for _, line := range []string{"DSIZ top", "RMDA top"} {
-		t.Run(line, func(t *testing.T) {
-			s := switchedOn()
-			tree := newEndless(t)
-			tree.seen = make(chan struct{})
-			s.tree = tree
-			k := newSite(t, s).login()
-			k.t = t
-			k.say(line)
-			<-tree.seen
-			k.write("NOOP\r\nABOR\r\n") // the NOOP waits: no reply comes before that of its elder
-			hasID(t, k.hear(426), fault.IDAborted)
-			k.hear(200)
-			k.hear(226)
-			k.do(257, "PWD")
-			k.bye()
-		})
-	}
-}
-
-// The reply to ABOR said that nothing had been running.
-func TestABORTellsThatItEndedTheWork(t *testing.T) {
-	for _, line := range []string{"DSIZ top", "RMDA top"} {
-		t.Run(line, func(t *testing.T) {
-			s := switchedOn()
-			tree := newEndless(t)
-			tree.seen = make(chan struct{})
-			s.tree = tree
-			k := newSite(t, s).login()
-			k.say(line)
-			<-tree.seen
-			k.say("ABOR")
-			hasID(t, k.hear(426), fault.IDAborted)
-			if reply := k.hear(226); !strings.Contains(reply, "was ended") {
-				t.Errorf("ABOR: %q", reply)
-			}
-		})
+		for _, first := range []string{"", "NOOP\r\n"} { // it waits: no reply comes before that of its elder
+			t.Run(line+", "+first+"ABOR", func(t *testing.T) {
+				s := switchedOn()
+				tree := newEndless(t)
+				tree.seen = make(chan struct{})
+				s.tree = tree
+				k := newSite(t, s).login()
+				k.t = t
+				k.say(line)
+				<-tree.seen
+				k.write(first + "ABOR\r\n")
+				hasID(t, k.hear(426), fault.IDAborted)
+				if first != "" {
+					k.hear(200)
+				}
+				// It said that nothing had been running.
+				if reply := k.hear(226); first == "" && !strings.Contains(reply, "was ended") {
+					t.Errorf("ABOR: %q", reply)
+				}
+				k.do(257, "PWD")
+				k.bye()
+			})
+		}
 	}
 }
 

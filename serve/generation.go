@@ -175,7 +175,7 @@ func (r *Running) rules(g, old *generation, l *config.Listener, all []*certs.Cer
 	if c.TLS.MinVersion == "1.3" {
 		cfg.MinVersion = tls.VersionTLS13
 	}
-	if l.ClientCertificates == "ask" || l.ClientCA != "" {
+	if l.AsksCertificate() {
 		cfg.ClientAuth = tls.RequestClientCert
 	}
 	if l.ClientCA != "" {

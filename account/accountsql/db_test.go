@@ -165,11 +165,12 @@ func TestManyOpenANewFileAtOnce(t *testing.T) {
 }
 
 func TestNamesOfFiles(t *testing.T) {
-	for _, name := range []string{"a b.db", "a?b=c&d.db", "a#b.db", "100%25.db", "ä'\".db", "file:x.db", "-", ":memory:"} {
+	names := []string{"a b.db", "a#b.db", "100%25.db", "ä'.db", "-"}
+	if runtime.GOOS != "windows" { // which has no such names
+		names = append(names, "a?b=c&d.db", `ä'".db`, "file:x.db", ":memory:")
+	}
+	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
-			if runtime.GOOS == "windows" && strings.ContainsAny(name, `?:"`) {
-				t.Skip("not a name on this system")
-			}
 			dir := t.TempDir()
 			t.Chdir(dir)
 			put(t, opened(t, name, nil), "anna") // relative
@@ -185,7 +186,7 @@ func TestNamesOfFiles(t *testing.T) {
 
 func TestTheFileIsPrivate(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("modes say nothing on this system")
+		t.Skip("Windows has no permission bits")
 	}
 	private := func(file string) {
 		t.Helper()
@@ -255,10 +256,15 @@ func TestFilesThatAreNoDatabaseOfOurs(t *testing.T) {
 			need(t, os.WriteFile(filepath.Dir(file), nil, 0o600))
 		}, "can't be made"},
 		{"a directory that can't be written", func(t *testing.T, file string) {
-			if os.Geteuid() == 0 || runtime.GOOS == "windows" {
-				t.Skip("nothing stops root: the next test has what is said")
+			switch {
+			case runtime.GOOS == "windows":
+				t.Skip("Windows has no permission bits")
+			case os.Geteuid() == 0: // modes don't stop root; in /sys the kernel does
+				need(t, os.Remove(filepath.Dir(file)))
+				need(t, os.Symlink("/sys/kernel", filepath.Dir(file)))
+			default:
+				need(t, os.Chmod(filepath.Dir(file), 0o500))
 			}
-			need(t, os.Chmod(filepath.Dir(file), 0o500))
 		}, "can't be made"},
 	}
 	for _, tt := range tests {
