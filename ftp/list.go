@@ -45,6 +45,8 @@ const (
 	ahead  = time.Minute
 )
 
+const months = "JanFebMarAprMayJunJulAugSepOctNovDec"
+
 // AppendList appends one line of LIST with its CRLF, in the form of "ls -l" that
 // all clients read: English months, UTC, the time of day when it is within half
 // a year before now and else the year. Control characters in names become '?',
@@ -65,10 +67,18 @@ func AppendList(dst []byte, e Entry, now time.Time) []byte {
 		t = time.Unix(0, 0)
 	}
 	t = wireTime(t)
-	if age := now.Sub(t); age >= -ahead && age < recent {
-		dst = t.AppendFormat(dst, "Jan _2 15:04")
+	year, month, day := t.Date()
+	dst = append(append(dst, months[3*(month-1):3*month]...), ' ')
+	if day < 10 {
+		dst = append(dst, ' ', '0'+byte(day), ' ')
 	} else {
-		dst = t.AppendFormat(dst, "Jan _2  2006")
+		dst = append(appendTwo(dst, day), ' ')
+	}
+	if age := now.Sub(t); age >= -ahead && age < recent {
+		hour, minute, _ := t.Clock()
+		dst = appendTwo(append(appendTwo(dst, hour), ':'), minute)
+	} else {
+		dst = appendTwo(appendTwo(append(dst, ' '), year/100), year%100)
 	}
 	dst = append(dst, ' ')
 	dst = appendPlain(dst, e.Name)
@@ -87,7 +97,14 @@ func AppendName(dst []byte, name string) []byte {
 
 // NameOK is false for a name with CR, LF or NUL, which no command could name
 // again and which would be two lines in a listing: NLST and MLSD leave it out.
-func NameOK(name string) bool { return !strings.ContainsAny(name, "\r\n\x00") }
+func NameOK(name string) bool {
+	for i := range len(name) {
+		if b := name[i]; b == '\r' || b == '\n' || b == 0 {
+			return false
+		}
+	}
+	return true
+}
 
 // appendMode writes the ten mode letters. Go's own FileMode.String has other
 // ones, which no client knows.

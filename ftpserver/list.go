@@ -45,6 +45,10 @@ type lister struct {
 	owner   string
 	gid     uint32
 	group   string
+	perms   [2]struct { // of files, of directories
+		rights account.Rights
+		text   string
+	}
 }
 
 var errTooMany = fault.New(fault.Denied, fault.IDGlob)
@@ -81,6 +85,18 @@ func (l *lister) groupName(id uint32) string {
 	return l.group
 }
 
+// perm is what the last file or directory had, as long as the rights are the same.
+func (l *lister) perm(r account.Rights, isDir bool) string {
+	p := &l.perms[0]
+	if isDir {
+		p = &l.perms[1]
+	}
+	if p.text == "" || p.rights != r {
+		p.rights, p.text = r, perm(r, isDir)
+	}
+	return p.text
+}
+
 func asList(l *lister, name string, dir vfs.Path, fi fs.FileInfo) {
 	if !ftp.NameOK(name) {
 		l.odd(name) // shown with '?' in place of it
@@ -108,7 +124,7 @@ func asFacts(l *lister, name string, dir vfs.Path, fi fs.FileInfo) {
 func (l *lister) facts(name string, rights account.Rights, dir vfs.Path, fi fs.FileInfo, kind ftp.EntryKind) {
 	e := l.entry(name, dir, fi)
 	e.Owner, e.Group, e.Kind = "", "", kind
-	e.Perm = perm(rights, fi.IsDir())
+	e.Perm = l.perm(rights, fi.IsDir())
 	l.buf = ftp.AppendFacts(l.buf, l.c.facts, e)
 }
 

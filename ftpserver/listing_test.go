@@ -9,6 +9,9 @@ import (
 	"iter"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -287,6 +290,41 @@ func TestAListingThatFailsIsNoWholeOne(t *testing.T) {
 	for _, e := range st.events.transfers() {
 		if e.Whole {
 			t.Errorf("%+v", e)
+		}
+	}
+}
+
+// Behind the first, an entry is written into memory that is there already.
+func TestListingsDoNotAllocatePerEntry(t *testing.T) { // not beside others, which allocate
+	s := plain()
+	tree, dir := onDisk(t)
+	s.tree = tree
+	const few, many = 100, 3100
+	for name, n := range map[string]int{"few": few, "many": many} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for i := range n {
+			if err := os.WriteFile(filepath.Join(dir, name, fmt.Sprintf("%d.txt", i)), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	k := newSite(t, s).login()
+	for _, command := range []string{"LIST ", "MLSD ", "NLST "} {
+		allocations := func(name string, n int) uint64 {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			text := k.get(command + name)
+			runtime.ReadMemStats(&after)
+			if got := strings.Count(text, "\r\n"); got < n {
+				t.Fatalf("%s%s: %d lines", command, name, got)
+			}
+			return after.Mallocs - before.Mallocs
+		}
+		allocations("many", many)
+		if more := int64(allocations("many", many)) - int64(allocations("few", few)); more > (many-few)/10 {
+			t.Errorf("%s allocates %d times for %d entries more", command, more, many-few)
 		}
 	}
 }

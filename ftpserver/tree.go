@@ -200,7 +200,7 @@ func (c *conn) mdtm(ctx context.Context, arg string) (ftp.Reply, error) {
 }
 
 // wholeSeconds: fractions are legal (RFC 3659, 2.3), and enough clients stumble.
-func wholeSeconds(t time.Time) time.Time { return t.Truncate(time.Second) }
+func wholeSeconds(t time.Time) time.Time { return time.Unix(t.Unix(), 0) }
 
 func (c *conn) mfmt(ctx context.Context, arg string) (ftp.Reply, error) {
 	when, name, _ := strings.Cut(arg, " ")

@@ -388,8 +388,8 @@ func fileMode(m uint16) fs.FileMode {
 }
 
 const (
-	direntBytes = 32 << 10
-	listBatch   = 128 // entries that are looked at in one guise
+	direntBytes = 8 << 10 // few enough that what was read is still in the processor's cache when it is looked at
+	listBatch   = 128     // entries that are looked at in one guise
 )
 
 // A batch is what a listing holds: used again for every entry, so that a million
