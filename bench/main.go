@@ -303,7 +303,14 @@ func (b *bench) all(wanted []row) []result {
 				if res.Failed[s.name] != "" {
 					continue
 				}
-				out, err := r.run(b, s)
+				var out sample
+				var err error
+				if r.fresh {
+					err = s.renew()
+				}
+				if err == nil {
+					out, err = r.run(b, s)
+				}
 				if err != nil {
 					res.Failed[s.name] = err.Error()
 					if !errors.Is(err, errNotThis) {

@@ -20,15 +20,16 @@ type sizes struct {
 	text     int64 // bytes of the file for TYPE A
 	small    int   // files of 4 KiB
 	churn    time.Duration
-	idle     int   // sessions
-	entries  int   // of a directory
-	crowd    int   // transfers at once
-	crowdOne int64 // bytes of each
+	idle     int           // sessions
+	rest     time.Duration // from their logins to the measurement
+	entries  int           // of a directory
+	crowd    int           // transfers at once
+	crowdOne int64         // bytes of each
 }
 
 var (
 	usual = sizes{
-		big: 1 << 30, text: 256 << 20, small: 10_000, churn: 2 * time.Second, idle: 2000,
+		big: 1 << 30, text: 256 << 20, small: 10_000, churn: 2 * time.Second, idle: 2000, rest: 5 * time.Second,
 		entries: 100_000, crowd: 100, crowdOne: 32 << 20,
 	}
 	smoke = sizes{
@@ -58,6 +59,7 @@ type row struct {
 	name, what string
 	figures    []figure
 	servers    []string // nil: dray and the peers
+	fresh      bool     // every round has a server that has done nothing before
 	run        func(b *bench, s *server) (sample, error)
 }
 
@@ -319,9 +321,10 @@ func idle(name string, c cover, target float64) row {
 		{name: pss, target: target, bound: true}, {name: kernel, target: 2, bound: true},
 		{name: p99, target: 1, bound: true}, {name: resting, target: 1, bound: true},
 	}
-	return row{name: name, what: what, figures: figures, run: func(b *bench, s *server) (out sample, err error) {
+	return row{name: name, what: what, figures: figures, fresh: true, run: func(b *bench, s *server) (out sample, err error) {
 		before := s.group.memory()
 		err = sessions(s, b.sizes.idle, c, func(clients []*client) error {
+			time.Sleep(b.sizes.rest) // they are idle, and the logins are over
 			after := s.group.memory()
 			n := float64(len(clients))
 			used, err := s.group.cpu()
@@ -389,7 +392,7 @@ func listing(name, verb string, cpu float64) row {
 func crowd(name string, w way, c cover, target float64) row {
 	figures := []figure{{name: peak, target: target, bound: true}, {name: perGB}, {name: mbs, higher: true}}
 	what := fmt.Sprintf("%ss, many at once, %s", w, c)
-	return row{name: name, what: what, figures: figures, run: func(b *bench, s *server) (out sample, err error) {
+	return row{name: name, what: what, figures: figures, fresh: true, run: func(b *bench, s *server) (out sample, err error) {
 		n, one := b.sizes.crowd, b.sizes.crowdOne
 		if w == up {
 			one /= 2

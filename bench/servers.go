@@ -36,6 +36,8 @@ type place struct {
 // A server is one that runs.
 type server struct {
 	name   string
+	recipe recipe
+	place  place
 	addr   string
 	group  *group
 	cmd    *exec.Cmd
@@ -64,6 +66,9 @@ func recipes() []recipe {
 
 func (r recipe) start(p place) (*server, error) {
 	dir := filepath.Join(p.dir, r.name)
+	if err := os.RemoveAll(dir); err != nil { // of the one before
+		return nil, err
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -85,7 +90,7 @@ func (r recipe) start(p place) (*server, error) {
 		return nil, fmt.Errorf("%s: %w", r.name, err)
 	}
 	s := &server{
-		name: r.name, addr: fmt.Sprintf("127.0.0.1:%d", r.port), cmd: cmd,
+		name: r.name, recipe: r, place: p, addr: fmt.Sprintf("127.0.0.1:%d", r.port), cmd: cmd,
 		group: newGroup(r.name, cmd.Process.Pid), exited: make(chan error, 1),
 	}
 	go func() { s.exited <- cmd.Wait() }()
@@ -135,6 +140,16 @@ func (s *server) stop() {
 	case <-time.After(3 * time.Second):
 	}
 	s.group.end()
+}
+
+// renew starts the server anew: a row about memory is about its own.
+func (s *server) renew() error {
+	s.stop()
+	n, err := s.recipe.start(s.place)
+	if err == nil {
+		*s = *n
+	}
+	return err
 }
 
 func write(name, text string) error { return os.WriteFile(name, []byte(text), 0o600) }

@@ -116,7 +116,7 @@ const (
 )
 
 const (
-	smallBuffer = 512 // what an idle Reader owns at most, twice
+	smallBuffer = 256 // what an idle Reader owns at most, twice
 	maxFirst    = 16
 	maxNoBytes  = 100 // reads in a row that bring neither bytes nor an error
 )
@@ -186,10 +186,7 @@ func (r *Reader) ReadCommand() (Command, error) {
 			r.srcErr = nil
 			return Command{}, err
 		}
-		n, err := r.src.Read(r.buf)
-		r.off, r.end, r.srcErr = 0, n, err
-		r.nfirst += copy(r.first[r.nfirst:], r.buf[:n])
-		if n > 0 || err != nil {
+		if r.fill() {
 			empty = 0
 			continue
 		}
@@ -197,6 +194,21 @@ func (r *Reader) ReadCommand() (Command, error) {
 			return Command{}, io.ErrNoProgress
 		}
 	}
+}
+
+// Await waits until something has come, or the end; the next ReadCommand has it.
+// It is here for callers that wait long: it needs less stack than ReadCommand.
+func (r *Reader) Await() {
+	if r.off == r.end && r.srcErr == nil {
+		r.fill()
+	}
+}
+
+func (r *Reader) fill() (got bool) {
+	n, err := r.src.Read(r.buf)
+	r.off, r.end, r.srcErr = 0, n, err
+	r.nfirst += copy(r.first[r.nfirst:], r.buf[:n])
+	return n > 0 || err != nil
 }
 
 // Buffered is the number of bytes that were read from the connection and belong

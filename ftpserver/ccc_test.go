@@ -23,7 +23,7 @@ func seenFrom(t *testing.T, remote string) *conn {
 	client, server := net.Pipe()
 	t.Cleanup(func() { client.Close(); server.Close() })
 	at := netip.AddrPortFrom(netip.MustParseAddr(remote), 40000)
-	visit, err := st.server.gate.Knock(t.Context(), gate.Peer{Remote: at, Local: at, Door: st.rules.Door})
+	visit, err := st.server.gate.Knock(gate.Peer{Remote: at, Local: at, Door: st.rules.Door})
 	if err != nil {
 		t.Fatal(err)
 	}

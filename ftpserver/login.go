@@ -65,8 +65,6 @@ func (c *conn) enter(session *gate.Session, code ftp.Code, welcome string) ftp.R
 		c.charset = charsetOf(session.Account().Charset)
 	}
 	c.transcript = session.Account().Transcript || slices.Contains(c.rules.Transcript, session.Account().Name)
-	// What ends the session ends a read of its control connection too.
-	c.unwatch = context.AfterFunc(session.Context(), c.wake)
 	c.mu.Lock()
 	c.in = true
 	c.mu.Unlock()
@@ -95,7 +93,6 @@ func (c *conn) logout() {
 		c.visit.Cleared()
 	}
 	if c.session != nil {
-		c.unwatch()
 		c.session.Close()
 		c.server.tickets.ended(c.visit.ID())
 		c.begun = time.Now() // the login deadline is for the next login

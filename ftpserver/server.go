@@ -24,6 +24,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"dray/account"
@@ -86,6 +87,18 @@ const (
 	SessionOff                        // never taken
 )
 
+// complete is r with defaults, made once for all connections.
+func (s *Server) complete(r *Rules) *Rules {
+	if last := s.rules.Load(); last != nil && last.asked == r {
+		return last.complete
+	}
+	full := r.defaults()
+	s.rules.Store(&completed{asked: r, complete: full})
+	return full
+}
+
+type completed struct{ asked, complete *Rules }
+
 func (r *Rules) defaults() *Rules {
 	d := *r
 	or := func(v *time.Duration, def time.Duration) {
@@ -121,6 +134,7 @@ type Server struct {
 	sums    *account.Queue // of checksums, which take a processor each
 
 	attendants attendants
+	rules      atomic.Pointer[completed] // the last ones
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -227,40 +241,46 @@ func (s *Server) ServeConn(nc net.Conn, peer gate.Peer, r *Rules) {
 	defer s.wg.Done()
 	defer nc.Close()
 	defer s.caught("connection", peer)
+	if c := s.admitted(nc, peer, r); c != nil {
+		defer s.left(c)
+		c.serve()
+	}
+}
 
-	r = r.defaults()
+// admitted is a connection that may stay, nil for one that was turned away.
+func (s *Server) admitted(nc net.Conn, peer gate.Peer, r *Rules) *conn {
+	r = s.complete(r)
 	if t, ok := nc.(*net.TCPConn); ok {
 		// The idle timer rests while data flow; a middlebox must not forget us.
 		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 15 * time.Second, Count: 6})
 		inlineUrgent(t)
 	}
-	visit, err := s.gate.Knock(s.ctx, peer)
+	visit, err := s.gate.Knock(peer)
 	if err != nil {
 		if !r.Implicit { // in clear text on an implicit port nobody would read it
 			_ = nc.SetWriteDeadline(time.Now().Add(time.Second))
 			_, _ = nc.Write(ftp.Replyf(ftp.C421TooMany, "%s", explain.Sentence(fault.Of(err))).Append(nil))
 		}
-		return
+		return nil
 	}
-	defer visit.Leave()
 	c := newConn(s, nc, visit, r)
 	s.mu.Lock()
 	s.conns[c] = struct{}{}
 	closing := s.closing // Shutdown may have come between
 	c.draining = closing
 	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		delete(s.conns, c)
-		s.mu.Unlock()
-	}()
-	// What ends the visit ends a read of its control connection too.
+	visit.OnEnd(c.wake)
 	if closing {
 		visit.End(fault.New(fault.Closing, fault.IDShutdown))
 	}
-	stop := context.AfterFunc(visit.Context(), func() { c.wake() })
-	defer stop()
-	c.serve()
+	return c
+}
+
+func (s *Server) left(c *conn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+	c.visit.Leave()
 }
 
 // caught logs a panic and goes on.
@@ -293,6 +313,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	s.cancel(fault.New(fault.Closing, fault.IDShutdown))
+	s.mu.Lock()
+	for c := range s.conns {
+		c.visit.End(context.Cause(s.ctx))
+	}
+	s.mu.Unlock()
 	select {
 	case <-done:
 	case <-time.After(5 * time.Second): // a peer that does not take its last reply

@@ -164,7 +164,7 @@ func TestAPasswordFromAForeignNetworkCountsAsAGuess(t *testing.T) {
 				t.Errorf("try %d: %+v, want %s", i+1, o, want)
 			}
 		}
-		_, err := h.gate.Knock(t.Context(), Peer{Remote: alice, Local: here, Door: open})
+		_, err := h.gate.Knock(Peer{Remote: alice, Local: here, Door: open})
 		is(t, "Knock", err, fault.Closing, fault.IDBanned)
 	})
 }
@@ -327,7 +327,7 @@ func TestADoorForSomeNetworks(t *testing.T) {
 	h.gate.Guard = guard.New(guard.Limits{Total: 1, PerAddress: 1}, nil)
 	door := &Door{Name: "inside", Protocol: "ftp", Networks: prefixes("203.0.113.0/24", "2001:db8::/32")}
 	for range 20 {
-		v, err := h.gate.Knock(t.Context(), Peer{Remote: alice, Local: here, Door: door})
+		v, err := h.gate.Knock(Peer{Remote: alice, Local: here, Door: door})
 		is(t, "Knock", err, fault.Closing, fault.IDNetwork)
 		if v != nil {
 			t.Fatal("a visit came with the error")

@@ -100,6 +100,8 @@ type Visit struct {
 	mu    sync.Mutex
 	tls   bool
 	chain []*x509.Certificate
+	in    *Session // the last one; ended with the visit
+	onEnd func()
 	asked int // names whose certificate was looked at
 }
 
@@ -109,14 +111,17 @@ const maxAsked = 8
 // Knock asks to be let in: bans, then limits per address, then in total. The
 // error is a *fault.Error of kind Closing, to be said before the door shuts.
 // Every Visit ends by Leave.
-func (g *Gate) Knock(ctx context.Context, peer Peer) (*Visit, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
+//
+// It has no parent context, and neither have its sessions: what an idle session
+// holds is kept small, and a parent keeps a channel and a map for its children.
+func (g *Gate) Knock(peer Peer) (*Visit, error) {
+	ctx, cancel := context.WithCancelCause(context.Background())
 	v := &Visit{gate: g, peer: peer, id: newID(), ctx: ctx, cancel: cancel}
 	var err error
 	if !within(peer.Door.Networks, peer.Remote.Addr()) {
 		err = fault.New(fault.Closing, fault.IDNetwork)
 	} else {
-		v.slot, err = g.Guard.Admit(peer.Remote.Addr(), func(cause error) { cancel(cause) })
+		v.slot, err = g.Guard.Admit(peer.Remote.Addr(), v.End)
 	}
 	v.log = g.logger().With("session", v.id)
 	if err != nil {
@@ -189,8 +194,41 @@ func (v *Visit) Peer() Peer { return v.peer }
 // cause is a *fault.Error.
 func (v *Visit) Context() context.Context { return v.ctx }
 
-// End ends the connection's context.
-func (v *Visit) End(cause error) { v.cancel(cause) }
+// End ends the connection's context and that of its session.
+func (v *Visit) End(cause error) {
+	v.cut(cause)
+	v.ended()
+}
+
+func (v *Visit) cut(cause error) {
+	v.cancel(cause)
+	v.mu.Lock()
+	s := v.in
+	v.mu.Unlock()
+	if s != nil {
+		s.cancel(cause)
+	}
+}
+
+// OnEnd has f called, in the goroutine that does it, when the connection or a
+// session of it is ended before it left.
+func (v *Visit) OnEnd(f func()) {
+	v.mu.Lock()
+	v.onEnd = f
+	v.mu.Unlock()
+	if v.ctx.Err() != nil {
+		f()
+	}
+}
+
+func (v *Visit) ended() {
+	v.mu.Lock()
+	f := v.onEnd
+	v.mu.Unlock()
+	if f != nil {
+		f()
+	}
+}
 
 // Spoke tells that the peer said something; those who never do are the first
 // to be crowded out.
@@ -212,7 +250,7 @@ func (v *Visit) secured() bool {
 
 // Leave frees the slot. It is always called, once.
 func (v *Visit) Leave() {
-	v.cancel(context.Canceled)
+	v.cut(context.Canceled)
 	v.slot.Release()
 }
 
@@ -378,7 +416,13 @@ func (v *Visit) enter(ctx context.Context, a account.Account, given string) (*Se
 	s := &Session{gate: v.gate, visit: v, account: a, given: given, log: v.log.With("user", a.Name)}
 	err := v.unwelcome(&a)
 	if err == nil {
-		s.ctx, s.cancel = context.WithCancelCause(v.ctx)
+		s.ctx, s.cancel = context.WithCancelCause(context.Background())
+		v.mu.Lock()
+		v.in = s
+		v.mu.Unlock()
+		if v.ctx.Err() != nil { // it was ended before it could end the session
+			s.cancel(context.Cause(v.ctx))
+		}
 		err = v.gate.live.add(s, v.peer.Door.MaxSessions)
 		if err != nil {
 			s.cancel(err)

@@ -117,7 +117,7 @@ var (
 
 func (h *house) knock(from netip.AddrPort, d *Door) *Visit {
 	h.t.Helper()
-	v, err := h.gate.Knock(h.t.Context(), Peer{Remote: from, Local: here, Door: d})
+	v, err := h.gate.Knock(Peer{Remote: from, Local: here, Door: d})
 	need(h.t, err)
 	h.t.Cleanup(v.Leave)
 	return v

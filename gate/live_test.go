@@ -410,7 +410,7 @@ func TestSessionsComeAndGoAtOnce(t *testing.T) {
 	for i := range 8 {
 		wg.Go(func() {
 			for range 50 {
-				v, err := h.gate.Knock(t.Context(), Peer{Remote: alice, Local: here, Door: open})
+				v, err := h.gate.Knock(Peer{Remote: alice, Local: here, Door: open})
 				if err != nil {
 					t.Error(err)
 					return

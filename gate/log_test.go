@@ -72,7 +72,7 @@ func TestLogLinesOfRefusalsAreReadableAndHaveNothingEmpty(t *testing.T) {
 
 	shut := *open
 	shut.Networks = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
-	_, err = h.gate.Knock(t.Context(), Peer{Remote: bob, Local: here, Door: &shut})
+	_, err = h.gate.Knock(Peer{Remote: bob, Local: here, Door: &shut})
 	is(t, "a peer from elsewhere", err, fault.Closing, fault.IDNetwork)
 	logs(`msg="turned away" door=test reason=network-off`)
 	if got := log(); strings.Contains(got, right) {

@@ -197,7 +197,7 @@ func TestManyWrongPasswordsTurnTheAddressAway(t *testing.T) {
 			v.Leave()
 		}
 		h.events.take()
-		_, err := h.gate.Knock(t.Context(), Peer{Remote: alice, Local: here, Door: safe})
+		_, err := h.gate.Knock(Peer{Remote: alice, Local: here, Door: safe})
 		is(t, "Knock", err, fault.Closing, fault.IDBanned)
 		if e := one[event.Refusal](t, h.events.take(), ""); e.Verb != "connect" || e.Reason != "banned" {
 			t.Errorf("event %+v", e)
@@ -306,7 +306,7 @@ func TestTooManyConnectionsAreTurnedAwayWithTheNumbers(t *testing.T) {
 	h.gate.Guard = guard.New(guard.Limits{Total: 2, PerAddress: 2}, nil)
 	v := h.knock(alice, safe)
 	h.knock(alice, safe)
-	_, err := h.gate.Knock(t.Context(), Peer{Remote: alice, Local: here, Door: safe})
+	_, err := h.gate.Knock(Peer{Remote: alice, Local: here, Door: safe})
 	is(t, "Knock", err, fault.Closing, fault.IDBusy)
 	if facts := fault.Of(err).Facts; len(facts) != 3 || facts[1] != 2 || facts[2] != 2 {
 		t.Errorf("facts %v, want what, how many there are and how many may be", facts)

@@ -47,7 +47,10 @@ func (s *Session) Context() context.Context { return s.ctx }
 func (s *Session) Log() *slog.Logger { return s.log }
 
 // End ends the session's context with a cause.
-func (s *Session) End(cause error) { s.cancel(cause) }
+func (s *Session) End(cause error) {
+	s.cancel(cause)
+	s.visit.ended()
+}
 
 // Close ends the session and closes its tree.
 func (s *Session) Close() {

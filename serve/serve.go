@@ -159,7 +159,10 @@ func durability(c config.Config) osfs.Durability {
 }
 
 // sinks are where events go; they may be exchanged.
-type sinks struct{ to atomic.Pointer[event.Sink] }
+type sinks struct {
+	to   atomic.Pointer[event.Sink]
+	calm calm
+}
 
 func (s *sinks) set(to event.Sink) {
 	if to == nil {
@@ -168,7 +171,10 @@ func (s *sinks) set(to event.Sink) {
 	s.to.Store(&to)
 }
 
-func (s *sinks) Event(ctx context.Context, e any) { (*s.to.Load()).Event(ctx, e) }
+func (s *sinks) Event(ctx context.Context, e any) {
+	s.calm.stir()
+	(*s.to.Load()).Event(ctx, e)
+}
 
 // shared is a tree that outlives the sessions that close it.
 type shared struct{ *osfs.Tree }
