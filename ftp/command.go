@@ -204,6 +204,10 @@ func (r *Reader) Await() {
 	}
 }
 
+// Drained tells that the last read brought less than it might have: the source
+// held nothing more then.
+func (r *Reader) Drained() bool { return r.off == r.end && r.end < len(r.buf) && r.srcErr == nil }
+
 func (r *Reader) fill() (got bool) {
 	n, err := r.src.Read(r.buf)
 	r.off, r.end, r.srcErr = 0, n, err

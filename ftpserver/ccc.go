@@ -30,7 +30,7 @@ func cccCommands() []command {
 func (c *conn) ccc(context.Context, string) (ftp.Reply, error) {
 	t, ok := c.nc.(*tls.Conn)
 	switch {
-	case !ok || c.records == nil: // RFC 2228, 3: CCC itself must be protected
+	case !ok: // RFC 2228, 3: CCC itself must be protected
 		return ftp.Replyf(ftp.C533, "There is no TLS on this connection that could end. [%s]", fault.IDTLSMissing), nil
 	case c.rd.Buffered() > 0 || c.hasQueue():
 		// They came under TLS, and what comes behind them would not.
@@ -56,17 +56,43 @@ func (c *conn) ccc(context.Context, string) (ftp.Reply, error) {
 }
 
 // A records hands crypto/tls no byte beyond the record that it is reading.
-// crypto/tls reads as much as there is, and would swallow what comes in clear
-// text behind close_notify.
+// crypto/tls reads as much as there is: it would swallow what comes in clear
+// text behind close_notify, and nobody could wait for the next record but it,
+// whose wait needs a stack of twice the size (see serve).
 type records struct {
 	net.Conn
 	ending bool // close_notify was sent: the peer may go on in clear text at any record
 
 	head  [5]byte // type, version, length (RFC 8446, 5.1)
 	n     int     // bytes of head that were read
-	left  int     // bytes of the body that were not
+	given int     // bytes of head that crypto/tls has
+	left  int     // bytes of the body that were not read
 	first bool    // head[0] is no record but the first byte in clear text
 	over  bool    // the socket has ended
+	err   error   // of await, for the next Read
+}
+
+// await waits for the beginning of a record, unless one has begun.
+func (r *records) await() {
+	if r.left == 0 && r.n == 0 && !r.first && r.err == nil {
+		r.err = r.more()
+	}
+}
+
+// more reads the head of a record, or the beginning of it.
+func (r *records) more() error {
+	want := r.head[r.n:]
+	if r.ending && r.n == 0 {
+		want = want[:1]
+	}
+	n, err := r.Conn.Read(want)
+	r.over = r.over || err == io.EOF
+	if r.ending && r.n == 0 && n == 1 && (want[0] < 0x14 || want[0] > 0x18) { // RFC 8446, B.1; no command begins so
+		r.first = true
+		return errClear
+	}
+	r.n += n
+	return err
 }
 
 // errClear says that the peer went on in clear text without close_notify, as
@@ -80,26 +106,23 @@ func (r *records) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
-	want := r.left
-	if want == 0 {
-		want = len(r.head) - r.n
-		if r.ending && r.n == 0 {
-			want = 1
-		}
-	}
-	n, err := r.Conn.Read(b[:min(want, len(b))])
-	r.over = r.over || err == io.EOF
 	if r.left > 0 {
+		n, err := r.Conn.Read(b[:min(r.left, len(b))])
+		r.over = r.over || err == io.EOF
 		r.left -= n
 		return n, err
 	}
-	if r.ending && r.n == 0 && n == 1 && (b[0] < 0x14 || b[0] > 0x18) { // RFC 8446, B.1; no command begins so
-		r.head[0], r.first = b[0], true
-		return 0, errClear
+	if err := r.err; err != nil && r.given == r.n {
+		r.err = nil
+		return 0, err
 	}
-	r.n += copy(r.head[r.n:], b[:n])
-	if r.n == len(r.head) {
-		r.n, r.left = 0, int(binary.BigEndian.Uint16(r.head[3:]))
+	var err error
+	if r.given == r.n {
+		err = r.more()
+	}
+	n := copy(b, r.head[r.given:r.n])
+	if r.given += n; r.given == len(r.head) {
+		r.n, r.given, r.left = 0, 0, int(binary.BigEndian.Uint16(r.head[3:]))
 	}
 	return n, err
 }

@@ -45,19 +45,18 @@ type pending struct {
 // A conn is one control connection. Its fields belong to the command loop,
 // except those under mu.
 type conn struct {
-	server *Server
-	rules  *Rules
-	visit  *gate.Visit
-	log    *slog.Logger
-	raw    net.Conn // the connection itself
-	nc     net.Conn // raw, or TLS over it
-	rd     *ftp.Reader
-	tlsOn  bool
-	tlsCfg *tls.Config // what the control connection's handshake used
-	served []byte      // the certificate that it showed, in DER
-	// Where CCC is allowed: the socket as TLS reads it, and whether CCC was said.
-	records *records
-	cleared bool
+	server  *Server
+	rules   *Rules
+	visit   *gate.Visit
+	log     *slog.Logger
+	raw     net.Conn // the connection itself
+	nc      net.Conn // raw, or TLS over it
+	rd      *ftp.Reader
+	tlsOn   bool
+	tlsCfg  *tls.Config // what the control connection's handshake used
+	served  []byte      // the certificate that it showed, in DER
+	records *records    // the socket as TLS reads it
+	cleared bool        // CCC was said
 	begun   time.Time
 
 	phase      phase
@@ -140,8 +139,12 @@ func (c *conn) serve() {
 		return
 	}
 	for {
-		if c.waits() {
+		switch {
+		case !c.waits():
+		case !c.tlsOn:
 			c.rd.Await()
+		case c.rd.Drained(): // so that TLS holds nothing either
+			c.records.await()
 		}
 		if !c.step() {
 			return

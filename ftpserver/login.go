@@ -166,19 +166,17 @@ func (c *conn) handshake(ctx context.Context, nc net.Conn) error {
 	_ = c.raw.SetDeadline(c.begun.Add(c.rules.LoginTime))
 	defer c.raw.SetWriteDeadline(time.Time{})
 	c.tlsCfg = controlTLS(c.tlsCfg, c.visit.ID())
-	if c.allows("CCC") {
-		c.records = &records{Conn: nc}
-		nc = c.records
-	}
+	c.records = &records{Conn: nc}
 	// A resumed session shows no certificate, so what is chosen is noted.
 	var served []byte
-	cfg := c.tlsCfg.Clone()
-	cfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	c.tlsCfg.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		served = leaf(c.tlsCfg, hello)
 		return nil, nil
 	}
-	t := tls.Server(nc, cfg)
-	if err := t.HandshakeContext(ctx); err != nil {
+	t := tls.Server(c.records, c.tlsCfg)
+	err := t.HandshakeContext(ctx)
+	c.tlsCfg.GetConfigForClient = nil // that was for this handshake; data connections have another
+	if err != nil {
 		return err
 	}
 	c.nc, c.tlsOn, c.served = t, true, served

@@ -123,7 +123,7 @@ func (g *Gate) Knock(peer Peer) (*Visit, error) {
 	} else {
 		v.slot, err = g.Guard.Admit(peer.Remote.Addr(), v.End)
 	}
-	v.log = g.logger().With("session", v.id)
+	v.log = tagged(g.logger(), v.id, "")
 	if err != nil {
 		cancel(err)
 		v.log.Warn("turned away", append([]any{"peer", peer.Remote.String(), "door", peer.Door.Name}, reason(fault.Of(err))...)...)
@@ -413,7 +413,7 @@ func (v *Visit) unwelcome(a *account.Account) error {
 
 // enter opens the tree of an account that has shown what it must, and given that.
 func (v *Visit) enter(ctx context.Context, a account.Account, given string) (*Session, error) {
-	s := &Session{gate: v.gate, visit: v, account: a, given: given, log: v.log.With("user", a.Name)}
+	s := &Session{gate: v.gate, visit: v, account: a, given: given, log: tagged(v.log, v.id, a.Name)}
 	err := v.unwelcome(&a)
 	if err == nil {
 		s.ctx, s.cancel = context.WithCancelCause(context.Background())

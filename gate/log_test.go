@@ -79,3 +79,32 @@ func TestLogLinesOfRefusalsAreReadableAndHaveNothingEmpty(t *testing.T) {
 		t.Errorf("the log has a password:\n%s", got)
 	}
 }
+
+func TestLinesHaveTheirSessionAndUserFirst(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		line func(log *slog.Logger)
+		want string
+	}{
+		{"a line", func(l *slog.Logger) { l.Info("m", "k", 1) }, `msg=m session=s user=u k=1`},
+		{"more attributes than a record holds in place", func(l *slog.Logger) { l.Info("m", "a", 1, "b", 2, "c", 3, "d", 4, "e", 5, "f", 6) },
+			`msg=m session=s user=u a=1 b=2 c=3 d=4 e=5 f=6`},
+		{"With", func(l *slog.Logger) { l.With("x", 1).Info("m", "k", 2) }, `msg=m session=s user=u x=1 k=2`},
+		{"a group", func(l *slog.Logger) { l.WithGroup("g").Info("m", "k", 2) }, `msg=m session=s user=u g.k=2`},
+		{"a group below With", func(l *slog.Logger) { l.With("x", 1).WithGroup("g").Info("m", "k", 2) }, `msg=m session=s user=u x=1 g.k=2`},
+		{"a level that is off", func(l *slog.Logger) { l.Debug("m") }, ``},
+		{"the user in place of nobody", func(l *slog.Logger) { tagged(l, "s", "other").Info("m") }, `msg=m session=s user=other`},
+	} {
+		var b bytes.Buffer
+		base := slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
+				return slog.Attr{}
+			}
+			return a
+		}}))
+		tt.line(tagged(tagged(base, "s", ""), "s", "u"))
+		if got := strings.TrimSuffix(b.String(), "\n"); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}

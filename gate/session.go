@@ -864,11 +864,10 @@ func (s *Session) Refused(verb, arg string, err error) {
 func (s *Session) Transferred(t event.Transfer) {
 	t.Meta = s.meta()
 	t.TLS = t.TLS || s.visit.secured()
-	log := s.log.With(filled("path", t.Path, "bytes", t.Bytes, "took", t.Took, "road", t.Road)...)
-	if t.Whole {
-		log.Info(string(t.Direction) + " done")
+	if what := filled("path", t.Path, "bytes", t.Bytes, "took", t.Took, "road", t.Road); t.Whole {
+		s.log.Info(string(t.Direction)+" done", what...)
 	} else {
-		log.Warn(string(t.Direction)+" cut", "reason", t.Reason)
+		s.log.Warn(string(t.Direction)+" cut", append(what, "reason", t.Reason)...)
 	}
 	s.gate.emit(s.ctx, t)
 }
