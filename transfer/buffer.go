@@ -1,34 +1,46 @@
 package transfer
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 )
 
-// Sizes of buffers, in bytes. With few transfers large buffers save system
-// calls; with many, what counts is that together they stay small.
+// Sizes of buffers, in bytes.
 const (
-	largeBuffer = 256 << 10
 	smallBuffer = 64 << 10
 	lineBuffer  = 32 << 10
 	headBuffer  = 16 << 10 // of what an upload begins with
-	// trainBuffer holds four full records: 16 KiB each, with header, nonce,
-	// padding and tag (RFC 5246, 6.2.3 allows 2 KiB of them, the suites that
-	// crypto/tls has need less than 256 bytes).
-	trainBuffer = 4 * (16<<10 + 256)
-
-	// crowd is how many transfers make it a crowd: from so many on, buffers are
-	// small.
-	crowd = 32
+	// A record of TLS holds recordData bytes at most, and needs fullRecord with its
+	// header, nonce, padding and tag (RFC 5246, 6.2.3 allows 2 KiB of them, the
+	// suites that crypto/tls has need less than 256 bytes).
+	recordData = 16 << 10
+	fullRecord = recordData + 256
 )
+
+// A load is what transfers hold while there are up to most of them: with few,
+// large buffers save system calls; with many, what counts is that together they
+// stay small.
+type load struct {
+	most    int64
+	records int // of TLS that a buffer, and a train, holds
+
+	buffers, trains sync.Pool
+}
+
+var loads = [...]*load{newLoad(16, 8), newLoad(math.MaxInt64, 4)}
+
+func newLoad(most int64, records int) *load {
+	l := &load{most: most, records: records}
+	l.buffers.New, l.trains.New = newBuffer(records*recordData), newBuffer(records*fullRecord)
+	return l
+}
 
 // The pools hold pointers so that putting a buffer back allocates nothing.
 var (
-	largeBuffers = sync.Pool{New: newBuffer(largeBuffer)}
 	smallBuffers = sync.Pool{New: newBuffer(smallBuffer)}
 	lineBuffers  = sync.Pool{New: newBuffer(lineBuffer)}
 	headBuffers  = sync.Pool{New: newBuffer(headBuffer)}
-	trainBuffers = sync.Pool{New: newBuffer(trainBuffer)}
 	holders      atomic.Int64 // transfers that hold a buffer from borrow
 )
 
@@ -41,19 +53,41 @@ func newBuffer(sizeBytes int) func() any {
 
 func takeBuffer(pool *sync.Pool) *[]byte { return pool.Get().(*[]byte) }
 
-// borrow returns the buffer of one transfer, to be given back.
-func borrow() *[]byte {
-	if holders.Add(1) >= crowd {
-		return takeBuffer(&smallBuffers)
+// loadNow is that of so many transfers as there are.
+func loadNow() *load {
+	n := holders.Load()
+	for _, l := range loads {
+		if n <= l.most {
+			return l
+		}
 	}
-	return takeBuffer(&largeBuffers)
+	return nil
 }
 
-func giveBack(b *[]byte) {
-	holders.Add(-1)
-	if len(*b) == smallBuffer {
-		smallBuffers.Put(b)
-	} else {
-		largeBuffers.Put(b)
+// A loan is the buffer of one transfer, to be given back. Its size changes with
+// the load.
+type loan struct {
+	from *load
+	buf  *[]byte
+}
+
+func borrow() loan {
+	holders.Add(1)
+	l := loadNow()
+	return loan{l, takeBuffer(&l.buffers)}
+}
+
+// fit exchanges the buffer, whose content is lost, where the load is another one
+// by now, and returns it.
+func (n *loan) fit() []byte {
+	if l := loadNow(); l != n.from {
+		n.from.buffers.Put(n.buf)
+		n.from, n.buf = l, takeBuffer(&l.buffers)
 	}
+	return *n.buf
+}
+
+func (n *loan) giveBack() {
+	holders.Add(-1)
+	n.from.buffers.Put(n.buf)
 }

@@ -112,13 +112,15 @@ func (c *copying) kernel(move func(at, to int64, n int) (moved int, offered bool
 
 // copy is the other road.
 func (c *copying) copy() error {
-	buf := borrow()
-	defer giveBack(buf)
-	p := pace{meter: c.opt.Meter, slice: int64(len(*buf)), most: int64(len(*buf))}
+	loan := borrow()
+	defer loan.giveBack()
+	p := pace{meter: c.opt.Meter}
 	for {
 		if c.ctx.Err() != nil {
 			return context.Cause(c.ctx)
 		}
+		buf := loan.fit()
+		p.fit(len(buf))
 		left := c.left()
 		if left == 0 {
 			return c.end()
@@ -127,14 +129,14 @@ func (c *copying) copy() error {
 		if err != nil {
 			return err
 		}
-		n, readErr := c.src.ReadAt((*buf)[:taken], c.from+c.rep.Bytes)
+		n, readErr := c.src.ReadAt(buf[:taken], c.from+c.rep.Bytes)
 		if int64(n) < taken && readErr == nil {
 			readErr = io.ErrNoProgress
 		}
 		var writeErr error
 		moved := 0
 		if n > 0 {
-			moved, writeErr = c.dst.WriteAt((*buf)[:n], c.dst.Offset()+c.rep.Bytes)
+			moved, writeErr = c.dst.WriteAt(buf[:n], c.dst.Offset()+c.rep.Bytes)
 			if moved < n && writeErr == nil {
 				writeErr = io.ErrShortWrite
 			}
@@ -158,13 +160,13 @@ func Sum(ctx context.Context, h hash.Hash, src vfs.File, from, n int64) error {
 	if from < 0 {
 		return fault.New(fault.BadOffset, fault.IDOffset)
 	}
-	buf := borrow()
-	defer giveBack(buf)
+	loan := borrow()
+	defer loan.giveBack()
 	for n != 0 {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		b := *buf
+		b := loan.fit()
 		if n > 0 {
 			b = b[:min(int64(len(b)), n)]
 		}

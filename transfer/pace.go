@@ -24,6 +24,13 @@ type pace struct {
 	begun time.Time
 }
 
+// fit makes a slice as long as a buffer that has changed.
+func (p *pace) fit(n int) {
+	if int64(n) != p.most {
+		p.slice, p.most = int64(n), int64(n)
+	}
+}
+
 // take waits for permission to move 1 to limit bytes, at most a slice.
 func (p *pace) take(ctx context.Context, limit int64) (int64, error) {
 	n := min(p.slice, limit)

@@ -107,17 +107,19 @@ func (in *incoming) splice(tcp *net.TCPConn, f *os.File) error {
 // copy is the other road. It gathers before it writes: crypto/tls hands out one
 // record of 16 KiB at a time.
 func (in *incoming) copy() error {
-	buf := borrow()
-	defer giveBack(buf)
-	p := pace{meter: in.opt.Meter, slice: int64(len(*buf)), most: int64(len(*buf))}
+	loan := borrow()
+	defer loan.giveBack()
+	p := pace{meter: in.opt.Meter}
 	at := in.dst.Offset() + in.rep.Bytes
 	afterCR := false // the last byte written is a CR
 	for {
+		buf := loan.fit()
+		p.fit(len(buf))
 		taken, err := p.take(in.ctx, math.MaxInt64)
 		if err != nil {
 			return in.refused(err)
 		}
-		b := (*buf)[:taken]
+		b := buf[:taken]
 		n, readErr := in.gather(b, len(b)-len(b)/4)
 		b = b[:n]
 		// A CR at the end of a piece is written as a lone one. When the next piece

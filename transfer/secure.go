@@ -9,7 +9,7 @@ import (
 
 // A Secure is a data connection under TLS. It knows whether the data ended with
 // close_notify, which a tls.Conn does not tell, and it writes records in trains
-// of four instead of one by one. It owns no buffer of its own while nothing is
+// instead of one by one. It owns no buffer of its own while nothing is
 // written.
 //
 // Give it a configuration with DynamicRecordSizingDisabled: else the first
@@ -45,9 +45,10 @@ func (s *Secure) Write(b []byte) (n int, err error) {
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	s.wire.gather()
-	defer s.wire.release()
-	const piece = 4 * (16 << 10)
+	l := loadNow()
+	s.wire.gather(takeBuffer(&l.trains))
+	defer func() { l.trains.Put(s.wire.release()) }()
+	piece := l.records * recordData
 	for n < len(b) {
 		m := min(piece, len(b)-n)
 		_, err := s.Conn.Write(b[n : n+m])
@@ -95,17 +96,17 @@ func (w *wire) follow(t *watch) {
 }
 
 // gather begins a train; flush sends what is in it; release ends it.
-func (w *wire) gather() {
+func (w *wire) gather(train *[]byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.train = takeBuffer(&trainBuffers)
+	w.train = train
 }
 
-func (w *wire) release() {
+func (w *wire) release() (train *[]byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	trainBuffers.Put(w.train)
-	w.train, w.n = nil, 0
+	train, w.train, w.n = w.train, nil, 0
+	return train
 }
 
 func (w *wire) flush() error {

@@ -122,13 +122,13 @@ func TestTLSAllocatesNothingPerRecordOrSlice(t *testing.T) {
 
 		rawServer, rawClient = pair(t)
 		server, client := over(t, v.id, rawServer, rawClient)
-		b := make([]byte, largeBuffer)
+		b := make([]byte, wholeBuffer)
 		if _, err := client.Write(b); err != nil {
 			t.Fatal(err)
 		}
 		_, size := allocated(func() {
 			go func() {
-				for range amount/largeBuffer - 1 {
+				for range amount/wholeBuffer - 1 {
 					_, _ = client.Write(b)
 				}
 				client.Close()

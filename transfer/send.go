@@ -146,12 +146,10 @@ func fileError(err error, f *os.File) error {
 // copy is the other road. dst is a *Secure, the watch itself, or a deflater over
 // one of them.
 func (out *outgoing) copy(dst io.Writer) error {
-	buf := borrow()
-	defer giveBack(buf)
-	in := *buf
+	loan := borrow()
+	defer loan.giveBack()
 	afterCR := false
 	if out.opt.Text {
-		in = in[len(in)/2:] // converted to the front of the buffer: it may double
 		if out.from > 0 {
 			// The peer has what comes before from: a CR there and an LF here are one
 			// line end.
@@ -161,8 +159,14 @@ func (out *outgoing) copy(dst io.Writer) error {
 			}
 		}
 	}
-	p := pace{meter: out.opt.Meter, slice: int64(len(in)), most: int64(len(in))}
+	p := pace{meter: out.opt.Meter}
 	for pos := out.from; ; {
+		buf := loan.fit()
+		in := buf
+		if out.opt.Text {
+			in = in[len(in)/2:] // converted to the front of the buffer: it may double
+		}
+		p.fit(len(in))
 		left := out.left(pos)
 		if left == 0 {
 			return out.end()
@@ -178,8 +182,8 @@ func (out *outgoing) copy(dst io.Writer) error {
 		moved := int64(n)
 		var writeErr error
 		if n > 0 && out.opt.Text {
-			n, afterCR = toWire(*buf, in[:n], afterCR)
-			if _, writeErr = dst.Write((*buf)[:n]); writeErr != nil {
+			n, afterCR = toWire(buf, in[:n], afterCR)
+			if _, writeErr = dst.Write(buf[:n]); writeErr != nil {
 				moved = 0 // part of it went, but who knows which bytes of the file those are
 			}
 		} else if n > 0 {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -39,7 +40,10 @@ var ends = []struct {
 	}},
 }
 
-var sizes = []int{0, 1, 4096, 16<<10 + 1, largeBuffer, 3<<20 + 17}
+// wholeBuffer is the largest buffer of a transfer.
+var wholeBuffer = len(*loads[0].buffers.Get().(*[]byte))
+
+var sizes = []int{0, 1, 4096, 16<<10 + 1, wholeBuffer, 3<<20 + 17}
 
 func TestDownloadTakesTheCheapestRoadAndSendsTheFile(t *testing.T) {
 	for _, end := range ends {
@@ -816,27 +820,84 @@ func TestDiscardEndsAtTheEndTheLimitTheTimeAndTheContext(t *testing.T) {
 	}
 }
 
-func TestBuffersAreSmallInACrowd(t *testing.T) {
-	var held []*[]byte
-	for i := range crowd + 2 {
-		b := borrow()
-		held = append(held, b)
-		want := largeBuffer
-		if i >= crowd-1 {
-			want = smallBuffer
+func TestBuffersFitTheLoad(t *testing.T) {
+	want := func(n int) int {
+		if n <= 16 {
+			return 128 << 10
 		}
-		if len(*b) != want {
-			t.Errorf("transfer %d got %d bytes; want %d", i+1, len(*b), want)
+		return 64 << 10
+	}
+	var held []*loan
+	for i := range 40 {
+		l := borrow()
+		held = append(held, &l)
+		if got := len(*l.buf); got != want(i+1) {
+			t.Errorf("transfer %d got %d bytes; want %d", i+1, got, want(i+1))
 		}
 	}
-	for _, b := range held {
-		giveBack(b)
+	for i, l := range held {
+		if got := len(l.fit()); got != want(len(held)-i) {
+			t.Errorf("with %d transfers one has %d bytes; want %d", len(held)-i, got, want(len(held)-i))
+		}
+		l.giveBack()
 	}
-	b := borrow()
-	if len(*b) != largeBuffer {
-		t.Errorf("alone again: %d bytes", len(*b))
+	if n := holders.Load(); n != 0 {
+		t.Errorf("%d loans are left", n)
 	}
-	giveBack(b)
+}
+
+// The sizes of what a transfer holds change under it, and nothing of the file does.
+func TestTheLoadChangesDuringATransfer(t *testing.T) {
+	content := noise(8 << 20)
+	for _, way := range []string{"down", "up"} {
+		rawServer, rawClient := pair(t)
+		server, client := over(t, tls.VersionTLS13, rawServer, rawClient)
+		from, to := server, client
+		if way == "up" {
+			from, to = client, server
+		}
+		stop := make(chan struct{})
+		var others sync.WaitGroup
+		others.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				var loans []loan
+				for range n * 7 % 50 {
+					loans = append(loans, borrow())
+				}
+				time.Sleep(100 * time.Microsecond)
+				for i := range loans {
+					loans[i].giveBack()
+				}
+			}
+		})
+		go func() {
+			if way == "down" {
+				_, _ = Send(t.Context(), from, &memory{content}, 0, Options{})
+			} else {
+				_, _ = from.Write(content)
+			}
+			from.Close()
+		}()
+		var got bytes.Buffer
+		var err error
+		if way == "down" {
+			_, err = io.Copy(&got, to)
+		} else {
+			d := &memory{}
+			_, err = Receive(t.Context(), d, to, Options{})
+			got.Write(d.b)
+		}
+		close(stop)
+		others.Wait()
+		if err != nil || !bytes.Equal(got.Bytes(), content) {
+			t.Errorf("%s: %d of %d bytes, %v", way, got.Len(), len(content), err)
+		}
+	}
 }
 
 func TestSlicesGrowWhileTheyAreFastAndShrinkWhenTheyAreSlow(t *testing.T) {
