@@ -363,7 +363,10 @@ func (u *Upload) commit(ctx context.Context, still func(context.Context) error) 
 	if u.hold == nil {
 		return nil
 	}
-	if !u.inPlace() && !moved { // whose name may show another file by now, or none
+	// What was moved may show another file under its name by now, or none; and where
+	// nothing was before, there is now what was committed.
+	fresh := seen.file == nil && seen.part == nil && seen.dir == u.dir && own != (identity{})
+	if !u.inPlace() && !moved && !fresh {
 		now := u.look(end)
 		in = u.counts(now)
 		if seen.file != nil && now.file != nil && identityOf(now.file) != identityOf(seen.file) {
