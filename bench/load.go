@@ -227,11 +227,10 @@ func discard(tcp *net.TCPConn, b []byte) (n int, err error) {
 	return n, nil
 }
 
-// A source is what uploads send: a file of so many bytes, and the beginning of
-// it in memory.
+// A source is what uploads send: a file, again and again, and the beginning of it
+// in memory.
 type source struct {
 	file  *os.File
-	size  int64
 	bytes []byte // all of it when it is small
 }
 
@@ -281,8 +280,16 @@ func sendFile(conn *net.TCPConn, src source, sizeBytes int64) error {
 		return err
 	}
 	defer f.Close()
-	_, err = io.CopyN(conn, f, sizeBytes)
-	return err
+	for left := sizeBytes; left > 0; {
+		n, err := io.CopyN(conn, f, left)
+		if left -= n; err != nil && err != io.EOF {
+			return err
+		}
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // oneTicket remembers the first ticket of the control connection and offers it

@@ -163,7 +163,7 @@ func run(o options, out io.Writer) (err error) {
 		fmt.Fprintf(os.Stderr, "descriptors: only %d; fewer idle sessions\n", limit.Max)
 		b.sizes.idle = int(limit.Max) - 1000
 	}
-	if err := b.prepare(o); err != nil {
+	if err := b.prepare(o, wanted); err != nil {
 		return err
 	}
 	interrupts := make(chan os.Signal, 1)
@@ -210,7 +210,7 @@ func choose(names string) ([]row, error) {
 }
 
 // prepare makes the scratch folder on tmpfs and brings loopback up.
-func (b *bench) prepare(o options) error {
+func (b *bench) prepare(o options, wanted []row) error {
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("mount namespace: %w", err)
 	}
@@ -225,7 +225,7 @@ func (b *bench) prepare(o options) error {
 		return err
 	}
 	b.disk = disk
-	if err := b.fill(); err != nil {
+	if err := b.fill(wanted); err != nil {
 		return err
 	}
 	if err := syscall.Mount(disk, filepath.Join(b.home, "disk"), "", syscall.MS_BIND, ""); err != nil {

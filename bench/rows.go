@@ -38,7 +38,10 @@ var (
 	}
 )
 
-const smallFile = 4 << 10
+const (
+	smallFile  = 4 << 10
+	sourceFile = 256 << 20 // uploads of more send it again
+)
 
 func (z sizes) times(n int) sizes {
 	z.big, z.text, z.crowdOne = z.big*int64(n), z.text*int64(n), z.crowdOne*int64(n)
@@ -59,6 +62,7 @@ type row struct {
 	name, what string
 	figures    []figure
 	servers    []string // nil: dray and the peers
+	needs      string   // the file or directory that it reads; "": none
 	fresh      bool     // every round has a server that has done nothing before
 	run        func(b *bench, s *server) (sample, error)
 }
@@ -118,6 +122,14 @@ const (
 	down way = iota
 	up
 )
+
+// reads is name for downloads; uploads need nothing on the server.
+func reads(w way, name string) string {
+	if w == up {
+		return ""
+	}
+	return name
+}
 
 type cover bool
 
@@ -203,7 +215,7 @@ func transferFigures(cpu, rate float64) []figure {
 
 func bulk(name string, w way, streams int, c cover, cpu, rate float64) row {
 	what := fmt.Sprintf("large %s, %d stream, %s", w, streams, c)
-	return row{name: name, what: what, figures: transferFigures(cpu, rate), run: func(b *bench, s *server) (out sample, err error) {
+	return row{name: name, what: what, figures: transferFigures(cpu, rate), needs: reads(w, fmt.Sprintf("big-%d", streams)), run: func(b *bench, s *server) (out sample, err error) {
 		one := b.sizes.big / int64(streams)
 		times := 1
 		if w == down && b.sizes.big <= usual.big { // a download is over too soon to be measured well
@@ -242,7 +254,7 @@ func exactly(c *client, command string, sizeBytes int64) error {
 }
 
 func ascii() row {
-	return row{name: "adl1", what: "large download in TYPE A, 1 stream, clear text", figures: transferFigures(1, 1), run: func(b *bench, s *server) (out sample, err error) {
+	return row{name: "adl1", what: "large download in TYPE A, 1 stream, clear text", figures: transferFigures(1, 1), needs: "text", run: func(b *bench, s *server) (out sample, err error) {
 		err = sessions(s, 1, clear, func(clients []*client) error {
 			if _, err := clients[0].do("2", "TYPE A"); err != nil {
 				return err
@@ -265,7 +277,7 @@ func ascii() row {
 func small(name string, w way, streams int, c cover, cpu, rate float64) row {
 	what := fmt.Sprintf("%s of files of 4 KiB, %d sessions, %s", w, streams, c)
 	figures := []figure{{name: perItem, target: cpu}, {name: items, higher: true, target: rate}}
-	return row{name: name, what: what, figures: figures, run: func(b *bench, s *server) (out sample, err error) {
+	return row{name: name, what: what, figures: figures, needs: reads(w, "small"), run: func(b *bench, s *server) (out sample, err error) {
 		err = sessions(s, streams, c, func(clients []*client) error {
 			free := make(chan *client, streams)
 			for _, c := range clients {
@@ -359,7 +371,7 @@ func listing(name, verb string, cpu float64) row {
 	figures := []figure{
 		{name: "CPU ms", target: cpu}, {name: first, target: 5, bound: true}, {name: total}, {name: growth, target: 1, bound: true},
 	}
-	return row{name: name, what: verb + " of a large directory", figures: figures, run: func(b *bench, s *server) (out sample, err error) {
+	return row{name: name, what: verb + " of a large directory", figures: figures, needs: "entries", run: func(b *bench, s *server) (out sample, err error) {
 		err = sessions(s, 1, clear, func(clients []*client) error {
 			if verb == "MLSD" {
 				if _, err := clients[0].do("250", "MLST"); err != nil {
@@ -392,7 +404,7 @@ func listing(name, verb string, cpu float64) row {
 func crowd(name string, w way, c cover, target float64) row {
 	figures := []figure{{name: peak, target: target, bound: true}, {name: perGB}, {name: mbs, higher: true}}
 	what := fmt.Sprintf("%ss, many at once, %s", w, c)
-	return row{name: name, what: what, figures: figures, fresh: true, run: func(b *bench, s *server) (out sample, err error) {
+	return row{name: name, what: what, figures: figures, needs: reads(w, "crowd"), fresh: true, run: func(b *bench, s *server) (out sample, err error) {
 		n, one := b.sizes.crowd, b.sizes.crowdOne
 		if w == up {
 			one /= 2
@@ -433,7 +445,7 @@ func onDisk(r row) row {
 const textLine = 64
 
 // fill makes what is downloaded.
-func (b *bench) fill() error {
+func (b *bench) fill(wanted []row) error {
 	z := b.sizes
 	made := func(name string, size int64, pattern []byte) error {
 		f, err := os.Create(filepath.Join(b.home, name))
@@ -461,23 +473,33 @@ func (b *bench) fill() error {
 			return err
 		}
 	}
-	if err := errors.Join(
-		made("big-1", z.big, piece), made("big-4", z.big/4, piece), made("crowd", z.crowdOne, piece), made("text", z.text, text),
-	); err != nil {
+	many := func(name string, n int, size int64) error {
+		for i := range n {
+			if err := made(fmt.Sprintf(name, i), size, piece); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for name, make := range map[string]func() error{
+		"big-1":   func() error { return made("big-1", z.big, piece) },
+		"big-4":   func() error { return made("big-4", z.big/4, piece) },
+		"crowd":   func() error { return made("crowd", z.crowdOne, piece) },
+		"text":    func() error { return made("text", z.text, text) },
+		"small":   func() error { return many("small/%d", z.small, smallFile) },
+		"entries": func() error { return many("entries/file-%07d.dat", z.entries, 0) },
+	} {
+		if slices.ContainsFunc(wanted, func(r row) bool { return r.needs == name }) {
+			if err := make(); err != nil {
+				return err
+			}
+		}
+	}
+	if err := made("source", sourceFile, piece); err != nil {
 		return err
 	}
-	for i := range z.small {
-		if err := made(fmt.Sprintf("small/%d", i), smallFile, piece); err != nil {
-			return err
-		}
-	}
-	for i := range z.entries {
-		if err := made(fmt.Sprintf("entries/file-%07d.dat", i), 0, nil); err != nil {
-			return err
-		}
-	}
-	f, err := os.Open(filepath.Join(b.home, "big-1"))
-	b.source = source{file: f, size: z.big, bytes: piece}
+	f, err := os.Open(filepath.Join(b.home, "source"))
+	b.source = source{file: f, bytes: piece}
 	return err
 }
 
