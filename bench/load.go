@@ -282,7 +282,7 @@ func sendFile(conn *net.TCPConn, src source, sizeBytes int64) error {
 	defer f.Close()
 	for left := sizeBytes; left > 0; {
 		n, err := io.CopyN(conn, f, left)
-		if left -= n; err != nil && err != io.EOF {
+		if left -= n; err != nil && (err != io.EOF || n == 0) {
 			return err
 		}
 		if _, err := f.Seek(0, io.SeekStart); err != nil {

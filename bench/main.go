@@ -154,14 +154,14 @@ func run(o options, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	// Two sockets of ours and a process or two of theirs for every idle session.
+	// A session is a descriptor of ours, and two of a server that does not fork.
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return err
 	}
-	if limit.Max < uint64(b.sizes.idle)+1000 {
-		fmt.Fprintf(os.Stderr, "descriptors: only %d; fewer idle sessions\n", limit.Max)
-		b.sizes.idle = int(limit.Max) - 1000
+	if most := int(min(limit.Max, 1<<30)-1000) / 2; most < b.sizes.idle {
+		fmt.Fprintf(os.Stderr, "descriptors: only %d, so %d idle sessions\n", limit.Max, most)
+		b.sizes.idle = most
 	}
 	if err := b.prepare(o, wanted); err != nil {
 		return err
@@ -306,7 +306,9 @@ func (b *bench) all(wanted []row) []result {
 				var out sample
 				var err error
 				if r.fresh {
-					err = s.renew()
+					if err = s.renew(); err != nil { // nothing runs there any more
+						b.servers = slices.DeleteFunc(b.servers, func(gone *server) bool { return gone == s })
+					}
 				}
 				if err == nil {
 					out, err = r.run(b, s)

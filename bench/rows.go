@@ -334,6 +334,7 @@ func idle(name string, c cover, target float64) row {
 		{name: p99, target: 1, bound: true}, {name: resting, target: 1, bound: true},
 	}
 	return row{name: name, what: what, figures: figures, fresh: true, run: func(b *bench, s *server) (out sample, err error) {
+		time.Sleep(b.sizes.rest) // its start is over
 		before := s.group.memory()
 		err = sessions(s, b.sizes.idle, c, func(clients []*client) error {
 			time.Sleep(b.sizes.rest) // they are idle, and the logins are over
@@ -495,7 +496,7 @@ func (b *bench) fill(wanted []row) error {
 			}
 		}
 	}
-	if err := made("source", sourceFile, piece); err != nil {
+	if err := made("source", min(sourceFile, max(z.big, z.crowdOne)), piece); err != nil {
 		return err
 	}
 	f, err := os.Open(filepath.Join(b.home, "source"))

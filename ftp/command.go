@@ -122,9 +122,8 @@ const (
 )
 
 // A Reader reads command lines from an untrusted peer. Between commands it owns
-// at most 1 KiB, and never more than MaxLine and 512 bytes, however long a line
-// is. It reads only when it is asked for a command, and only what one Read
-// brings. It is for one goroutine at a time.
+// at most 512 bytes, and never more than MaxLine and 256 bytes, however long a line
+// is. It reads only when it is asked to, and only what one Read brings. It is for one goroutine at a time.
 //
 // A line ends with CRLF or LF. Telnet sequences are taken out (RFC 854): IAC IAC
 // is one byte 0xFF; two-byte commands, option requests and subnegotiations are

@@ -38,7 +38,7 @@ func readAll(t testing.TB, src io.Reader) []told {
 		}
 		switch err {
 		case nil, ErrBadLine, ErrNoVerb, ErrLineTooLong:
-			if n := cap(r.buf) + cap(r.line); n > 1024 {
+			if n := cap(r.buf) + cap(r.line); n > 512 {
 				t.Fatalf("between commands the reader owns %d bytes", n)
 			}
 			all = append(all, told{c, err})
@@ -294,4 +294,34 @@ func FuzzReadCommand(f *testing.F) {
 
 func (c told) String() string {
 	return fmt.Sprintf("{%q %q %v %v}", c.cmd.Verb, c.cmd.Arg, c.cmd.HasArg, c.err)
+}
+
+func TestAwaitTakesNothingAndLosesNothing(t *testing.T) {
+	r := NewReader(iotest.DataErrReader(strings.NewReader("NOOP\r\nQUIT\r\n"))) // the end comes with the bytes
+	for range 3 {
+		r.Await() // one read, however often
+	}
+	if r.Buffered() != 12 || r.Drained() {
+		t.Errorf("%d bytes are there, drained %v", r.Buffered(), r.Drained())
+	}
+	for _, want := range []string{"NOOP", "QUIT"} {
+		if c, err := r.ReadCommand(); err != nil || c.Verb != want {
+			t.Errorf("%v, %v; want %s", c, err, want)
+		}
+		r.Await()
+	}
+	if _, err := r.ReadCommand(); err != io.EOF {
+		t.Errorf("the end is %v", err)
+	}
+
+	for _, n := range []int{1, smallBuffer - 2, smallBuffer, smallBuffer + 2} {
+		r := NewReader(strings.NewReader(strings.Repeat("x", n-1) + "\n" + strings.Repeat("NOOP\n", 100)))
+		_, _ = r.ReadCommand()
+		if r.Drained() {
+			t.Errorf("a line of %d bytes, more behind it, and nothing more is awaited", n)
+		}
+	}
+	if r := NewReader(strings.NewReader("")); !r.Drained() {
+		t.Error("a new reader waits for what it may have")
+	}
 }

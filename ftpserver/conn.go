@@ -83,6 +83,7 @@ type conn struct {
 	bad        int  // lines that were none
 	aborted    bool // the last transfer was ended by ABOR
 	quit       bool
+	hurried    bool         // the wait ends with the login deadline
 	drained    *net.TCPConn // the last one that drainLater took
 
 	wmu sync.Mutex // one writer at a time: the loop, or the reader beside a transfer
@@ -90,7 +91,6 @@ type conn struct {
 
 	mu       sync.Mutex
 	idle     bool // waiting for a command; a shutdown may wake it
-	hurried  bool // the wait ends with the login deadline
 	draining bool
 	in       bool    // logged in
 	beside   *beside // the transfer that is running
@@ -183,6 +183,7 @@ func (c *conn) close() {
 	if t, ok := c.nc.(*tls.Conn); ok {
 		_ = c.raw.SetWriteDeadline(time.Now().Add(time.Second))
 		_ = t.CloseWrite()
+		swallow(c.raw) // a close_notify behind QUIT, say
 	}
 	_ = c.raw.Close()
 	c.log.Debug("disconnected")

@@ -46,6 +46,26 @@ func peek(nc net.Conn) peeked {
 	return saw
 }
 
+// swallow takes what the kernel holds for a connection, up to 16 KiB, without
+// waiting. Closing a socket with unread bytes resets it, and with that the last
+// reply is lost where it has not been read yet (RFC 1122, 4.2.2.13).
+func swallow(nc net.Conn) {
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return
+	}
+	if rc, err := sc.SyscallConn(); err == nil {
+		_ = rc.Control(func(fd uintptr) {
+			var b [1024]byte
+			for range 16 {
+				if n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_DONTWAIT); err != nil || n == 0 {
+					return
+				}
+			}
+		})
+	}
+}
+
 // inlineUrgent leaves urgent data in the stream, where the Telnet Synch before
 // an ABOR is stripped (RFC 959, 4.1.3; RFC 854). Out of band, the byte would be
 // missing and the command would lose its first letter.

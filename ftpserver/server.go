@@ -24,7 +24,6 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"dray/account"
@@ -74,6 +73,8 @@ type Rules struct {
 	DataWait   time.Duration // for a data connection to come; 20 s
 	Stall      time.Duration // without a byte in a transfer; 120 s
 	CutGrace   time.Duration // the least wait after the end of a clear-text upload (see grace); 10 ms
+
+	complete bool
 }
 
 // A DataSession says whether a data connection under TLS must resume a session
@@ -87,20 +88,14 @@ const (
 	SessionOff                        // never taken
 )
 
-// complete is r with defaults, made once for all connections.
-func (s *Server) complete(r *Rules) *Rules {
-	if last := s.rules.Load(); last != nil && last.asked == r {
-		return last.complete
+// Complete is r with its defaults, and r itself when that is what it is. Rules
+// that are not are completed for each connection.
+func (r *Rules) Complete() *Rules {
+	if r.complete {
+		return r
 	}
-	full := r.defaults()
-	s.rules.Store(&completed{asked: r, complete: full})
-	return full
-}
-
-type completed struct{ asked, complete *Rules }
-
-func (r *Rules) defaults() *Rules {
 	d := *r
+	d.complete = true
 	or := func(v *time.Duration, def time.Duration) {
 		if *v == 0 {
 			*v = def
@@ -134,7 +129,6 @@ type Server struct {
 	sums    *account.Queue // of checksums, which take a processor each
 
 	attendants attendants
-	rules      atomic.Pointer[completed] // the last ones
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -249,7 +243,7 @@ func (s *Server) ServeConn(nc net.Conn, peer gate.Peer, r *Rules) {
 
 // admitted is a connection that may stay, nil for one that was turned away.
 func (s *Server) admitted(nc net.Conn, peer gate.Peer, r *Rules) *conn {
-	r = s.complete(r)
+	r = r.Complete()
 	if t, ok := nc.(*net.TCPConn); ok {
 		// The idle timer rests while data flow; a middlebox must not forget us.
 		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 15 * time.Second, Count: 6})

@@ -100,7 +100,7 @@ type Visit struct {
 	mu    sync.Mutex
 	tls   bool
 	chain []*x509.Certificate
-	in    *Session // the last one; ended with the visit
+	in    *Session // nil: nobody; ended with the visit
 	onEnd func()
 	asked int // names whose certificate was looked at
 }
@@ -112,7 +112,7 @@ const maxAsked = 8
 // error is a *fault.Error of kind Closing, to be said before the door shuts.
 // Every Visit ends by Leave.
 //
-// It has no parent context, and neither have its sessions: what an idle session
+// A visit has no parent context, and neither have its sessions: what an idle one
 // holds is kept small, and a parent keeps a channel and a map for its children.
 func (g *Gate) Knock(peer Peer) (*Visit, error) {
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -196,37 +196,35 @@ func (v *Visit) Context() context.Context { return v.ctx }
 
 // End ends the connection's context and that of its session.
 func (v *Visit) End(cause error) {
-	v.cut(cause)
-	v.ended()
-}
-
-func (v *Visit) cut(cause error) {
 	v.cancel(cause)
 	v.mu.Lock()
-	s := v.in
-	v.mu.Unlock()
-	if s != nil {
-		s.cancel(cause)
+	defer v.mu.Unlock()
+	if v.in != nil {
+		v.in.cancel(cause)
+	}
+	if v.onEnd != nil {
+		v.onEnd()
 	}
 }
 
-// OnEnd has f called, in the goroutine that does it, when the connection or a
-// session of it is ended before it left.
+// OnEnd has f called when the connection, or the session that it has then, is
+// ended: from any goroutine, maybe more than once, also after Leave. It is called
+// under locks, so f neither waits nor locks.
 func (v *Visit) OnEnd(f func()) {
 	v.mu.Lock()
+	defer v.mu.Unlock()
 	v.onEnd = f
-	v.mu.Unlock()
 	if v.ctx.Err() != nil {
 		f()
 	}
 }
 
-func (v *Visit) ended() {
+// out forgets a session that is over: who ends it late must not wake the next.
+func (v *Visit) out(s *Session) {
 	v.mu.Lock()
-	f := v.onEnd
-	v.mu.Unlock()
-	if f != nil {
-		f()
+	defer v.mu.Unlock()
+	if v.in == s {
+		v.in = nil
 	}
 }
 
@@ -250,7 +248,12 @@ func (v *Visit) secured() bool {
 
 // Leave frees the slot. It is always called, once.
 func (v *Visit) Leave() {
-	v.cut(context.Canceled)
+	v.cancel(context.Canceled)
+	v.mu.Lock()
+	if v.in != nil {
+		v.in.cancel(context.Canceled)
+	}
+	v.mu.Unlock()
 	v.slot.Release()
 }
 
@@ -425,6 +428,7 @@ func (v *Visit) enter(ctx context.Context, a account.Account, given string) (*Se
 		}
 		err = v.gate.live.add(s, v.peer.Door.MaxSessions)
 		if err != nil {
+			v.out(s)
 			s.cancel(err)
 		}
 	}
@@ -433,6 +437,7 @@ func (v *Visit) enter(ctx context.Context, a account.Account, given string) (*Se
 	}
 	tree, err := v.gate.Trees(ctx, a)
 	if err != nil {
+		v.out(s)
 		s.cancel(err)
 		v.gate.live.remove(s)
 		var fe *fault.Error

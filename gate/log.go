@@ -7,7 +7,7 @@ import (
 
 // A tag puts the session, and the user once there is one, before the attributes
 // of a line. slog's own With writes them out in advance, which would cost every
-// idle session half a kilobyte.
+// idle session half a kilobyte. What With returns is no tag any more.
 type tag struct {
 	slog.Handler
 	session, user string

@@ -395,3 +395,34 @@ func TestRefusalsAndDownloadsAreEvents(t *testing.T) {
 		t.Errorf("event %+v; want one under TLS", e)
 	}
 }
+
+func TestOnlyTheEndOfTheSessionThatIsWakesTheConnection(t *testing.T) {
+	h := newHouse(t)
+	first := h.anna()
+	v := first.visit
+	woken := 0
+	v.OnEnd(func() { woken++ })
+	first.Close()
+	second, err := v.Password(t.Context(), "anna", account.NewSecret(right))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kicked := fault.New(fault.Closing, fault.IDAccountOff, "removed")
+	first.End(kicked) // by somebody who had it from before it was closed
+	if woken != 0 || second.Context().Err() != nil || v.Context().Err() != nil {
+		t.Errorf("woken %d times, the next session %v, the connection %v", woken, second.Context().Err(), v.Context().Err())
+	}
+	second.End(kicked)
+	if woken != 1 || context.Cause(second.Context()) != error(kicked) || v.Context().Err() != nil {
+		t.Errorf("woken %d times, the session %v, the connection %v", woken, context.Cause(second.Context()), v.Context().Err())
+	}
+	v.End(kicked)
+	if woken != 2 || context.Cause(v.Context()) != error(kicked) {
+		t.Errorf("woken %d times, the connection %v", woken, context.Cause(v.Context()))
+	}
+	late := 0
+	v.OnEnd(func() { late++ })
+	if late != 1 {
+		t.Errorf("who asks after the end is told %d times", late)
+	}
+}

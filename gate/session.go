@@ -49,12 +49,18 @@ func (s *Session) Log() *slog.Logger { return s.log }
 // End ends the session's context with a cause.
 func (s *Session) End(cause error) {
 	s.cancel(cause)
-	s.visit.ended()
+	v := s.visit
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.in == s && v.onEnd != nil {
+		v.onEnd()
+	}
 }
 
 // Close ends the session and closes its tree.
 func (s *Session) Close() {
 	s.closed.Do(func() {
+		s.visit.out(s)
 		s.cancel(context.Canceled)
 		s.gate.live.remove(s)
 		_ = s.fs.Close()

@@ -365,7 +365,7 @@ func (u *Upload) commit(ctx context.Context, still func(context.Context) error) 
 	}
 	// What was moved may show another file under its name by now, or none; and where
 	// nothing was before, there is now what was committed.
-	fresh := seen.file == nil && seen.part == nil && seen.dir == u.dir && own != (identity{})
+	fresh := seen.file == nil && seen.part == nil && seen.dir == u.dir && u.dir != (identity{}) && own != (identity{})
 	if !u.inPlace() && !moved && !fresh {
 		now := u.look(end)
 		in = u.counts(now)

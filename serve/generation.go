@@ -233,6 +233,7 @@ func (r *Running) rules(g, old *generation, l *config.Listener, all []*certs.Cer
 			old2 = append(old2, e)
 		}
 	}
+	rules = rules.Complete()
 	if len(old2) > 0 {
 		rules.For = func(peer netip.Addr) *ftpserver.Rules { return excepted(rules, set, old2, peer, time.Now()) }
 	}

@@ -212,6 +212,9 @@ var hello = &tls.ClientHelloInfo{
 func fields(out map[string]string, name string, v any) {
 	s := reflect.ValueOf(v)
 	for i := range s.NumField() {
+		if !s.Type().Field(i).IsExported() {
+			continue
+		}
 		out[name+"."+s.Type().Field(i).Name] = fmt.Sprintf("%+v", s.Field(i).Interface())
 	}
 }
@@ -273,6 +276,9 @@ func TestEveryKeyIsUsed(t *testing.T) {
 	}{{"Rules", reflect.TypeFor[ftpserver.Rules]()}, {"Door", reflect.TypeFor[gate.Door]()}, {"Guard", reflect.TypeFor[guard.Limits]()}} {
 		for i := range s.t.NumField() {
 			name := s.name + "." + s.t.Field(i).Name
+			if !s.t.Field(i).IsExported() {
+				continue
+			}
 			if why, ok := settled[name]; ok == touched[name] {
 				t.Errorf("%s: set by a key %v, settled %v (%s); it must be one of them", name, touched[name], ok, why)
 			}

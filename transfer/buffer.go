@@ -64,6 +64,15 @@ func loadNow() *load {
 	return nil
 }
 
+// trains is the pool for a write of so many bytes: not more than it needs, because
+// who reads nothing holds its train for long.
+func trains(bytes int) *load {
+	if l := loads[len(loads)-1]; bytes <= l.records*recordData {
+		return l
+	}
+	return loadNow()
+}
+
 // A loan is the buffer of one transfer, to be given back. Its size changes with
 // the load.
 type loan struct {

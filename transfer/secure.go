@@ -45,7 +45,7 @@ func (s *Secure) Write(b []byte) (n int, err error) {
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	l := loadNow()
+	l := trains(len(b))
 	s.wire.gather(takeBuffer(&l.trains))
 	defer func() { l.trains.Put(s.wire.release()) }()
 	piece := l.records * recordData
