@@ -136,9 +136,19 @@ func (c *client) do(want, command string) (string, error) {
 	return line, err
 }
 
+// passiveTries is how often a server is asked again for a passive port: two of the
+// peers take one at random and answer 425 when another session has it.
+const passiveTries = 5
+
 // begin opens a data connection and starts a command on it.
 func (c *client) begin(command string) (net.Conn, error) {
 	line, err := c.do("229", "EPSV")
+	for range passiveTries {
+		if err == nil || !strings.Contains(err.Error(), ": 425") {
+			break
+		}
+		line, err = c.do("229", "EPSV")
+	}
 	if err != nil {
 		return nil, err
 	}
