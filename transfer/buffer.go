@@ -23,16 +23,16 @@ const (
 // stay small.
 type load struct {
 	most    int64
-	records int // of TLS that a buffer, and a train, holds
+	records int // of TLS that a train holds
 
 	buffers, trains sync.Pool
 }
 
-var loads = [...]*load{newLoad(16, 8), newLoad(math.MaxInt64, 4)}
+var loads = [...]*load{newLoad(8, 256<<10, 8), newLoad(math.MaxInt64, 64<<10, 4)}
 
-func newLoad(most int64, records int) *load {
+func newLoad(most int64, buffer, records int) *load {
 	l := &load{most: most, records: records}
-	l.buffers.New, l.trains.New = newBuffer(records*recordData), newBuffer(records*fullRecord)
+	l.buffers.New, l.trains.New = newBuffer(buffer), newBuffer(records*fullRecord)
 	return l
 }
 

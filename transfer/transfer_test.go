@@ -821,8 +821,8 @@ func TestDiscardEndsAtTheEndTheLimitTheTimeAndTheContext(t *testing.T) {
 
 func TestBuffersFitTheLoad(t *testing.T) {
 	want := func(n int) int {
-		if n <= 16 {
-			return 128 << 10
+		if n <= 8 {
+			return 256 << 10
 		}
 		return 64 << 10
 	}
@@ -899,7 +899,7 @@ func TestTheLoadChangesDuringATransfer(t *testing.T) { // alone: the load is one
 		if err != nil || !bytes.Equal(back.b, content) {
 			t.Errorf("text %v: %d of %d bytes, %v", text, len(back.b), len(content), err)
 		}
-		large, small := 128<<10, 64<<10
+		large, small := 256<<10, 64<<10
 		if text {
 			large, small = large/2, small/2
 		}
@@ -910,7 +910,7 @@ func TestTheLoadChangesDuringATransfer(t *testing.T) { // alone: the load is one
 }
 
 func TestALittleNeedsNoLongTrain(t *testing.T) {
-	for _, tt := range []struct{ bytes, records int }{{1, 4}, {lineBuffer, 4}, {64 << 10, 4}, {64<<10 + 1, 8}, {128 << 10, 8}} {
+	for _, tt := range []struct{ bytes, records int }{{1, 4}, {lineBuffer, 4}, {64 << 10, 4}, {64<<10 + 1, 8}, {256 << 10, 8}} {
 		if got := trains(tt.bytes).records; got != tt.records {
 			t.Errorf("%d bytes go by %d records at once, want %d", tt.bytes, got, tt.records)
 		}
