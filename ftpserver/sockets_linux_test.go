@@ -2,7 +2,6 @@ package ftpserver
 
 import (
 	"crypto/tls"
-	"errors"
 	"net"
 	"syscall"
 	"testing"
@@ -33,18 +32,5 @@ func delivered(t testing.TB, nc net.Conn) {
 		if time.Now().After(end) {
 			t.Fatalf("%d bytes are not taken after 5 s", queued)
 		}
-	}
-}
-
-// urgent sends bytes of which the last is urgent.
-func urgent(t *testing.T, nc net.Conn, b []byte) {
-	t.Helper()
-	rc, err := nc.(syscall.Conn).SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cerr := rc.Control(func(fd uintptr) { err = unix.Sendto(int(fd), b, unix.MSG_OOB, nil) })
-	if err := errors.Join(cerr, err); err != nil {
-		t.Fatal(err)
 	}
 }

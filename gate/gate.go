@@ -196,14 +196,18 @@ func (v *Visit) Context() context.Context { return v.ctx }
 
 // End ends the connection's context and that of its session.
 func (v *Visit) End(cause error) {
-	v.cancel(cause)
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.in != nil {
-		v.in.cancel(cause)
-	}
+	v.cutLocked(cause)
 	if v.onEnd != nil {
 		v.onEnd()
+	}
+}
+
+func (v *Visit) cutLocked(cause error) {
+	v.cancel(cause)
+	if v.in != nil {
+		v.in.cancel(cause)
 	}
 }
 
@@ -248,11 +252,8 @@ func (v *Visit) secured() bool {
 
 // Leave frees the slot. It is always called, once.
 func (v *Visit) Leave() {
-	v.cancel(context.Canceled)
 	v.mu.Lock()
-	if v.in != nil {
-		v.in.cancel(context.Canceled)
-	}
+	v.cutLocked(context.Canceled)
 	v.mu.Unlock()
 	v.slot.Release()
 }

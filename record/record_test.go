@@ -141,7 +141,11 @@ func TestFilesThatCannotBeOpened(t *testing.T) {
 		t.Fatal(err)
 	}
 	locked := filepath.Join(dir, "locked")
-	if err := os.Mkdir(locked, 0o500); err != nil {
+	lock := func() error { return os.Mkdir(locked, 0o500) }
+	if os.Geteuid() == 0 { // modes don't stop root; in /sys the kernel does
+		lock = func() error { return os.Symlink("/sys/kernel", locked) }
+	}
+	if err := lock(); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
@@ -164,9 +168,6 @@ func TestFilesThatCannotBeOpened(t *testing.T) {
 		{"an unknown level", Options{Level: "loud"}, nil, `log.level is "loud": it must be debug, info, warn or error`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if tt.is == fs.ErrPermission && os.Geteuid() == 0 {
-				t.Skip("root may write everywhere")
-			}
 			says := strings.NewReplacer("DIR", dir, "UID", strconv.Itoa(os.Geteuid())).Replace(tt.says)
 			r, err := Open(tt.o)
 			if err == nil {
@@ -244,9 +245,9 @@ func TestAReopenThatFailsChangesNothing(t *testing.T) {
 // descriptors is how many of this process refer to files with a name.
 func descriptors(t *testing.T) int {
 	t.Helper()
-	open, err := os.ReadDir("/proc/self/fd")
+	open, err := os.ReadDir("/dev/fd") // on Linux a link into /proc
 	if err != nil {
-		t.Skip("no /proc")
+		t.Fatal(err)
 	}
 	return len(open)
 }

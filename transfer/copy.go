@@ -136,10 +136,7 @@ func (c *copying) copy() error {
 		var writeErr error
 		moved := 0
 		if n > 0 {
-			moved, writeErr = c.dst.WriteAt(buf[:n], c.dst.Offset()+c.rep.Bytes)
-			if moved < n && writeErr == nil {
-				writeErr = io.ErrShortWrite
-			}
+			moved, writeErr = put(c.dst, buf[:n], c.dst.Offset()+c.rep.Bytes)
 		}
 		p.done(taken, int64(moved))
 		c.rep.Bytes += int64(moved)

@@ -33,6 +33,14 @@ func (in *incoming) gather(b []byte, least int) (int, error) {
 	return in.watch.gather(in.src, b, least, in.got)
 }
 
+// put is WriteAt, which has an error when it wrote less.
+func put(dst Dest, b []byte, at int64) (n int, err error) {
+	if n, err = dst.WriteAt(b, at); n < len(b) && err == nil {
+		err = io.ErrShortWrite
+	}
+	return n, err
+}
+
 // head reads the first bytes by a buffer, and tells whether the transfer ended with
 // them: for a small file the pipe of the kernel road is more work than its bytes.
 // What has come is written at once, as on that road.
@@ -48,10 +56,7 @@ func (in *incoming) head() (ended bool, err error) {
 		n, readErr := in.gather((*buf)[:taken], 1)
 		moved, writeErr := 0, error(nil)
 		if n > 0 {
-			moved, writeErr = in.dst.WriteAt((*buf)[:n], in.dst.Offset()+in.rep.Bytes)
-			if moved < n && writeErr == nil {
-				writeErr = io.ErrShortWrite
-			}
+			moved, writeErr = put(in.dst, (*buf)[:n], in.dst.Offset()+in.rep.Bytes)
 		}
 		p.done(taken, int64(moved))
 		in.rep.Bytes += int64(moved)
@@ -135,10 +140,7 @@ func (in *incoming) copy() error {
 		var writeErr error
 		moved := int64(0)
 		if n > 0 {
-			n, writeErr = in.dst.WriteAt(b, at-back)
-			if n < len(b) && writeErr == nil {
-				writeErr = io.ErrShortWrite
-			}
+			n, writeErr = put(in.dst, b, at-back)
 			moved = max(int64(n)-back, 0)
 			at += moved
 			in.rep.Bytes += moved
