@@ -159,7 +159,7 @@ func run(o options, out io.Writer) (err error) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return err
 	}
-	if most := int(min(limit.Max, 1<<30)-1000) / 2; most < b.sizes.idle {
+	if most := max(1, (int(min(limit.Max, 1<<30))-1000)/2); most < b.sizes.idle {
 		fmt.Fprintf(os.Stderr, "descriptors: only %d, so %d idle sessions\n", limit.Max, most)
 		b.sizes.idle = most
 	}

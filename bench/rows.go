@@ -21,7 +21,7 @@ type sizes struct {
 	small    int   // files of 4 KiB
 	churn    time.Duration
 	idle     int           // sessions
-	rest     time.Duration // from their logins to the measurement
+	rest     time.Duration // before they come, and before they are weighed
 	entries  int           // of a directory
 	crowd    int           // transfers at once
 	crowdOne int64         // bytes of each

@@ -130,9 +130,10 @@ func (c *conn) drain() {
 	}
 }
 
-// serve runs the dialogue to its end. Its waits are here and nowhere deeper: what
-// lies above them is the memory of an idle session, and the runtime halves the
-// stack of 8 KiB that a login needs when less than 1,248 bytes of it are in use.
+// serve runs the dialogue to its end. It waits for the next command here, where
+// little is on the stack, and deeper only for the rest of one: the stack is the
+// memory of an idle session, and the runtime halves the 8 KiB that a login needs
+// when less than 1,248 bytes of it are in use.
 func (c *conn) serve() {
 	defer c.close()
 	if !c.greet() {
