@@ -10,7 +10,7 @@ require (
 	github.com/rogpeppe/go-internal v1.16.0 // testscript: stories that test the command line
 	github.com/spf13/cobra v1.10.2 // command tree, completion, man pages
 	github.com/spf13/pflag v1.0.9 // the flags of cobra, for the reference pages
-	golang.org/x/crypto v0.58.0 // argon2id
+	golang.org/x/crypto v0.58.0 // argon2id; SSH: transport, keys, certificates
 	golang.org/x/sys v0.49.0 // openat2, statx, splice and sockets as Linux has them
 	golang.org/x/term v0.47.0 // passwords typed unseen
 	golang.org/x/text v0.43.0 // character sets of old clients

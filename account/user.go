@@ -43,6 +43,12 @@ type Account struct {
 	// configured CA has issued to this name.
 	Certificates []string `json:"certificates,omitempty"`
 
+	// Keys log in over SSH, and Factors are what a login needs, all of them in this
+	// order, of FactorKey and FactorPassword. Without any, one of what the account has
+	// suffices; with any, no protocol but SSH lets it in.
+	Keys    []Key    `json:"keys,omitempty"`
+	Factors []string `json:"factors,omitempty"`
+
 	Home   string       `json:"home,omitempty"`   // directory of this machine that is its "/"
 	Mounts []Mount      `json:"mounts,omitempty"` // directories below it
 	Rights Rights       `json:"rights"`
@@ -66,6 +72,12 @@ type Account struct {
 const (
 	PartialsListed = "listed"   // the account's own cut uploads are listed, with ".part" behind their names
 	UploadsInPlace = "in-place" // uploads write to the name itself, and what came of a cut one stays there
+)
+
+// What Factors of an Account may hold; the words are those of SSH (RFC 4252).
+const (
+	FactorKey      = "publickey" // a key, or a certificate of a CA
+	FactorPassword = "password"  // asked for as password or keyboard-interactive
 )
 
 // A Mount shows a directory of this machine in the tree of an account.

@@ -416,7 +416,10 @@ func storable(a account.Account) error {
 		return errors.New("the anonymous account is not stored")
 	}
 	text := append([]string{a.ID, a.Home, a.Charset}, a.Protocols...)
-	text = append(text, a.Certificates...)
+	text = append(append(text, a.Certificates...), a.Factors...)
+	for _, k := range a.Keys {
+		text = append(append(append(text, k.Key, k.Comment), k.From...), k.Principals...)
+	}
 	for _, m := range a.Mounts {
 		text = append(text, m.At, m.Dir)
 	}

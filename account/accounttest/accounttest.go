@@ -144,20 +144,25 @@ func Full(name string) account.Account {
 		Networks:     []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
 		Protocols:    []string{"ftps", "sftp"},
 		Certificates: []string{strings.Repeat("0f", 32), "ca"},
-		Home:         `/srv/ftp/ä b"c\d<&>`,
-		Mounts:       []account.Mount{{At: "/projects", Dir: "/srv/projects"}, {At: "/öffentlich", Dir: "/srv/pub\u2028lic"}},
-		Rights:       account.ReadOnly | account.Link,
-		Paths:        []account.PathRights{{Path: "/incoming", Rights: account.UploadOnly}, {Path: "/x", Rights: 0}},
-		Owner:        &account.Owner{UID: 1<<32 - 2, GID: 100, Groups: []uint32{4, 1 << 31}, Umask: 0o27},
-		MaxBytes:     1<<62 + 1,
-		MaxFiles:     1<<31 - 1,
-		MaxSessions:  3,
-		RateDown:     1 << 53,
-		RateUp:       1<<53 + 1,
-		Partials:     account.PartialsListed,
-		Uploads:      account.UploadsInPlace,
-		Charset:      "windows-1252",
-		Transcript:   true,
+		Keys: []account.Key{
+			{Key: "ssh-ed25519 AAAA", Comment: "anna <laptop>", From: []string{"!192.0.2.1", "192.0.2.*"}, Expires: time.Date(2031, 1, 2, 3, 4, 5, 0, time.UTC)},
+			{Key: "ssh-rsa AAAB", CA: true, Principals: []string{"anna", "batch"}},
+		},
+		Factors:     []string{account.FactorKey, account.FactorPassword},
+		Home:        `/srv/ftp/ä b"c\d<&>`,
+		Mounts:      []account.Mount{{At: "/projects", Dir: "/srv/projects"}, {At: "/öffentlich", Dir: "/srv/pub\u2028lic"}},
+		Rights:      account.ReadOnly | account.Link,
+		Paths:       []account.PathRights{{Path: "/incoming", Rights: account.UploadOnly}, {Path: "/x", Rights: 0}},
+		Owner:       &account.Owner{UID: 1<<32 - 2, GID: 100, Groups: []uint32{4, 1 << 31}, Umask: 0o27},
+		MaxBytes:    1<<62 + 1,
+		MaxFiles:    1<<31 - 1,
+		MaxSessions: 3,
+		RateDown:    1 << 53,
+		RateUp:      1<<53 + 1,
+		Partials:    account.PartialsListed,
+		Uploads:     account.UploadsInPlace,
+		Charset:     "windows-1252",
+		Transcript:  true,
 	}
 }
 
@@ -238,6 +243,8 @@ var storeTests = []struct {
 			"certificate":        {Name: "anna", Certificates: []string{bad}},
 			"place of a mount":   {Name: "anna", Mounts: []account.Mount{{At: bad, Dir: "/"}}},
 			"directory of mount": {Name: "anna", Mounts: []account.Mount{{At: "/", Dir: bad}}},
+			"factor":             {Name: "anna", Factors: []string{bad}},
+			"comment of a key":   {Name: "anna", Keys: []account.Key{{Comment: bad}}},
 			"path":               {Name: "anna", Paths: []account.PathRights{{Path: bad}}},
 			"hash":               {Name: "anna", Hash: bad},
 			"year 12000":         {Name: "anna", Expires: time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC)},
@@ -535,7 +542,8 @@ var storeTests = []struct {
 // spoil writes over everything that an account refers to.
 func spoil(a *account.Account) {
 	a.Networks[0] = netip.Prefix{}
-	a.Protocols[0], a.Certificates[0] = "spoilt", "spoilt"
+	a.Protocols[0], a.Certificates[0], a.Factors[0] = "spoilt", "spoilt", "spoilt"
+	a.Keys[0].Comment, a.Keys[0].From[0], a.Keys[1].Principals[0] = "spoilt", "spoilt", "spoilt"
 	a.Mounts[0], a.Paths[0] = account.Mount{}, account.PathRights{}
 	a.Owner.Groups[0] = 99
 	a.Owner.UID = 99
