@@ -245,20 +245,28 @@ func ParseOwners(data []byte) (users, groups []string, err error) {
 // NumberAt is the i-th id of Request.UIDs or GIDs.
 func NumberAt(ids []byte, i int) uint32 { return binary.BigEndian.Uint32(ids[4*i:]) }
 
-// AppendSums appends the answer to check-file: the name of the algorithm and the
-// sums one behind the other (draft-ietf-secsh-filexfer-extensions-00, 3).
-func AppendSums(b []byte, id uint32, algorithm string, sums []byte) []byte {
+// AppendSums appends the answer to a check-file: the name of the algorithm and the
+// sums one behind the other (draft-ietf-secsh-filexfer-extensions-00, 3). Under the
+// name ExtCheck that name comes first, as paramiko has it; under the two others
+// WinSCP would take it for the algorithm.
+func (q *Request) AppendSums(b []byte, algorithm string, sums []byte) []byte {
 	start, b := begin(b, TypeExtendedReply)
-	b = appendString(appendString(appendUint32(b, id), ExtCheck), algorithm)
+	b = appendUint32(b, q.ID)
+	if string(q.Extension) == ExtCheck {
+		b = appendString(b, ExtCheck)
+	}
+	b = appendString(b, algorithm)
 	return end(append(b, sums...), start)
 }
 
-// ParseSums reads the Data of an answer to check-file.
-func ParseSums(data []byte) (algorithm string, sums []byte, err error) {
+// ParseSums reads the Data of the answer to q, a check-file. The name of the
+// extension in front of it, which some servers send, is taken off.
+func (q *Request) ParseSums(data []byte) (algorithm string, sums []byte, err error) {
 	r := reader{b: data}
-	if r.string() != ExtCheck {
-		r.bad = true
+	algorithm = r.string()
+	if algorithm == ExtCheck {
+		algorithm = r.string()
 	}
-	algorithm, sums = r.string(), r.rest()
+	sums = r.rest()
 	return algorithm, sums, r.err()
 }

@@ -236,15 +236,18 @@ func TestAnswersToExtensions(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(users, []string{"root", ""}) || !reflect.DeepEqual(groups, []string{"staff"}) {
 		t.Errorf("ParseOwners = %q, %q, %v", users, groups, err)
 	}
-	alg, sums, err := ParseSums(data(AppendSums(nil, 7, "md5", []byte("0123456789abcdef"))))
-	if alg != "md5" || string(sums) != "0123456789abcdef" || err != nil {
-		t.Errorf("ParseSums = %q, %q, %v", alg, sums, err)
+	for _, name := range []string{ExtCheck, ExtCheckName, ExtCheckHandle} {
+		q := Request{Type: TypeExtended, ID: 7, Extension: []byte(name)}
+		alg, sums, err := q.ParseSums(data(q.AppendSums(nil, "md5", []byte("0123456789abcdef"))))
+		if alg != "md5" || string(sums) != "0123456789abcdef" || err != nil {
+			t.Errorf("ParseSums = %q, %q, %v", alg, sums, err)
+		}
 	}
 	for _, short := range []error{
 		func() error { _, err := ParseFileSystem(make([]byte, 87)); return err }(),
 		func() error { _, err := ParseLimits(nil); return err }(),
 		func() error { _, _, err := ParseOwners([]byte{0, 0, 0, 5, 0, 0, 0, 2, 'x', 0, 0, 0, 0}); return err }(),
-		func() error { _, _, err := ParseSums([]byte{0, 0, 0, 1, 'x'}); return err }(),
+		func() error { _, _, err := new(Request).ParseSums([]byte{0, 0, 0, 2, 'x'}); return err }(),
 	} {
 		if !errors.Is(short, ErrMalformed) {
 			t.Errorf("a short answer: %v", short)
@@ -328,7 +331,7 @@ func FuzzReply(f *testing.F) {
 	for _, b := range [][]byte{
 		AppendVersion(nil, []Pair{{[]byte("a"), []byte("1")}}), AppendStatus(nil, 1, Failure, "x"), AppendHandle(nil, 1, []byte("h")),
 		AppendAttrs(nil, 1, &attrs), AppendName(nil, 1, "n", &attrs), AppendLimits(nil, 1, Limits{}), AppendFileSystem(nil, 1, FileSystem{}),
-		AppendOwners(nil, 1, []string{"a"}, nil), AppendSums(nil, 1, "md5", []byte("x")),
+		AppendOwners(nil, 1, []string{"a"}, nil), new(Request).AppendSums(nil, "md5", []byte("x")),
 	} {
 		f.Add(b[4:])
 	}
@@ -367,7 +370,7 @@ func FuzzReply(f *testing.F) {
 		case TypeExtendedReply:
 			_, _ = ParseFileSystem(p.Data)
 			_, _, _ = ParseOwners(p.Data)
-			_, _, _ = ParseSums(p.Data)
+			_, _, _ = new(Request).ParseSums(p.Data)
 			return
 		default:
 			return
