@@ -52,7 +52,7 @@ type Gate struct {
 // A Door is one listener's rules: plain data, swapped whole.
 type Door struct {
 	Name     string // of the listener, for the log
-	Protocol string // "ftp", "ftps"
+	Protocol string // "ftp", "ftps", ProtocolSFTP
 	// Plain lets passwords come in clear text. Then every name is asked for one
 	// and the password alone decides.
 	Plain bool
@@ -70,7 +70,13 @@ type Door struct {
 	MaxSessions int
 	// ClientCA are the roots of certificates that log in to accounts with "ca".
 	ClientCA *x509.CertPool
+	// UserCAs are the keys of SSH, as it sends them, whose certificates log in to the
+	// accounts that they name.
+	UserCAs [][]byte
 }
+
+// ProtocolSFTP is the Protocol of a Door of SSH.
+const ProtocolSFTP = "sftp"
 
 // An Exception lets clear text in from one network until a time: for one account,
 // or with an empty name for all. From there every name is asked for a password,
@@ -103,6 +109,10 @@ type Visit struct {
 	in    *Session // nil: nobody; ended with the visit
 	onEnd func()
 	asked int // names whose certificate was looked at
+
+	keys   int    // of SSH, that were asked for
+	passer string // the account that has shown some of its factors
+	passed int    // how many
 }
 
 // maxAsked is for how many names one connection may ask with its certificate.
@@ -286,7 +296,7 @@ func (v *Visit) Name(ctx context.Context, user string) (Ask, error) {
 
 func (v *Visit) mayPass(user string) bool {
 	d := v.peer.Door
-	return v.secured() || d.Plain || d.AnonymousPlain && account.IsAnonymousName(user) ||
+	return v.secured() || v.overSSH() || d.Plain || d.AnonymousPlain && account.IsAnonymousName(user) ||
 		v.excepted(func(Exception) bool { return true })
 }
 
@@ -316,8 +326,9 @@ func (v *Visit) verifier() account.Verifier {
 
 // Password checks a password and opens the account's tree. A wrong one is
 // answered after a wait that grows with the failures of the peer's address;
-// kind NotLoggedIn, or Closing after the last try of this connection. A right one
-// that comes from where the account may not log in is refused as a wrong one.
+// kind NotLoggedIn, or Closing after the last try of this connection. A *More where
+// the account needs another factor. A right one that comes from where the account
+// may not log in is refused as a wrong one.
 // Kind Internal when it can't be checked or the tree can't be opened.
 func (v *Visit) Password(ctx context.Context, user string, s account.Secret) (*Session, error) {
 	if !v.mayPass(user) {
@@ -332,6 +343,9 @@ func (v *Visit) Password(ctx context.Context, user string, s account.Secret) (*S
 		given = s.Reveal()
 		given = given[:min(len(given), maxGiven)]
 	}
+	if len(a.Factors) > 0 {
+		return v.shown(ctx, a, account.FactorPassword, "")
+	}
 	return v.enter(ctx, a, given)
 }
 
@@ -341,12 +355,12 @@ const maxGiven = 128
 // bar is why a password of the account counts for nothing here, "" when it counts.
 func (v *Visit) bar(a *account.Account) string {
 	switch {
-	case !v.secured() && !v.mayPlain(a):
+	case !v.secured() && !v.overSSH() && !v.mayPlain(a):
 		return "the account has no exception for clear text"
 	case !within(a.Networks, v.peer.Remote.Addr()):
 		return "the account may not log in from this network"
 	}
-	return ""
+	return v.outOfTurn(a, account.FactorPassword)
 }
 
 // Certificate logs user in by the certificate that Secured was told of. Kind
@@ -385,7 +399,7 @@ func (v *Visit) holder(ctx context.Context, user string) (account.Account, bool)
 	now := v.gate.now()
 	known := slices.Contains(a.Certificates, hex.EncodeToString(sum[:])) && !now.Before(chain[0].NotBefore) && !now.After(chain[0].NotAfter) ||
 		slices.Contains(a.Certificates, "ca") && v.issued(chain, user)
-	return a, known && within(a.Networks, v.peer.Remote.Addr())
+	return a, known && len(a.Factors) == 0 && within(a.Networks, v.peer.Remote.Addr())
 }
 
 // issued tells whether the door's CA has issued the certificate to user.

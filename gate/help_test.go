@@ -303,7 +303,7 @@ func one[E any](t testing.TB, all []any, user string) E {
 		t.Fatalf("events %+v; want one %T", all, *new(E))
 	}
 	m := reflect.ValueOf(got[0]).FieldByName("Meta").Interface().(event.Meta)
-	if m.Time.IsZero() || m.Session == "" || m.Protocol != "ftp" || m.User != user || !slices.Contains([]netip.AddrPort{alice, bob}, m.Remote) {
+	if m.Time.IsZero() || m.Session == "" || !slices.Contains([]string{"ftp", ProtocolSFTP}, m.Protocol) || m.User != user || !slices.Contains([]netip.AddrPort{alice, bob}, m.Remote) {
 		t.Errorf("the event says of its connection %+v; user should be %q", m, user)
 	}
 	return got[0]
