@@ -132,7 +132,7 @@ var elsewhere = map[string]string{
 
 // settled are the fields of the rules that no key sets, and why.
 var settled = map[string]string{
-	"Door.UserCAs": "for SSH, which no listener speaks yet",
+	"Door.UserCAs":            "for SSH, which no listener speaks yet",
 	"Rules.Door":              "its fields are looked at",
 	"Rules.CutGrace":          "a property of the protocol",
 	"Guard.Pending":           "follows from the limit in all",
