@@ -16,7 +16,7 @@ import (
 var floors = [][]string{
 	{"ftp", "sftp", "fault"},
 	{"explain", "vfs", "meter", "account", "event"},
-	{"vfs/osfs", "vfs/memfs", "vfs/mount", "vfs/vfstest", "account/accountsql", "account/accounttest", "transfer", "guard", "certs", "config", "record"},
+	{"vfs/osfs", "vfs/memfs", "vfs/mount", "vfs/vfstest", "account/accountsql", "account/accounttest", "transfer", "guard", "certs", "config", "record", "accept"},
 	{"gate"},
 	{"ftpserver"},
 	{}, // remote, admin

@@ -80,7 +80,7 @@ func (c *conn) attendLocked() {
 // listen reads commands until the transfer ends.
 func (c *conn) listen(b *beside) {
 	defer close(b.done)
-	defer c.server.caught("reader", c.visit.Peer())
+	defer c.server.loop.Caught("reader", c.visit.Peer().Remote)
 	for {
 		cmd, err := c.rd.ReadCommand()
 		if errors.Is(err, os.ErrDeadlineExceeded) {

@@ -117,8 +117,8 @@ var longAgo = time.Unix(1, 0)
 // wake ends a read that waits for a command.
 func (c *conn) wake() { _ = c.raw.SetReadDeadline(longAgo) }
 
-// drain ends the connection at its next quiet moment.
-func (c *conn) drain() {
+// Drain ends the connection at its next quiet moment.
+func (c *conn) Drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.draining = true
@@ -129,6 +129,12 @@ func (c *conn) drain() {
 		c.visit.End(fault.New(fault.Closing, fault.IDShutdown))
 	}
 }
+
+// End ends what the connection does, and with that the connection.
+func (c *conn) End(cause error) { c.visit.End(cause) }
+
+// Abort closes the socket.
+func (c *conn) Abort() { _ = c.raw.Close() }
 
 // serve runs the dialogue to its end. It waits for the next command here, where
 // little is on the stack, and deeper only for the rest of one: the stack is the

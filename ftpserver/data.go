@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"dray/accept"
 	"dray/fault"
 	"dray/ftp"
 	"dray/transfer"
@@ -348,7 +349,7 @@ func (c *conn) accept(ctx context.Context) (*net.TCPConn, error) {
 		}
 		nc, err := l.AcceptTCP()
 		if err == nil {
-			from := addrPort(nc.RemoteAddr())
+			from := accept.AddrPort(nc.RemoteAddr())
 			if from.Addr() == c.remote() {
 				c.data.passive.release()
 				c.server.watch.arrived(c.remote())
@@ -440,7 +441,7 @@ func (c *conn) secure(ctx context.Context, d *dataConn, upload bool) error {
 	if d.client || s.ConnectionState().DidResume {
 		return nil
 	}
-	if c.rules.Session == SessionRequire && addrPort(d.raw.RemoteAddr()).Addr() == c.remote() {
+	if c.rules.Session == SessionRequire && accept.AddrPort(d.raw.RemoteAddr()).Addr() == c.remote() {
 		// After the handshake: before it the client would only see the end.
 		return fault.New(fault.NoData, fault.IDTLSReuse)
 	}

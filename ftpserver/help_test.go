@@ -297,9 +297,7 @@ func grep(text, what string) string {
 func (st *site) quiet() {
 	st.t.Helper()
 	st.eventually("no connection is left", func() bool {
-		st.server.mu.Lock()
-		defer st.server.mu.Unlock()
-		return len(st.server.conns) == 0
+		return len(st.server.loop.Conns()) == 0
 	})
 }
 

@@ -17,15 +17,13 @@ package ftpserver
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
-	"runtime/debug"
 	"strings"
-	"sync"
 	"time"
 
+	"dray/accept"
 	"dray/account"
 	"dray/explain"
 	"dray/fault"
@@ -130,14 +128,7 @@ type Server struct {
 
 	attendants attendants
 
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-
-	mu        sync.Mutex
-	conns     map[*conn]struct{}
-	listeners map[net.Listener]struct{}
-	closing   bool
-	wg        sync.WaitGroup // connections, and what still drains behind them
+	loop *accept.Loop // connections, and what still drains behind them
 }
 
 // New makes a Server. log may be nil.
@@ -148,12 +139,11 @@ func New(g *gate.Gate, log *slog.Logger) *Server {
 	s := &Server{
 		gate: g, log: log, table: commands(), site: siteCommands(), rows: map[string]*command{},
 		watch: newWatchdog(log), tickets: newTickets(), sums: account.NewQueue(0),
-		conns: map[*conn]struct{}{}, listeners: map[net.Listener]struct{}{},
+		loop: accept.New(log),
 	}
 	for i := range s.table {
 		s.rows[s.table[i].verb] = &s.table[i]
 	}
-	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	return s
 }
 
@@ -171,70 +161,25 @@ func (s *Server) siteRow(name string) *command {
 // rules is asked at each accept. A listener is no parent: closing it ends no
 // connection.
 func (s *Server) Serve(l net.Listener, rules func() *Rules) error {
-	s.mu.Lock()
-	if s.closing {
-		s.mu.Unlock()
-		_ = l.Close()
-		return net.ErrClosed
-	}
-	s.listeners[l] = struct{}{}
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		delete(s.listeners, l)
-		s.mu.Unlock()
-		_ = l.Close()
-	}()
-	for wait := time.Duration(0); ; {
-		nc, err := l.Accept()
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return nil
-			}
-			// Out of descriptors, or a peer that left before it was accepted.
-			wait = min(max(2*wait, 5*time.Millisecond), time.Second)
-			s.log.Warn("accept failed", "listener", l.Addr().String(), "error", err)
-			select {
-			case <-time.After(wait):
-				continue
-			case <-s.ctx.Done():
-				return nil
-			}
-		}
-		wait = 0
+	return s.loop.Serve(l, func(nc net.Conn) {
 		r := rules()
-		peer := gate.Peer{Remote: addrPort(nc.RemoteAddr()), Local: addrPort(nc.LocalAddr()), Door: r.Door}
+		peer := gate.Peer{Remote: accept.AddrPort(nc.RemoteAddr()), Local: accept.AddrPort(nc.LocalAddr()), Door: r.Door}
 		if r.For != nil {
 			r = r.For(peer.Remote.Addr())
 		}
 		go s.ServeConn(nc, peer, r)
-	}
-}
-
-// addrPort is a as netip has it, IPv4 as IPv4; the zero AddrPort when a is none.
-func addrPort(a net.Addr) netip.AddrPort {
-	t, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	ap := t.AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	})
 }
 
 // ServeConn serves one control connection to its end and closes it. A panic
 // ends this connection and nothing else.
 func (s *Server) ServeConn(nc net.Conn, peer gate.Peer, r *Rules) {
-	s.mu.Lock()
-	if s.closing {
-		s.mu.Unlock()
-		_ = nc.Close()
+	defer nc.Close()
+	if !s.loop.Enter() {
 		return
 	}
-	s.wg.Add(1)
-	s.mu.Unlock()
-	defer s.wg.Done()
-	defer nc.Close()
-	defer s.caught("connection", peer)
+	defer s.loop.Exit()
+	defer s.loop.Caught("connection", peer.Remote)
 	if c := s.admitted(nc, peer, r); c != nil {
 		defer s.left(c)
 		c.serve()
@@ -258,69 +203,19 @@ func (s *Server) admitted(nc net.Conn, peer gate.Peer, r *Rules) *conn {
 		return nil
 	}
 	c := newConn(s, nc, visit, r)
-	s.mu.Lock()
-	s.conns[c] = struct{}{}
-	closing := s.closing // Shutdown may have come between
-	c.draining = closing
-	s.mu.Unlock()
 	visit.OnEnd(c.wake)
-	if closing {
+	if s.loop.Add(c) {
+		c.Drain()
 		visit.End(fault.New(fault.Closing, fault.IDShutdown))
 	}
 	return c
 }
 
 func (s *Server) left(c *conn) {
-	s.mu.Lock()
-	delete(s.conns, c)
-	s.mu.Unlock()
+	s.loop.Remove(c)
 	c.visit.Leave()
-}
-
-// caught logs a panic and goes on.
-func (s *Server) caught(what string, peer gate.Peer) {
-	if v := recover(); v != nil {
-		s.log.Error("panic", "in", what, "peer", peer.Remote.String(), "panic", v, "stack", string(debug.Stack()))
-	}
 }
 
 // Shutdown ends accepting, lets running transfers end, and tells idle clients
 // goodbye. When ctx ends first, the rest is cut and its error returned.
-func (s *Server) Shutdown(ctx context.Context) error {
-	s.mu.Lock()
-	s.closing = true
-	for l := range s.listeners {
-		_ = l.Close()
-	}
-	for c := range s.conns {
-		c.drain()
-	}
-	s.mu.Unlock()
-	done := make(chan struct{})
-	go func() {
-		s.wg.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-	}
-	s.cancel(fault.New(fault.Closing, fault.IDShutdown))
-	s.mu.Lock()
-	for c := range s.conns {
-		c.visit.End(context.Cause(s.ctx))
-	}
-	s.mu.Unlock()
-	select {
-	case <-done:
-	case <-time.After(5 * time.Second): // a peer that does not take its last reply
-		s.mu.Lock()
-		for c := range s.conns {
-			_ = c.raw.Close()
-		}
-		s.mu.Unlock()
-		<-done
-	}
-	return context.Cause(ctx)
-}
+func (s *Server) Shutdown(ctx context.Context) error { return s.loop.Shutdown(ctx) }

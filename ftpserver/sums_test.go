@@ -62,9 +62,8 @@ func newSlow(t *testing.T) (*site, *slow) {
 func (st *site) queued(n int) {
 	st.t.Helper()
 	st.eventually("lines are waiting", func() bool {
-		st.server.mu.Lock()
-		defer st.server.mu.Unlock()
-		for c := range st.server.conns {
+		for _, each := range st.server.loop.Conns() {
+			c := each.(*conn)
 			c.mu.Lock()
 			got := len(c.queue)
 			c.mu.Unlock()
@@ -117,9 +116,8 @@ func TestALostClientEndsWhatReadsAFile(t *testing.T) {
 			<-tree.reading
 			reset(k.nc)
 			st.eventually("the server has seen the end", func() bool {
-				st.server.mu.Lock()
-				defer st.server.mu.Unlock()
-				for c := range st.server.conns {
+				for _, each := range st.server.loop.Conns() {
+					c := each.(*conn)
 					c.mu.Lock()
 					ended := c.readErr != nil
 					c.mu.Unlock()
@@ -294,9 +292,7 @@ func TestALostClientWaitsForNoChecksum(t *testing.T) {
 	st.queued(1)
 	reset(k.nc)
 	st.eventually("its connection has ended", func() bool {
-		st.server.mu.Lock()
-		defer st.server.mu.Unlock()
-		return len(st.server.conns) == 1
+		return len(st.server.loop.Conns()) == 1
 	})
 	close(tree.release)
 	first.hear(213)

@@ -96,12 +96,12 @@ func (c *conn) drainLater(d *dataConn) {
 	}
 	c.drained = d.raw
 	c.data.after = func() {
-		c.server.wg.Add(1)
+		c.server.loop.More()
 		go func() {
-			defer c.server.wg.Done()
-			defer c.server.caught("drain", c.visit.Peer())
+			defer c.server.loop.Exit()
+			defer c.server.loop.Caught("drain", c.visit.Peer().Remote)
 			d.closeWrite() // or we and a client that reads to the end wait for each other
-			_, _ = transfer.Discard(c.server.ctx, d.raw, drainBytes, drainTime)
+			_, _ = transfer.Discard(c.server.loop.Context(), d.raw, drainBytes, drainTime)
 			_ = d.raw.Close()
 		}()
 	}

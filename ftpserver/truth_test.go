@@ -99,9 +99,7 @@ func TestShutdownWaitsForTransfersOnly(t *testing.T) {
 	defer nc.Close()
 	_, _ = nc.Write([]byte{0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3}) // the beginning of a ClientHello
 	st.eventually("the handshake has begun", func() bool {
-		st.server.mu.Lock()
-		defer st.server.mu.Unlock()
-		return len(st.server.conns) == 1
+		return len(st.server.loop.Conns()) == 1
 	})
 	time.Sleep(50 * time.Millisecond)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
