@@ -109,7 +109,11 @@ type Upload interface {
 	io.WriterAt
 	Stat() (fs.FileInfo, error)
 	Truncate(size int64) error
+	// SetTime and Chmod are for the finished file: they hold whatever is written
+	// later, and against what it takes from the one that it replaces. Of a mode the
+	// lowest nine bits count; fs.ErrInvalid where the tree has none.
 	SetTime(mtime time.Time) error
+	Chmod(mode fs.FileMode) error
 	// Sync makes what was written durable (where the tree is asked to be) and
 	// does all of the preparation for Commit, so that the first thing Commit
 	// does is to change the name.
@@ -208,6 +212,30 @@ type Symlinker interface {
 // A Moder has permission bits that may be set; only the lowest nine are.
 type Moder interface {
 	Chmod(ctx context.Context, p Path, mode fs.FileMode) error
+}
+
+// An Editor opens files where they are, as programs on a file system do: to be read
+// and written by any number at once, with nothing hidden and nothing taken back.
+type Editor interface {
+	// Edit opens the regular file at p. Kind Busy while an upload writes to it in
+	// place.
+	Edit(ctx context.Context, p Path) (Edited, error)
+	// Make makes an empty file of that name at once and opens it. fs.ErrExist when
+	// the name is taken, by whatever it may be, also by an upload with New. A link
+	// is a name that is taken, wherever it leads. Mode is as in Create.
+	Make(ctx context.Context, p Path, mode fs.FileMode) (Edited, error)
+}
+
+// An Edited is a regular file open for reading, where the tree lets it, and for
+// writing. It stays open when its name goes. Truncate may make it longer.
+type Edited interface {
+	File
+	io.WriterAt
+	Truncate(size int64) error
+	SetTime(mtime time.Time) error
+	Chmod(mode fs.FileMode) error // as Upload.Chmod
+	// Sync makes what was written durable, and the name of a file that was made.
+	Sync(ctx context.Context) error
 }
 
 // A Spacer knows how much room is left, in bytes, for this process.

@@ -30,6 +30,7 @@ var (
 	_ vfs.Linker    = (*Tree)(nil)
 	_ vfs.Symlinker = (*Tree)(nil)
 	_ vfs.Moder     = (*Tree)(nil)
+	_ vfs.Editor    = (*Tree)(nil)
 	_ vfs.Spacer    = (*Tree)(nil)
 )
 
@@ -70,8 +71,9 @@ type node struct {
 	mtime  time.Time
 	linked bool // a directory shows it
 
-	data   []byte  // of a file
-	writer *upload // of a file: who writes it in place
+	data    []byte  // of a file
+	writer  *upload // of a file: who writes it in place
+	editors int     // of a file: how many have it open to change it
 
 	target string // of a link
 
@@ -144,7 +146,7 @@ func (t *Tree) drop(dir *node, name string) {
 	n := dir.kids[name]
 	t.take(dir, name)
 	n.linked = false
-	if n.writer == nil {
+	if n.writer == nil && n.editors == 0 {
 		t.used -= int64(len(n.data))
 	}
 }

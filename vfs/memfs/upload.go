@@ -268,6 +268,14 @@ func (u *upload) SetTime(mtime time.Time) error {
 	})
 }
 
+func (u *upload) Chmod(mode fs.FileMode) error {
+	return u.do("chmod", func() error {
+		u.draft.node.mode = mode.Perm()
+		u.draft.moded = true
+		return nil
+	})
+}
+
 // Sync has nothing to do: memory is as durable as it gets.
 func (u *upload) Sync(ctx context.Context) error {
 	return u.do("sync", func() error {
@@ -390,7 +398,7 @@ func (u *upload) endInPlace() {
 	u.ended = true
 	n := u.draft.node
 	n.writer = nil
-	if !n.linked { // removed or replaced meanwhile
+	if !n.linked && n.editors == 0 { // removed or replaced meanwhile
 		u.tree.used -= int64(len(n.data))
 	}
 }

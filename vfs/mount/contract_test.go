@@ -99,6 +99,12 @@ func (b *below) SetTime(ctx context.Context, p vfs.Path, mtime time.Time) error 
 func (b *below) Chmod(ctx context.Context, p vfs.Path, mode fs.FileMode) error {
 	return b.FS.Chmod(ctx, b.full(p), mode)
 }
+func (b *below) Edit(ctx context.Context, p vfs.Path) (vfs.Edited, error) {
+	return b.FS.Edit(ctx, b.full(p))
+}
+func (b *below) Make(ctx context.Context, p vfs.Path, mode fs.FileMode) (vfs.Edited, error) {
+	return b.FS.Make(ctx, b.full(p), mode)
+}
 func (b *below) Readlink(ctx context.Context, p vfs.Path) (string, error) {
 	return b.FS.Readlink(ctx, b.full(p))
 }

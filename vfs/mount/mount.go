@@ -38,6 +38,7 @@ var (
 	_ vfs.Linker    = (*FS)(nil)
 	_ vfs.Symlinker = (*FS)(nil)
 	_ vfs.Moder     = (*FS)(nil)
+	_ vfs.Editor    = (*FS)(nil)
 	_ vfs.Spacer    = (*FS)(nil)
 	_ vfs.Measurer  = (*FS)(nil)
 )
@@ -334,6 +335,41 @@ func (f *FS) Create(ctx context.Context, p vfs.Path, how vfs.Create) (vfs.Upload
 		return nil, pl.fail(err)
 	}
 	return up, nil
+}
+
+// Edit opens a file of the tree that has p, and returns that tree's own value.
+func (f *FS) Edit(ctx context.Context, p vfs.Path) (vfs.Edited, error) {
+	pl, err := f.find(ctx, p)
+	switch {
+	case err != nil:
+		return nil, err
+	case pl.point():
+		return nil, fault.New(fault.IsDir, fault.IDIsDir, p.String())
+	case pl.tree == nil:
+		return nil, pl.missing()
+	}
+	e, ok := pl.tree.(vfs.Editor)
+	if !ok {
+		return nil, lacks("files to be changed where they are")
+	}
+	file, err := e.Edit(ctx, pl.in)
+	if err != nil {
+		return nil, pl.fail(err)
+	}
+	return file, nil
+}
+
+// Make makes a file in the tree that has p, and returns that tree's own value.
+func (f *FS) Make(ctx context.Context, p vfs.Path, mode fs.FileMode) (file vfs.Edited, err error) {
+	err = f.make(ctx, p, func(tree vfs.FS, in vfs.Path) (err error) {
+		e, ok := tree.(vfs.Editor)
+		if !ok {
+			return lacks("files to be changed where they are")
+		}
+		file, err = e.Make(ctx, in, mode)
+		return err
+	})
+	return file, err
 }
 
 // Mkdir makes a directory in the tree that has p.

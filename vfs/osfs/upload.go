@@ -56,10 +56,11 @@ type upload struct {
 	temp   string // its hidden name; "" when in place
 	f      *os.File
 	how    vfs.Create
-	start  int64     // where the first byte goes
-	base   int64     // the length with which it began
-	mtime  time.Time // to be set at the commit; zero: as written
-	note   string    // in place: the hidden name of the note
+	start  int64        // where the first byte goes
+	base   int64        // the length with which it began
+	mtime  time.Time    // to be set at the commit; zero: as written
+	mode   *fs.FileMode // that was set; nil: none
+	note   string       // in place: the hidden name of the note
 	noteF  *os.File
 	file   fileID      // in place: what is written to
 	locked bool        // in place: disk.writing has it
@@ -394,7 +395,7 @@ func (u *upload) inPlace(p vfs.Path, old *info) error {
 // owner.
 func (u *upload) take(p vfs.Path, old *info) error {
 	switch {
-	case u.how.How == vfs.New && (old != nil || u.isReserved()):
+	case u.how.How == vfs.New && (old != nil || u.disk.isReserved(u.dir, u.name)):
 		return fault.New(fault.Exists, fault.IDExists, p.String())
 	case old != nil || u.how.How == vfs.InPlace:
 		return u.inPlace(p, old)
@@ -428,14 +429,6 @@ func (u *upload) take(p vfs.Path, old *info) error {
 	}
 	u.made = true
 	return nil
-}
-
-func (u *upload) isReserved() bool {
-	key := nameID{u.dir.id(), u.name}
-	u.disk.mu.Lock()
-	defer u.disk.mu.Unlock()
-	_, taken := u.disk.reserved[key]
-	return taken
 }
 
 // begin looks how long the file is, once no other append is left, and writes that
@@ -707,6 +700,26 @@ func (u *upload) SetTime(mtime time.Time) error {
 	return nil
 }
 
+// Chmod changes the file now, and is remembered: it may get the mode of the file
+// that it replaces later.
+func (u *upload) Chmod(mode fs.FileMode) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ended {
+		return fs.ErrClosed
+	}
+	f := u.f
+	if u.over != nil {
+		f = u.over
+	}
+	mode = mode.Perm()
+	err := u.as(func() error { return f.Chmod(mode) })
+	if err == nil {
+		u.mode, u.synced = &mode, false
+	}
+	return err
+}
+
 func (u *upload) Offset() int64 { return u.start }
 
 // end marks the upload as ended; false when it was already.
@@ -798,7 +811,10 @@ func (u *upload) inherit() {
 	// what its owner gave that bit to. A partial has its mode from its beginning,
 	// or from a client that has set it since.
 	perm := old.mode.Perm()
-	if u.how.How == vfs.Resume {
+	switch {
+	case u.mode != nil:
+		perm = *u.mode
+	case u.how.How == vfs.Resume:
 		perm = u.perm
 	}
 	_ = u.f.Chmod(perm)

@@ -82,6 +82,7 @@ var groups = []struct {
 	{"uploads", uploadTests},
 	{"uploads in place", inPlaceTests},
 	{"uploads to the name itself", directTests},
+	{"files where they are", editTests},
 	{"partials", partialTests},
 	{"names of partials", namesTests},
 	{"at once", onceTests},
