@@ -714,6 +714,15 @@ var table = []Entry{
 		Dialects: []string{"426, then 226 to ABOR"},
 	},
 	{
+		ID:       fault.IDHandle,
+		Peer:     "That handle is not open. Open the file or directory again.",
+		Means:    "An SFTP program named an open file by a handle that this session does not have: one that was closed already, or of another session.",
+		Operator: "A client used a handle that is not open. Single ones are a mistake of the program; many are somebody trying.",
+		Confirm:  "The log at the level debug shows which requests came before it.",
+		You:      "Connect again; when it happens each time, report it to whoever makes the program.",
+		Dialects: []string{"OpenSSH: No such file", "ProFTPD: status 9, which is no code of version 3", "SFTPGo: Failure"},
+	},
+	{
 		ID:       fault.IDOffset,
 		Facts:    []string{"offset", "size"},
 		Peer:     "REST %v does not fit: the file has %v bytes. Ask for SIZE again and restart there or below, or from 0.",

@@ -124,6 +124,7 @@ const (
 	IDBehindAuth   ID = "text-behind-auth"
 	IDDeflate      ID = "bad-deflate"
 	IDBomb         ID = "bomb"
+	IDHandle       ID = "bad-handle"
 )
 
 // An Error is a failure with its cause named. Facts fill the sentence that

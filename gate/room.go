@@ -137,6 +137,26 @@ func (g *growth) Done(taken, moved int64) {
 	}
 }
 
+// reach asks for a length of the file, for bytes that come in any order. What was
+// granted on the way to a length that is not stays asked for.
+func (g *growth) reach(ctx context.Context, length int64) error {
+	for g.at < length {
+		n, err := g.Take(ctx, length-g.at)
+		if err != nil {
+			return err
+		}
+		g.Done(n, n)
+	}
+	return nil
+}
+
+// shrink gives back what lies behind a length.
+func (g *growth) shrink(length int64) {
+	if length < g.at {
+		g.Done(0, length-g.at)
+	}
+}
+
 // end gives back what is held, once the hold is settled.
 func (g *growth) end() {
 	n := g.unwritten()

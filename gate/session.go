@@ -523,6 +523,18 @@ func (s *Session) Open(ctx context.Context, p vfs.Path) (vfs.File, error) {
 	return f, s.fail(err, "download", p)
 }
 
+// OpenPartial opens the account's own cut upload to p for reading, as far as it came.
+func (s *Session) OpenPartial(ctx context.Context, p vfs.Path) (vfs.File, error) {
+	if err := s.may(account.Read, "download", p); err != nil {
+		return nil, err
+	}
+	if _, err := s.Partial(ctx, p); err != nil {
+		return nil, err
+	}
+	f, err := s.fs.(vfs.Partials).OpenPartial(ctx, p, s.account.Keeps())
+	return f, s.fail(err, "download", p)
+}
+
 // Mkdir makes one directory.
 func (s *Session) Mkdir(ctx context.Context, p vfs.Path) error {
 	if err := s.may(account.MakeDir, "make the directory", p); err != nil {

@@ -45,7 +45,10 @@ type Road string
 const (
 	RoadKernel Road = "kernel"
 	RoadCopy   Road = "copy"
-	RoadNone   Road = "none"
+	// RoadPackets is that of SFTP: each packet says where its bytes belong. Who has
+	// it moves them itself.
+	RoadPackets Road = "packets"
+	RoadNone    Road = "none"
 )
 
 // Options are how a transfer is to be done; the zero value is TYPE I without

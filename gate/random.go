@@ -1,0 +1,372 @@
+package gate
+
+import (
+	"context"
+	"io/fs"
+	"math"
+	"syscall"
+	"time"
+
+	"dray/account"
+	"dray/event"
+	"dray/fault"
+	"dray/meter"
+	"dray/transfer"
+	"dray/vfs"
+)
+
+// What follows is for protocols whose clients write where they like, and read what
+// they have written. Of an Upload and of an Edit, what changes the length of the
+// file is for one goroutine at a time.
+
+// pass waits until n bytes may move by a meter, and books them.
+func pass(ctx context.Context, m meter.Meter, n int) error {
+	for left := int64(n); left > 0; {
+		granted, err := m.Take(ctx, left)
+		if err != nil {
+			return err
+		}
+		m.Done(granted, granted)
+		left -= granted
+	}
+	return nil
+}
+
+// endOf is where n bytes at an offset end. EFBIG where no file does.
+func endOf(off int64, n int) (int64, error) {
+	if off < 0 || off > math.MaxInt64-int64(n) {
+		return 0, syscall.EFBIG
+	}
+	return off + int64(n), nil
+}
+
+// Write writes all of b at an offset, within the quota and at the rate of the
+// account. Where less than all of b has room nothing is written.
+func (u *Upload) Write(ctx context.Context, b []byte, off int64) error {
+	end, err := endOf(off, len(b))
+	if err != nil {
+		return u.s.fail(err, "upload to", u.p)
+	}
+	if err := u.grow.reach(ctx, end); err != nil {
+		return u.s.fail(err, "upload to", u.p)
+	}
+	if err := pass(ctx, u.s.up, len(b)); err != nil {
+		return err
+	}
+	u.Dest()
+	n, err := u.up.WriteAt(b, off)
+	u.counter.Done(int64(n), int64(n))
+	return u.s.fail(err, "upload to", u.p)
+}
+
+// ReadAt reads what has been written so far.
+func (u *Upload) ReadAt(b []byte, off int64) (int, error) { return u.up.ReadAt(b, off) }
+
+// Stat tells about the file as it is so far.
+func (u *Upload) Stat() (fs.FileInfo, error) { return u.up.Stat() }
+
+// Truncate gives the file another length, within the quota.
+func (u *Upload) Truncate(ctx context.Context, size int64) error {
+	if size < 0 {
+		return u.s.fail(syscall.EINVAL, "upload to", u.p)
+	}
+	if err := u.grow.reach(ctx, size); err != nil {
+		return u.s.fail(err, "upload to", u.p)
+	}
+	u.Dest()
+	if err := u.up.Truncate(size); err != nil {
+		return u.s.fail(err, "upload to", u.p)
+	}
+	u.grow.shrink(size)
+	return nil
+}
+
+// SetTime is kept for the finished file.
+func (u *Upload) SetTime(mtime time.Time) error {
+	if err := u.s.may(account.Attributes, "set the time of", u.p); err != nil {
+		return err
+	}
+	return u.s.fail(u.up.SetTime(mtime), "set the time of", u.p)
+}
+
+// Chmod is kept for the finished file.
+func (u *Upload) Chmod(mode fs.FileMode) error {
+	if err := u.s.may(account.Attributes, "set the mode of", u.p); err != nil {
+		return err
+	}
+	return u.s.fail(u.up.Chmod(mode), "set the mode of", u.p)
+}
+
+// Path is the name that the upload will have.
+func (u *Upload) Path() vfs.Path { return u.p }
+
+// Report is what Commit and Cut want to know of an upload that was written by Write.
+func (u *Upload) Report(took time.Duration) transfer.Report {
+	return transfer.Report{Bytes: u.counter.Bytes(), Took: took, Road: transfer.RoadPackets}
+}
+
+// An Edit is a finished file that the session changes where it is, as programs on a
+// file system do. It ends by Close.
+type Edit struct {
+	s       *Session
+	p       vfs.Path
+	f       vfs.Edited
+	made    bool
+	changed bool
+	begun   time.Time
+	counter meter.Counter
+	adrift  int64 // booked for a file that had no name any more
+}
+
+// editor is the tree as what opens files where they are.
+func (s *Session) editor() (vfs.Editor, error) {
+	e, ok := s.fs.(vfs.Editor)
+	if !ok {
+		return nil, fault.New(fault.NotBuilt, fault.IDNotBuilt, "files of this tree are replaced as a whole")
+	}
+	return e, nil
+}
+
+// Edit opens a finished file to change it. It takes the right to overwrite.
+func (s *Session) Edit(ctx context.Context, p vfs.Path) (*Edit, error) {
+	if err := s.may(account.Overwrite, "change", p); err != nil {
+		return nil, err
+	}
+	tree, err := s.editor()
+	if err != nil {
+		return nil, err
+	}
+	f, err := tree.Edit(ctx, p)
+	if err != nil {
+		return nil, s.fail(err, "change", p)
+	}
+	return &Edit{s: s, p: p, f: f, begun: time.Now()}, nil
+}
+
+// Make makes an empty file, which is there at once, and opens it. Kind Exists when
+// the name is taken. Where the account is blind that would tell: there nothing is
+// made so.
+func (s *Session) Make(ctx context.Context, p vfs.Path, mode fs.FileMode) (*Edit, error) {
+	if err := s.may(account.Write, "upload to", p); err != nil {
+		return nil, err
+	}
+	if s.blind(p) {
+		return nil, fault.New(fault.Denied, fault.IDPerm, "look at "+p.String())
+	}
+	tree, err := s.editor()
+	if err != nil {
+		return nil, err
+	}
+	settle := func(int) {}
+	if s.gate.Ledger != nil {
+		hold, err := s.gate.Ledger.Hold(ctx, s.account.Name, 1, 0)
+		if err != nil {
+			return nil, s.fail(err, "upload to", p)
+		}
+		settle = func(files int) { s.booked(hold.Settle(context.WithoutCancel(ctx), files, 0)) }
+	}
+	f, err := tree.Make(ctx, p, mode)
+	if err != nil {
+		settle(0)
+		return nil, s.fail(err, "upload to", p)
+	}
+	settle(1)
+	s.log.Info("made", "path", p.String())
+	return &Edit{s: s, p: p, f: f, made: true, changed: true, begun: time.Now()}, nil
+}
+
+func (s *Session) booked(err error) {
+	if err != nil {
+		s.log.Error("quota can't be booked", "error", err)
+	}
+}
+
+// grows runs f, which may make the file as long as length or shorter, and books what
+// it has gained or lost. One at a time for a name.
+func (e *Edit) grows(ctx context.Context, length int64, f func() error) error {
+	e.changed = true
+	s := e.s
+	if s.gate.Ledger == nil {
+		return f()
+	}
+	defer s.lock(e.p)()
+	fi, err := e.f.Stat()
+	if err != nil {
+		return err
+	}
+	was := fi.Size()
+	hold, err := s.gate.Ledger.Hold(ctx, s.account.Name, 0, max(length-was, 0))
+	if err != nil {
+		return err
+	}
+	err = f()
+	gained := int64(0)
+	if now, serr := e.f.Stat(); serr == nil {
+		gained = now.Size() - was
+		if vfs.AttrOf(now).Links == 0 {
+			e.adrift += gained
+		}
+	}
+	s.booked(hold.Settle(context.WithoutCancel(ctx), 0, gained))
+	return err
+}
+
+// Write writes all of b at an offset, within the quota and at the rate of the
+// account.
+func (e *Edit) Write(ctx context.Context, b []byte, off int64) error {
+	end, err := endOf(off, len(b))
+	if err != nil {
+		return e.s.fail(err, "change", e.p)
+	}
+	if err := pass(ctx, e.s.up, len(b)); err != nil {
+		return err
+	}
+	err = e.grows(ctx, end, func() error {
+		n, err := e.f.WriteAt(b, off)
+		e.counter.Done(int64(n), int64(n))
+		return err
+	})
+	return e.s.fail(err, "change", e.p)
+}
+
+// Append writes all of b behind what there is.
+func (e *Edit) Append(ctx context.Context, b []byte) error {
+	fi, err := e.f.Stat()
+	if err != nil {
+		return e.s.fail(err, "change", e.p)
+	}
+	return e.Write(ctx, b, fi.Size())
+}
+
+// ReadAt takes the right to read.
+func (e *Edit) ReadAt(b []byte, off int64) (int, error) {
+	if err := e.s.may(account.Read, "download", e.p); err != nil {
+		return 0, err
+	}
+	return e.f.ReadAt(b, off)
+}
+
+// Stat tells about the file as it is.
+func (e *Edit) Stat() (fs.FileInfo, error) { return e.f.Stat() }
+
+// Truncate gives the file another length, within the quota.
+func (e *Edit) Truncate(ctx context.Context, size int64) error {
+	if size < 0 {
+		return e.s.fail(syscall.EINVAL, "change", e.p)
+	}
+	return e.s.fail(e.grows(ctx, size, func() error { return e.f.Truncate(size) }), "change", e.p)
+}
+
+// SetTime sets the time of modification.
+func (e *Edit) SetTime(mtime time.Time) error {
+	if err := e.s.may(account.Attributes, "set the time of", e.p); err != nil {
+		return err
+	}
+	return e.s.fail(e.f.SetTime(mtime), "set the time of", e.p)
+}
+
+// Chmod sets the nine permission bits.
+func (e *Edit) Chmod(mode fs.FileMode) error {
+	if err := e.s.may(account.Attributes, "set the mode of", e.p); err != nil {
+		return err
+	}
+	return e.s.fail(e.f.Chmod(mode), "set the mode of", e.p)
+}
+
+// Path is the name under which the file was opened.
+func (e *Edit) Path() vfs.Path { return e.p }
+
+// Sync makes what was written durable.
+func (e *Edit) Sync(ctx context.Context) error { return e.s.fail(e.f.Sync(ctx), "change", e.p) }
+
+// Close ends the edit. What was changed is durable then, unless there is an error,
+// and why is nil: that is why it ends without the client's word.
+func (e *Edit) Close(ctx context.Context, why error) error {
+	var err error
+	if e.changed && why == nil {
+		err = e.Sync(ctx)
+	}
+	if cerr := e.f.Close(); err == nil {
+		err = e.s.fail(cerr, "change", e.p)
+	}
+	if e.adrift != 0 {
+		e.s.credit(ctx, 0, -e.adrift)
+		e.adrift = 0
+	}
+	if e.changed {
+		e.record(why, err)
+	}
+	return err
+}
+
+func (e *Edit) record(why, err error) {
+	t := event.Transfer{
+		Direction: event.Upload, Path: e.p.String(), Bytes: e.counter.Bytes(), Took: time.Since(e.begun),
+		Road: string(transfer.RoadPackets), Whole: why == nil && err == nil,
+	}
+	if !t.Whole {
+		if why == nil {
+			why = err
+		}
+		t.Reason = string(fault.Of(why).ID)
+	}
+	e.s.Transferred(t)
+}
+
+// Publish is Commit for a client that goes on writing: what is there gets its name,
+// and is changed where it is from then on. After an error the upload has been cut.
+func (u *Upload) Publish(ctx context.Context, r transfer.Report) (*Edit, error) {
+	if err := u.Commit(ctx, r, nil); err != nil {
+		return nil, err
+	}
+	tree, err := u.s.editor()
+	if err != nil {
+		return nil, err
+	}
+	f, err := tree.Edit(ctx, u.p)
+	if err != nil {
+		return nil, u.s.fail(err, "change", u.p)
+	}
+	return &Edit{s: u.s, p: u.p, f: f, begun: time.Now()}, nil
+}
+
+// Drop ends an upload of which nobody wants anything: its client has removed the
+// name. Nothing of it stays, as if it had never begun.
+func (u *Upload) Drop(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
+	defer u.s.lock(u.p)()
+	if u.how.Direct {
+		u.leave(ctx)
+		return nil
+	}
+	err := u.up.Discard()
+	u.settle(ctx, footing{}.minus(u.taken))
+	u.s.log.Info("upload dropped", "path", u.p.String())
+	return u.s.fail(err, "upload to", u.p)
+}
+
+// Space is how much room there is on the file system of p, and for this account, in
+// bytes. It takes the right to list. Kind NotBuilt when nobody knows.
+func (s *Session) Space(ctx context.Context, p vfs.Path) (free, available, total uint64, err error) {
+	if err := s.may(account.List, "look at", p); err != nil {
+		return 0, 0, 0, err
+	}
+	sp, ok := s.fs.(vfs.Spacer)
+	if !ok {
+		return 0, 0, 0, fault.New(fault.NotBuilt, fault.IDNotBuilt, "this tree does not tell how much room it has")
+	}
+	if free, total, err = sp.Space(ctx, p); err != nil {
+		return 0, 0, 0, s.fail(err, "look at", p)
+	}
+	available = free
+	if s.gate.Ledger != nil && s.account.MaxBytes > 0 {
+		_, used, err := s.gate.Ledger.Usage(ctx, s.account.Name)
+		if err != nil {
+			return 0, 0, 0, s.fail(err, "look at", p)
+		}
+		total = min(total, uint64(s.account.MaxBytes))
+		available = min(free, uint64(max(s.account.MaxBytes-used, 0)))
+		free = min(free, total)
+	}
+	return free, available, total, nil
+}

@@ -1,0 +1,202 @@
+package sftpserver
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+
+	"dray/explain"
+	"dray/fault"
+)
+
+// channel takes or refuses a channel that the client opens. Nothing but sessions
+// is offered: no forwarding in either direction, no agent.
+func (c *conn) channel(nc ssh.NewChannel) {
+	switch {
+	case nc.ChannelType() != "session":
+		c.log.Info("channel refused", "type", clean(nc.ChannelType()))
+		_ = nc.Reject(ssh.Prohibited, "only sftp and scp are offered here")
+		return
+	case c.channels.Add(1) > maxChannels:
+		c.channels.Add(-1)
+		_ = nc.Reject(ssh.ResourceShortage, fmt.Sprintf("at most %d channels at once", maxChannels))
+		return
+	}
+	ch, requests, err := nc.Accept()
+	if err != nil {
+		c.channels.Add(-1)
+		return
+	}
+	c.wg.Go(func() {
+		defer c.channels.Add(-1)
+		defer c.server.loop.Caught("channel", c.visit.Peer().Remote)
+		defer ch.Close()
+		c.sessionChannel(ch, requests)
+	})
+}
+
+// sessionChannel serves the requests of a channel, one of which may begin a
+// program (RFC 4254, 6.5). Those that come while it runs are refused.
+func (c *conn) sessionChannel(ch ssh.Channel, requests <-chan *ssh.Request) {
+	for req := range requests {
+		run := c.program(ch, req)
+		if run == nil {
+			_ = req.Reply(false, nil)
+			continue
+		}
+		_ = req.Reply(true, nil)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for req := range requests { // they must be taken, or the whole connection waits
+				_ = req.Reply(false, nil)
+			}
+		}()
+		status := run()
+		_, _ = ch.SendRequest("exit-status", false, binary.BigEndian.AppendUint32(nil, uint32(status)))
+		_ = ch.Close()
+		<-done
+		return
+	}
+}
+
+// program is what a request begins, nil when it is refused.
+func (c *conn) program(ch ssh.Channel, req *ssh.Request) func() int {
+	ctx := c.session.Context()
+	switch req.Type {
+	case "subsystem":
+		if name, ok := text(req.Payload); ok && name == "sftp" {
+			return func() int { return c.sftp(ctx, ch) }
+		}
+		c.tell(ch, "this subsystem is not offered; sftp is")
+	case "exec":
+		line, ok := text(req.Payload)
+		word, _, _ := strings.Cut(strings.TrimLeft(line, " "), " ")
+		if run := c.rules.Exec[word]; ok && run != nil {
+			return func() int { return run(ctx, c.session, line, stream{ch}) }
+		}
+		c.log.Info("command refused", "command", clean(word))
+		c.tell(ch, "commands are not run here; sftp and scp are offered")
+	case "shell":
+		c.tell(ch, "there is no shell here; use sftp")
+	case "env", "pty-req", "window-change", "signal", "eow@openssh.com":
+	default:
+		c.log.Debug("request refused", "type", clean(req.Type))
+	}
+	return nil
+}
+
+// text is the only string of a payload.
+func text(payload []byte) (string, bool) {
+	var p struct{ S string }
+	if ssh.Unmarshal(payload, &p) != nil {
+		return "", false
+	}
+	return p.S, true
+}
+
+// clean is what a peer has called something, for the log.
+func clean(s string) string { return fmt.Sprintf("%.64q", s) }
+
+// tell writes a line to the standard error of the client's program.
+func (c *conn) tell(ch ssh.Channel, text string) {
+	_, _ = io.WriteString(ch.Stderr(), "dray: "+text+"\r\n")
+}
+
+// stream is a Stream.
+type stream struct{ ssh.Channel }
+
+func (s stream) Tell(text string) { _, _ = io.WriteString(s.Stderr(), text) }
+
+// farewell tells the client why its session ends, where it was ended here.
+func (c *conn) farewell(ctx context.Context, ch ssh.Channel) {
+	if cause := fault.Of(context.Cause(ctx)); ctx.Err() != nil && cause.Kind == fault.Closing {
+		c.tell(ch, explain.Sentence(cause))
+	}
+}
+
+// global answers what is asked of the connection: host keys are proved, all else is
+// refused, which is an answer to keepalive@openssh.com too.
+func (c *conn) global(requests <-chan *ssh.Request) {
+	for req := range requests {
+		if req.Type == proveHostKeys {
+			proof, ok := c.prove(req.Payload)
+			_ = req.Reply(ok, proof)
+			continue
+		}
+		_ = req.Reply(false, nil)
+	}
+}
+
+// Host key rotation (OpenSSH, PROTOCOL, 2.5).
+const (
+	hostKeys      = "hostkeys-00@openssh.com"
+	proveHostKeys = "hostkeys-prove-00@openssh.com"
+)
+
+// announceHostKeys tells the client all host keys, so that it learns new ones while
+// it still trusts an old one.
+func (c *conn) announceHostKeys() {
+	var all []byte
+	for _, k := range c.rules.HostKeys {
+		all = append(all, ssh.Marshal(struct{ Key []byte }{k.PublicKey().Marshal()})...)
+	}
+	_, _, _ = c.ssh.SendRequest(hostKeys, false, all)
+}
+
+// prove signs for each key that is asked for.
+func (c *conn) prove(payload []byte) (proof []byte, ok bool) {
+	for len(payload) > 0 {
+		var p struct {
+			Key  []byte
+			Rest []byte `ssh:"rest"`
+		}
+		if ssh.Unmarshal(payload, &p) != nil {
+			return nil, false
+		}
+		payload = p.Rest
+		sig := c.sign(p.Key)
+		if sig == nil {
+			return nil, false
+		}
+		proof = append(proof, ssh.Marshal(struct{ Sig []byte }{sig})...)
+	}
+	return proof, len(proof) > 0
+}
+
+func (c *conn) sign(key []byte) []byte {
+	for _, k := range c.rules.HostKeys {
+		if string(k.PublicKey().Marshal()) != string(key) {
+			continue
+		}
+		data := ssh.Marshal(struct {
+			What         string
+			Session, Key []byte
+		}{proveHostKeys, c.ssh.SessionID(), key})
+		sig, err := c.signed(k, data)
+		if err != nil {
+			c.log.Error("a host key can't sign", "error", err)
+			return nil
+		}
+		return ssh.Marshal(sig)
+	}
+	return nil
+}
+
+// signed is a signature as the key exchange of this connection had it, which is
+// what OpenSSH wants of RSA keys.
+func (c *conn) signed(k ssh.Signer, data []byte) (*ssh.Signature, error) {
+	if s, ok := k.(ssh.AlgorithmSigner); ok && k.PublicKey().Type() == ssh.KeyAlgoRSA {
+		algorithm := ssh.KeyAlgoRSASHA512
+		if m, ok := c.ssh.Conn.(ssh.AlgorithmsConnMetadata); ok && m.Algorithms().HostKey == ssh.KeyAlgoRSASHA256 {
+			algorithm = ssh.KeyAlgoRSASHA256
+		}
+		return s.SignWithAlgorithm(rand.Reader, data, algorithm)
+	}
+	return k.Sign(rand.Reader, data)
+}

@@ -1,0 +1,251 @@
+package sftpserver
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"dray/account"
+	"dray/explain"
+	"dray/fault"
+	"dray/gate"
+)
+
+// maxChannels is how many channels a connection may have open at once.
+const maxChannels = 10
+
+// A conn is one SSH connection.
+type conn struct {
+	server *Server
+	rules  *Rules
+	wire   *wire
+	visit  *gate.Visit
+	log    *slog.Logger
+
+	ssh     *ssh.ServerConn
+	session *gate.Session // of who logged in; nil before
+
+	channels atomic.Int32
+	wg       sync.WaitGroup // of the channels
+
+	mu       sync.Mutex
+	draining bool
+	busy     int // channels with open files
+}
+
+func newConn(s *Server, nc net.Conn, visit *gate.Visit, r *Rules) *conn {
+	return &conn{server: s, rules: r, wire: newWire(nc), visit: visit, log: visit.Log()}
+}
+
+// Drain ends the connection when it has no open files: until then they may be
+// closed, and become whole.
+func (c *conn) Drain() {
+	c.mu.Lock()
+	c.draining = true
+	quiet := c.busy == 0
+	c.mu.Unlock()
+	if quiet {
+		c.visit.End(fault.New(fault.Closing, fault.IDShutdown))
+	}
+}
+
+// opened and closed count the channels with open files.
+func (c *conn) opened() {
+	c.mu.Lock()
+	c.busy++
+	c.mu.Unlock()
+}
+
+func (c *conn) closed() {
+	c.mu.Lock()
+	c.busy--
+	end := c.draining && c.busy == 0
+	c.mu.Unlock()
+	if end {
+		c.visit.End(fault.New(fault.Closing, fault.IDShutdown))
+	}
+}
+
+// End ends what the connection does, and with that the connection.
+func (c *conn) End(cause error) { c.visit.End(cause) }
+
+// Abort closes the socket.
+func (c *conn) Abort() { c.wire.Abort() }
+
+// ended is called when the visit or the session ends, under locks of the gate. The
+// read that waits fails, which ends all of the rest; what is to be said may be
+// said for a moment.
+func (c *conn) ended() {
+	_ = c.wire.Conn.SetReadDeadline(longAgo)
+	go c.wire.hurry()
+}
+
+var longAgo = time.Unix(1, 0)
+
+// serve runs the connection to its end.
+func (c *conn) serve() {
+	defer c.wire.Close()
+	c.log.Debug("connected", "peer", c.visit.Peer().Remote.String(), "door", c.rules.Door.Name)
+	// One deadline for all of the login, so that a slow talker holds no slot.
+	_ = c.wire.SetDeadline(time.Now().Add(c.rules.LoginTime))
+	if c.visit.Context().Err() != nil { // after the deadline was set: the end may have come between
+		c.ended()
+	}
+	sc, channels, requests, err := ssh.NewServerConn(c.wire, c.config())
+	if err != nil {
+		c.failed(err)
+		return
+	}
+	c.ssh = sc
+	defer c.session.Close()
+	_ = c.wire.SetDeadline(time.Time{})
+	c.wire.patience(c.rules.Stall)
+	c.log = c.session.Log()
+	c.log.Debug("client", "version", string(sc.ClientVersion()))
+	if c.visit.Context().Err() != nil { // the end may have come before the deadline was taken away
+		c.ended()
+	}
+	c.announceHostKeys()
+	go c.global(requests)
+	for nc := range channels {
+		c.channel(nc)
+	}
+	c.wg.Wait()
+	c.log.Debug("disconnected")
+}
+
+// failed logs a login that has not come about.
+func (c *conn) failed(err error) {
+	if c.session != nil { // the connection broke behind the login
+		c.session.Close()
+	}
+	var auth *ssh.ServerAuthError
+	switch {
+	case c.visit.Context().Err() != nil:
+		c.log.Info("connection ended", "reason", string(fault.Of(context.Cause(c.visit.Context())).ID))
+	case errors.As(err, &auth):
+		c.log.Debug("left without a login")
+	default:
+		c.log.Info("no SSH session came about", "peer", c.visit.Peer().Remote.String(), "error", err)
+	}
+}
+
+// serverConfig is what all connections of a listener share.
+func serverConfig(r *Rules) *ssh.ServerConfig {
+	cfg := &ssh.ServerConfig{
+		Config: ssh.Config{
+			KeyExchanges: with(keyExchanges, r.Legacy.KeyExchanges),
+			Ciphers:      with(ciphers, r.Legacy.Ciphers),
+			MACs:         with(macs, r.Legacy.MACs),
+		},
+		PublicKeyAuthAlgorithms: userAlgorithms,
+		ServerVersion:           "SSH-2.0-dray",
+		MaxAuthTries:            -1, // the gate counts: questions about keys are no failures
+	}
+	if r.Legacy.RSASHA1 {
+		cfg.PublicKeyAuthAlgorithms = with(userAlgorithms, []string{ssh.KeyAlgoRSA})
+	}
+	for _, k := range r.HostKeys {
+		cfg.AddHostKey(modern(k, r.Legacy.RSASHA1))
+	}
+	return cfg
+}
+
+// modern is a host key without SHA-1, unless that is let in.
+func modern(k ssh.Signer, sha1 bool) ssh.Signer {
+	s, ok := k.(ssh.AlgorithmSigner)
+	if !ok || k.PublicKey().Type() != ssh.KeyAlgoRSA {
+		return k
+	}
+	algorithms := []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
+	if sha1 {
+		algorithms = append(algorithms, ssh.KeyAlgoRSA)
+	}
+	m, err := ssh.NewSignerWithAlgorithms(s, algorithms)
+	if err != nil { // only when the key does not know them
+		return k
+	}
+	return m
+}
+
+// config is that of this connection, with its callbacks.
+func (c *conn) config() *ssh.ServerConfig {
+	cfg := *c.rules.config
+	cfg.PasswordCallback = c.password
+	cfg.KeyboardInteractiveCallback = c.keyboard
+	cfg.PublicKeyCallback = c.keyWelcome
+	cfg.VerifiedPublicKeyCallback = c.publicKey
+	if c.rules.Banner != "" {
+		cfg.BannerCallback = func(ssh.ConnMetadata) string { return c.rules.Banner + "\n" }
+	}
+	return &cfg
+}
+
+func (c *conn) password(m ssh.ConnMetadata, password []byte) (*ssh.Permissions, error) {
+	s, err := c.visit.Password(c.visit.Context(), m.User(), account.NewSecret(string(password)))
+	return c.in(s, err)
+}
+
+// keyboard asks for the password by keyboard-interactive (RFC 4256), for clients
+// that know nothing else. The question is the same for every name.
+func (c *conn) keyboard(m ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+	answers, err := ask("", "", []string{"Password: "}, []bool{false})
+	if err != nil {
+		return nil, err
+	}
+	if len(answers) != 1 {
+		return nil, errors.New("one answer was wanted")
+	}
+	return c.password(m, []byte(answers[0]))
+}
+
+// keyWelcome is asked before any signature; what it says of one key is kept by
+// package ssh for the signature that follows.
+func (c *conn) keyWelcome(m ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+	err := c.visit.KeyWelcome(c.visit.Context(), m.User(), key.Marshal())
+	if err != nil {
+		return nil, c.refusal(err)
+	}
+	return &ssh.Permissions{}, nil
+}
+
+func (c *conn) publicKey(m ssh.ConnMetadata, key ssh.PublicKey, _ *ssh.Permissions, _ string) (*ssh.Permissions, error) {
+	s, err := c.visit.PublicKey(c.visit.Context(), m.User(), key.Marshal())
+	return c.in(s, err)
+}
+
+// in is what package ssh wants to hear of a factor.
+func (c *conn) in(s *gate.Session, err error) (*ssh.Permissions, error) {
+	var more *gate.More
+	switch {
+	case err == nil:
+		c.session = s
+		return &ssh.Permissions{}, nil
+	case errors.As(err, &more):
+		next := ssh.ServerAuthCallbacks{PasswordCallback: c.password, KeyboardInteractiveCallback: c.keyboard}
+		if more.Method == account.FactorKey {
+			next = ssh.ServerAuthCallbacks{PublicKeyCallback: c.keyWelcome}
+		}
+		return nil, &ssh.PartialSuccessError{Next: next}
+	}
+	return nil, c.refusal(err)
+}
+
+// refusal says why, where there is more to say than that it was wrong: OpenSSH and
+// others show it above the next question. Kind Closing ends the connection.
+func (c *conn) refusal(err error) error {
+	e := fault.Of(err)
+	if e.Kind == fault.Closing {
+		c.visit.End(e)
+	}
+	if e.ID == fault.IDAuth {
+		return err
+	}
+	return &ssh.BannerError{Err: err, Message: explain.Sentence(e) + "\n"}
+}

@@ -1,0 +1,383 @@
+package sftpserver
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"math"
+	"syscall"
+	"time"
+
+	"dray/account"
+	"dray/fault"
+	"dray/sftp"
+	"dray/vfs"
+)
+
+// open begins what the flags ask for (draft-ietf-secsh-filexfer-02, 6.3). What
+// makes a file, or throws away what one holds, is written beside the name and
+// published by CLOSE; what changes a part of a finished file is written where it
+// is; EXCL makes the name at once, because clients use it as a lock.
+func (d *dialogue) open(q *sftp.Request) error {
+	p, err := d.resolve(q.Path)
+	if err != nil {
+		return err
+	}
+	flags := q.Flags
+	h := &handle{writes: flags&(sftp.OpenWrite|sftp.OpenAppend) != 0, appends: flags&sftp.OpenAppend != 0}
+	h.reads = flags&sftp.OpenRead != 0 || !h.writes
+	switch {
+	case flags&(sftp.OpenTrunc|sftp.OpenCreate) != 0 && !h.writes:
+		return fault.New(fault.Unsupported, fault.IDUnsupported, "OPEN with WRITE, where it makes or empties a file")
+	case d.handles.open == maxHandles: // before anything is made
+		return fault.New(fault.Busy, fault.IDBusy, "open handles", d.handles.open, maxHandles)
+	case h.writes && d.readOnly():
+		return fault.New(fault.Denied, fault.IDReadOnly)
+	}
+	if h.file, err = d.file(p, q, h); err != nil {
+		return err
+	}
+	return d.add(h)
+}
+
+// file is what an OPEN opens.
+func (d *dialogue) file(p vfs.Path, q *sftp.Request, h *handle) (*file, error) {
+	const makes, empties, only = sftp.OpenCreate, sftp.OpenTrunc, sftp.OpenExcl
+	flags := q.Flags
+	f := &file{path: p, begun: time.Now()}
+	newest := d.newest[p]
+	var err error
+	switch {
+	case flags&makes != 0 && flags&only != 0:
+		if newest != nil && !newest.unlinked {
+			return nil, fault.New(fault.Exists, fault.IDExists, p.String())
+		}
+		if d.session.Blind(p) { // whether it exists is not to be told: it gets a name of its own
+			return d.beside(f, h, vfs.Create{How: vfs.Replace})
+		}
+		f.edit, err = d.session.Make(d.ctx, p, d.mode(&q.Attrs))
+		return f, err
+	case flags&makes != 0 && flags&empties != 0:
+		return d.beside(f, h, vfs.Create{How: vfs.Replace, Mode: d.mode(&q.Attrs)})
+	case newest != nil && !newest.unlinked:
+		if flags&empties != 0 {
+			if err := newest.up.Truncate(d.ctx, 0); err != nil {
+				return nil, err
+			}
+		}
+		return newest, nil
+	case !h.writes:
+		return d.reading(f)
+	}
+	_, err = d.session.Finished(d.ctx, p)
+	if d.session.Blind(p) {
+		err = fs.ErrNotExist // nobody may tell
+	}
+	switch {
+	case err == nil:
+		if f.edit, err = d.session.Edit(d.ctx, p); err == nil && flags&empties != 0 {
+			if err = f.edit.Truncate(d.ctx, 0); err != nil {
+				err = errors.Join(err, f.edit.Close(d.ctx, err))
+			}
+		}
+		return f, err
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	if part, perr := d.session.Partial(d.ctx, p); perr == nil && flags&empties == 0 {
+		return d.beside(f, h, vfs.Create{How: vfs.Resume, Offset: part.Size()})
+	}
+	if flags&makes == 0 {
+		return nil, err
+	}
+	return d.beside(f, h, vfs.Create{How: vfs.Replace, Mode: d.mode(&q.Attrs)})
+}
+
+// reading opens a finished file, or the account's partial where there is none.
+func (d *dialogue) reading(f *file) (_ *file, err error) {
+	f.read, err = d.session.Open(d.ctx, f.path)
+	if err != nil && errors.Is(err, fs.ErrNotExist) {
+		if part, perr := d.session.OpenPartial(d.ctx, f.path); perr == nil {
+			f.read, err = part, nil
+		}
+	}
+	return f, err
+}
+
+// beside begins an upload.
+func (d *dialogue) beside(f *file, h *handle, how vfs.Create) (_ *file, err error) {
+	if f.up, err = d.session.Create(d.ctx, f.path, how); err != nil {
+		return nil, err
+	}
+	h.creator = true
+	if d.newest == nil {
+		d.newest = map[vfs.Path]*file{}
+	}
+	d.newest[f.path] = f
+	return f, nil
+}
+
+// mode are the permission bits of a new file, less what the umask takes away; 0 for
+// what the tree gives.
+func (d *dialogue) mode(a *sftp.Attributes) fs.FileMode {
+	acc := d.session.Account()
+	if !a.Has(sftp.HasMode) || !acc.AnyRights().Has(account.Attributes) {
+		return 0
+	}
+	umask := fs.FileMode(0o022)
+	if acc.Owner != nil {
+		umask = fs.FileMode(acc.Owner.Umask)
+	}
+	return a.FileMode().Perm() &^ umask
+}
+
+func (d *dialogue) read(q *sftp.Request) error {
+	h := d.h
+	switch {
+	case h.file == nil:
+		return fault.New(fault.IsDir, fault.IDIsDir, h.dir.path.String())
+	case !h.reads:
+		return fault.New(fault.Denied, fault.IDPerm, "read what was opened for writing only")
+	case q.Offset > math.MaxInt64:
+		return io.EOF
+	}
+	n := int(min(q.Length, sftp.MaxData))
+	if err := d.room(sftp.DataHeader + n); err != nil {
+		return err
+	}
+	if n > 0 {
+		granted, err := d.session.Down().Take(d.ctx, int64(n))
+		if err != nil {
+			return err
+		}
+		defer d.session.Down().Done(granted, granted)
+		n = int(granted)
+	}
+	at := len(d.out)
+	buf := d.out[at+sftp.DataHeader : at+sftp.DataHeader+n]
+	got, err := h.file.readAt(buf, int64(q.Offset))
+	if got == 0 && n > 0 {
+		if err == nil || err == io.EOF {
+			h.file.whole = true
+			return io.EOF
+		}
+		return err
+	}
+	d.say(d.out[:at+sftp.DataHeader+got])
+	sftp.PutData(d.out[at:], q.ID, got)
+	h.file.sent += int64(got)
+	h.file.high = max(h.file.high, int64(q.Offset)+int64(got))
+	return nil
+}
+
+func (f *file) readAt(b []byte, off int64) (int, error) {
+	switch {
+	case f.up != nil:
+		return f.up.ReadAt(b, off)
+	case f.edit != nil:
+		return f.edit.ReadAt(b, off)
+	case f.read != nil:
+		return f.read.ReadAt(b, off)
+	}
+	return 0, f.gone()
+}
+
+// gone is the answer to requests for an upload that was cut.
+func (f *file) gone() error {
+	if f.failed != nil {
+		return f.failed
+	}
+	return fault.New(fault.Internal, fault.IDInternal)
+}
+
+func (d *dialogue) write(q *sftp.Request) error {
+	h := d.h
+	switch {
+	case h.file == nil:
+		return fault.New(fault.IsDir, fault.IDIsDir, h.dir.path.String())
+	case !h.writes:
+		return fault.New(fault.Denied, fault.IDPerm, "write to what was opened for reading only")
+	case q.Offset > math.MaxInt64:
+		return syscall.EFBIG
+	}
+	return d.writeTo(h, q.Data, int64(q.Offset))
+}
+
+func (d *dialogue) writeTo(h *handle, b []byte, off int64) error {
+	f := h.file
+	switch {
+	case f.edit != nil && h.appends:
+		return f.edit.Append(d.ctx, b)
+	case f.edit != nil:
+		return f.edit.Write(d.ctx, b, off)
+	case f.up == nil:
+		return f.gone()
+	}
+	if h.appends {
+		fi, err := f.up.Stat()
+		if err != nil {
+			return err
+		}
+		off = fi.Size()
+	}
+	if err := f.up.Write(d.ctx, b, off); err != nil {
+		// What comes behind a piece that is missing makes no file: it ends here, and
+		// this answer says what is kept.
+		return d.discard(f, err)
+	}
+	return nil
+}
+
+func (d *dialogue) fstat(q *sftp.Request) error {
+	fi, err := d.info(d.h)
+	if err != nil {
+		return err
+	}
+	d.attrs(fi)
+	return nil
+}
+
+// info tells about what a handle has open.
+func (d *dialogue) info(h *handle) (fs.FileInfo, error) {
+	switch f := h.file; {
+	case f == nil:
+		return d.session.Finished(d.ctx, h.dir.path)
+	case f.up != nil:
+		return f.up.Stat()
+	case f.edit != nil:
+		return f.edit.Stat()
+	case f.read != nil:
+		return f.read.Stat()
+	default:
+		return nil, f.gone()
+	}
+}
+
+// changer is what SETSTAT changes: an upload, or a file.
+type changer interface {
+	setSize(size int64) error
+	chmod(mode fs.FileMode) error
+	setTime(mtime time.Time) error
+	stat() (fs.FileInfo, error)
+}
+
+func (d *dialogue) fsetstat(q *sftp.Request) error {
+	h := d.h
+	if h.file == nil {
+		return d.change(&named{d, h.dir.path}, &q.Attrs)
+	}
+	if q.Attrs.Has(sftp.HasSize) && !h.writes {
+		return fault.New(fault.Denied, fault.IDPerm, "write to what was opened for reading only")
+	}
+	return d.change(&opened{d, h.file}, &q.Attrs)
+}
+
+// opened is an open file as a changer.
+type opened struct {
+	d *dialogue
+	f *file
+}
+
+func (o *opened) setSize(size int64) error {
+	switch {
+	case o.f.up != nil:
+		return o.f.up.Truncate(o.d.ctx, size)
+	case o.f.edit != nil:
+		return o.f.edit.Truncate(o.d.ctx, size)
+	}
+	return o.f.gone()
+}
+
+func (o *opened) chmod(mode fs.FileMode) error {
+	switch {
+	case o.f.up != nil:
+		return o.f.up.Chmod(mode)
+	case o.f.edit != nil:
+		return o.f.edit.Chmod(mode)
+	case o.f.read != nil:
+		return o.d.session.Chmod(o.d.ctx, o.f.path, mode)
+	}
+	return o.f.gone()
+}
+
+func (o *opened) setTime(mtime time.Time) error {
+	switch {
+	case o.f.up != nil:
+		return o.f.up.SetTime(mtime)
+	case o.f.edit != nil:
+		return o.f.edit.SetTime(mtime)
+	case o.f.read != nil:
+		return o.d.session.SetTime(o.d.ctx, o.f.path, mtime)
+	}
+	return o.f.gone()
+}
+
+func (o *opened) stat() (fs.FileInfo, error) { return o.d.info(&handle{file: o.f}) }
+
+// fsync makes what was written durable. An upload is published by it: the client has
+// said that it wants what is there to stay.
+func (d *dialogue) fsync(*sftp.Request) error {
+	f := d.h.file
+	switch {
+	case f == nil:
+		return nil // of a directory: every change of names is durable when it is answered
+	case f.up != nil && !f.unlinked:
+		return d.publish(f, true)
+	case f.edit != nil:
+		return f.edit.Sync(d.ctx)
+	case f.read != nil || f.up != nil:
+		return nil
+	}
+	return f.gone()
+}
+
+// copyBytes is how much copyData moves at a time.
+const copyBytes = 1 << 20
+
+// copyData copies between two open files (draft-ietf-secsh-filexfer-extensions-00, 7).
+func (d *dialogue) copyData(q *sftp.Request) error {
+	from, to := d.h, d.handles.find(q.Into)
+	switch {
+	case to == nil:
+		return fault.Because(errHandle, fault.Sequence, fault.IDHandle)
+	case from.file == nil || to.file == nil:
+		return fault.New(fault.IsDir, fault.IDIsDir, "/")
+	case !from.reads:
+		return fault.New(fault.Denied, fault.IDPerm, "read what was opened for writing only")
+	case !to.writes:
+		return fault.New(fault.Denied, fault.IDPerm, "write to what was opened for reading only")
+	case from.file == to.file || q.Offset > math.MaxInt64 || q.At > math.MaxInt64 || q.Size > math.MaxInt64:
+		return fault.New(fault.Unsupported, fault.IDUnsupported, "copy-data between two files, within 2^63 bytes")
+	}
+	buf := make([]byte, copyBytes)
+	in, out, left := int64(q.Offset), int64(q.At), int64(q.Size)
+	if q.Size == 0 {
+		left = math.MaxInt64
+	}
+	for left > 0 {
+		if err := d.ctx.Err(); err != nil {
+			return err
+		}
+		n, err := from.file.readAt(buf[:min(left, copyBytes)], in)
+		if n > 0 {
+			if err := d.writeTo(to, buf[:n], out); err != nil {
+				return err
+			}
+			in, out, left = in+int64(n), out+int64(n), left-int64(n)
+		}
+		if err == io.EOF || n == 0 && err == nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *dialogue) fstatvfs(*sftp.Request) error {
+	if f := d.h.file; f != nil {
+		return d.space(f.path.Dir())
+	}
+	return d.space(d.h.dir.path)
+}
