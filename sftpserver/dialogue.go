@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -35,6 +36,7 @@ type dialogue struct {
 	in       []byte // in[at:have] was read and not answered
 	at, have int
 	borrowed bool // in is one of buffers
+	stall    *time.Timer
 }
 
 const (
@@ -137,10 +139,25 @@ func (d *dialogue) flush() error {
 	if len(d.out) == 0 {
 		return nil
 	}
+	// A client may take no more without a word: the window of its channel is full,
+	// and so the socket never is.
+	if d.stall == nil {
+		d.stall = time.AfterFunc(d.conn.rules.Stall, d.stalled)
+	} else {
+		d.stall.Reset(d.conn.rules.Stall)
+	}
 	_, err := d.ch.Write(d.out)
+	d.stall.Stop()
 	buffers.put(d.out)
 	d.out = nil
 	return err
+}
+
+// stalled ends a connection whose client takes nothing.
+func (d *dialogue) stalled() {
+	d.conn.log.Warn("connection ended: the client takes nothing", "after", d.conn.rules.Stall.String())
+	d.conn.visit.End(fault.New(fault.Stalled, fault.IDStall, int(d.conn.rules.Stall/time.Second)))
+	d.conn.wire.Abort()
 }
 
 // room makes d.out hold n bytes more without growing.

@@ -138,7 +138,7 @@ func (d *dialogue) read(q *sftp.Request) error {
 		return fault.New(fault.IsDir, fault.IDIsDir, h.dir.path.String())
 	case !h.reads:
 		return fault.New(fault.Denied, fault.IDPerm, "read what was opened for writing only")
-	case q.Offset > math.MaxInt64:
+	case q.Offset > math.MaxInt64-sftp.MaxData:
 		return io.EOF
 	}
 	n := int(min(q.Length, sftp.MaxData))

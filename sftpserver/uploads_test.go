@@ -1,0 +1,341 @@
+package sftpserver
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"dray/account"
+	"dray/sftp"
+)
+
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	t.Fatalf("it never came about: %s", what)
+}
+
+// partials are the hidden files of the stage.
+func (st *stage) partials() []string {
+	st.t.Helper()
+	all, err := filepath.Glob(filepath.Join(st.dir, ".dray-*"))
+	need(st.t, err)
+	return all
+}
+
+func TestAnUploadShowsWhenItIsClosed(t *testing.T) {
+	st := newStage(t)
+	st.put("f", "old")
+	w := st.newWire()
+	h := w.open("f", makes)
+	w.write(h, 6, "world") // in any order
+	w.write(h, 0, "hello ")
+	if got := st.file("f"); got != "old" {
+		t.Errorf("before CLOSE the name shows %q", got)
+	}
+	if got := w.read(w.open("f", sftp.OpenRead), 0, 100); got != "hello world" {
+		t.Errorf("its own session reads %q", got)
+	}
+	w.close(h)
+	if got := st.file("f"); got != "hello world" {
+		t.Errorf("behind CLOSE the name shows %q", got)
+	}
+	if got := st.partials(); len(got) != 0 {
+		t.Errorf("left behind: %v", got)
+	}
+	ts := st.events.transfers()
+	if len(ts) != 1 || !ts[0].Whole || ts[0].Bytes != 11 || ts[0].Path != "/f" {
+		t.Errorf("events %+v", ts)
+	}
+}
+
+func TestASessionThatEndsBeforeClosePublishesNothing(t *testing.T) {
+	st := newStage(t)
+	st.put("f", "old")
+	c := st.dial()
+	w := open(t, c)
+	w.send((&sftp.Request{Type: sftp.TypeInit, Version: 3}).Append(nil))
+	w.receive()
+	data := strings.Repeat("x", 10_000)
+	h := w.open("f", makes)
+	w.write(h, 0, data)
+	h = w.open("new", makes)
+	w.write(h, 0, data)
+	_ = c.Close()
+	until(t, "two cut uploads", func() bool { return len(st.events.transfers()) == 2 })
+	if got := st.file("f"); got != "old" {
+		t.Errorf("f holds %d bytes", len(got))
+	}
+	st.missing("new")
+	for _, e := range st.events.transfers() {
+		if e.Whole || e.Reason != "upload-cut" {
+			t.Errorf("event %+v", e)
+		}
+	}
+
+	// The account sees what was kept by its name, and goes on from there.
+	w = st.newWire()
+	p := w.do(sftp.Request{Type: sftp.TypeStat, Path: []byte("new")})
+	if p.Type != sftp.TypeAttrs || p.Attrs.Size != 10_000-4096 {
+		t.Fatalf("STAT of what is kept: %+v", p)
+	}
+	if p := w.do(sftp.Request{Type: sftp.TypeStat, Path: []byte("f")}); p.Attrs.Size != 3 {
+		t.Errorf("STAT of a finished file with a partial beside it: %+v", p.Attrs)
+	}
+	h = w.open("new", sftp.OpenWrite|sftp.OpenCreate)
+	w.write(h, p.Attrs.Size, data[p.Attrs.Size:])
+	st.missing("new")
+	w.close(h)
+	if got := st.file("new"); got != data {
+		t.Errorf("new holds %d bytes", len(got))
+	}
+}
+
+func TestExclusiveNamesAreThereAtOnce(t *testing.T) {
+	st := newStage(t)
+	a, b := st.newWire(), st.newWire()
+	const lock = sftp.OpenWrite | sftp.OpenCreate | sftp.OpenExcl
+	h := a.open("lock", lock)
+	if got := st.file("lock"); got != "" {
+		t.Errorf("lock holds %q", got)
+	}
+	if text := b.fails(sftp.Request{Type: sftp.TypeOpen, Path: []byte("lock"), Flags: lock}, sftp.Failure); !strings.Contains(text, "[exists]") {
+		t.Errorf("the second hears %q", text)
+	}
+	a.write(h, 0, "pid")
+	if got := st.file("lock"); got != "pid" {
+		t.Errorf("lock holds %q", got)
+	}
+	a.close(h)
+	a.ok(sftp.Request{Type: sftp.TypeRename, Path: []byte("lock"), To: []byte("done")})
+	if got := st.file("done"); got != "pid" {
+		t.Errorf("done holds %q", got)
+	}
+}
+
+func TestAFinishedFileIsChangedWhereItIs(t *testing.T) {
+	st := newStage(t)
+	st.put("f", "hello world")
+	need(t, os.Link(filepath.Join(st.dir, "f"), filepath.Join(st.dir, "twin")))
+	w := st.newWire()
+	h := w.open("f", sftp.OpenRead|sftp.OpenWrite)
+	w.write(h, 0, "J")
+	if got := st.file("twin"); got != "Jello world" {
+		t.Errorf("its other name shows %q", got)
+	}
+	if got := w.read(h, 6, 100); got != "world" {
+		t.Errorf("READ = %q", got)
+	}
+	w.ok(sftp.Request{Type: sftp.TypeFsetstat, Handle: h, Attrs: sftp.Attributes{Flags: sftp.HasSize, Size: 5}})
+	w.write(h, 8, "!")
+	w.close(h)
+	if got := st.file("f"); got != "Jello\x00\x00\x00!" {
+		t.Errorf("f holds %q", got)
+	}
+	h = w.open("f", sftp.OpenWrite|sftp.OpenTrunc)
+	if got := st.file("f"); got != "" {
+		t.Errorf("TRUNC without CREAT left %q", got)
+	}
+	w.close(h)
+	w.ok(sftp.Request{Type: sftp.TypeSetstat, Path: []byte("f"), Attrs: sftp.Attributes{Flags: sftp.HasSize, Size: 3}})
+	if got := st.file("twin"); got != "\x00\x00\x00" {
+		t.Errorf("SETSTAT of the length left %q", got)
+	}
+}
+
+func TestAppendsGoToTheEnd(t *testing.T) {
+	st := newStage(t)
+	st.put("f", "one,")
+	w := st.newWire()
+	h := w.open("f", sftp.OpenWrite|sftp.OpenAppend|sftp.OpenCreate)
+	w.write(h, 0, "two,")
+	w.write(h, 0, "three")
+	w.close(h)
+	if got := st.file("f"); got != "one,two,three" {
+		t.Errorf("f holds %q", got)
+	}
+	h = w.open("new", sftp.OpenWrite|sftp.OpenAppend|sftp.OpenCreate)
+	w.write(h, 100, "a")
+	w.write(h, 0, "b")
+	w.close(h)
+	if got := st.file("new"); got != "ab" {
+		t.Errorf("new holds %q", got)
+	}
+}
+
+// Two handles that both make the name have a file each; the last CLOSE wins.
+func TestTwoUploadsToOneName(t *testing.T) {
+	st := newStage(t)
+	w := st.newWire()
+	a, b := w.open("f", makes), w.open("f", makes)
+	w.write(a, 0, "first")
+	w.write(b, 0, "second")
+	w.close(b)
+	if got := st.file("f"); got != "second" {
+		t.Errorf("behind the first CLOSE: %q", got)
+	}
+	w.close(a)
+	if got := st.file("f"); got != "first" {
+		t.Errorf("behind the last CLOSE: %q", got)
+	}
+}
+
+// What a client does to the name of a file that it is writing.
+func TestNamesOfOpenUploads(t *testing.T) {
+	st := newStage(t)
+	w := st.newWire()
+	path := func(typ sftp.Type, p string) sftp.Request { return sftp.Request{Type: typ, Path: []byte(p)} }
+
+	h := w.open("a", makes)
+	w.write(h, 0, "12345")
+	if p := w.do(path(sftp.TypeLstat, "a")); p.Attrs.Size != 5 {
+		t.Errorf("LSTAT of what is open: %+v", p)
+	}
+	w.ok(sftp.Request{Type: sftp.TypeSetstat, Path: []byte("a"), Attrs: sftp.Attributes{Flags: sftp.HasMode, Mode: 0o600}})
+	dir := w.do(path(sftp.TypeOpendir, "/"))
+	names := w.do(sftp.Request{Type: sftp.TypeReaddir, Handle: dir.Handle})
+	var found []string
+	for _, n := range names.Names {
+		found = append(found, string(n.Name))
+	}
+	if fmt.Sprint(found) != "[. .. a]" {
+		t.Errorf("READDIR shows %v", found)
+	}
+	w.ok(sftp.Request{Type: sftp.TypeRename, Path: []byte("a"), To: []byte("b")})
+	if got := st.file("b"); got != "12345" {
+		t.Errorf("behind RENAME b holds %q", got)
+	}
+	w.write(h, 5, "6")
+	w.close(h)
+	if got := st.file("b"); got != "123456" {
+		t.Errorf("behind CLOSE b holds %q", got)
+	}
+	st.missing("a")
+	if fi, err := os.Stat(filepath.Join(st.dir, "b")); err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("b is %v, %v", fi, err)
+	}
+
+	// A name that is removed is gone, and the handle goes on.
+	st.put("c", "old")
+	h = w.open("c", makes)
+	w.write(h, 0, "new")
+	w.ok(path(sftp.TypeRemove, "c"))
+	st.missing("c")
+	w.write(h, 3, "er")
+	if got := w.do(sftp.Request{Type: sftp.TypeFstat, Handle: h}); got.Attrs.Size != 5 {
+		t.Errorf("FSTAT of what was removed: %+v", got)
+	}
+	w.fails(path(sftp.TypeStat, "c"), sftp.NoSuchFile)
+	w.close(h)
+	st.missing("c")
+	if got := st.partials(); len(got) != 0 {
+		t.Errorf("left behind: %v", got)
+	}
+
+	// fsync publishes, and the handle goes on where the file is.
+	h = w.open("d", makes)
+	w.write(h, 0, "safe")
+	w.ok(sftp.Request{Type: sftp.TypeExtended, Extension: []byte(sftp.ExtFsync), Handle: h})
+	if got := st.file("d"); got != "safe" {
+		t.Errorf("behind fsync d holds %q", got)
+	}
+	w.write(h, 4, " and more")
+	w.close(h)
+	if got := st.file("d"); got != "safe and more" {
+		t.Errorf("d holds %q", got)
+	}
+}
+
+func TestTimesAndModesOutliveTheCommit(t *testing.T) {
+	st := newStage(t)
+	st.put("f", "old")
+	w := st.newWire()
+	p := w.do(sftp.Request{Type: sftp.TypeOpen, Path: []byte("f"), Flags: makes, Attrs: sftp.Attributes{Flags: sftp.HasMode, Mode: 0o666}})
+	w.write(p.Handle, 0, "new")
+	w.ok(sftp.Request{Type: sftp.TypeFsetstat, Handle: p.Handle, Attrs: sftp.Attributes{
+		Flags: sftp.HasMode | sftp.HasTimes, Mode: 0o100750, ATime: 1000, MTime: 1000,
+	}})
+	w.write(p.Handle, 3, "er")
+	w.close(p.Handle)
+	fi, err := os.Stat(filepath.Join(st.dir, "f"))
+	need(t, err)
+	if fi.Mode().Perm() != 0o750 || fi.ModTime().Unix() != 1000 || fi.Size() != 5 {
+		t.Errorf("f is %v, %d bytes, of %v", fi.Mode(), fi.Size(), fi.ModTime())
+	}
+	w.ok(sftp.Request{Type: sftp.TypeMkdir, Path: []byte("d"), Attrs: sftp.Attributes{Flags: sftp.HasMode, Mode: 0o777}})
+	w.ok(sftp.Request{Type: sftp.TypeMkdir, Path: []byte("secret"), Attrs: sftp.Attributes{Flags: sftp.HasMode, Mode: 0o700}})
+	for name, want := range map[string]os.FileMode{"d": 0o755, "secret": 0o700} {
+		if fi, err := os.Stat(filepath.Join(st.dir, name)); err != nil || fi.Mode().Perm() != want {
+			t.Errorf("%s is %v, %v; want %o", name, fi.Mode(), err, want)
+		}
+	}
+}
+
+// The rights hold for every way to write.
+func TestRights(t *testing.T) {
+	st := newStage(t)
+	st.put("f", "old")
+	st.put("g", "old")
+	req := func(typ sftp.Type, p string) sftp.Request { return sftp.Request{Type: typ, Path: []byte(p)} }
+	as := func(r account.Rights) *wireClient {
+		a := st.people.known["anna"]
+		a.Rights = r
+		st.people.mu.Lock()
+		st.people.known["anna"] = a
+		st.people.mu.Unlock()
+		return st.newWire()
+	}
+	w := as(account.ReadOnly)
+	for _, q := range []sftp.Request{
+		{Type: sftp.TypeOpen, Path: []byte("new"), Flags: makes}, {Type: sftp.TypeOpen, Path: []byte("f"), Flags: sftp.OpenWrite},
+		{Type: sftp.TypeOpen, Path: []byte("lock"), Flags: sftp.OpenWrite | sftp.OpenCreate | sftp.OpenExcl},
+		req(sftp.TypeRemove, "f"), req(sftp.TypeMkdir, "d"), req(sftp.TypeRmdir, "d"),
+		{Type: sftp.TypeRename, Path: []byte("f"), To: []byte("h")}, {Type: sftp.TypeSymlink, Path: []byte("f"), To: []byte("l")},
+		{Type: sftp.TypeSetstat, Path: []byte("f"), Attrs: sftp.Attributes{Flags: sftp.HasSize}},
+	} {
+		if text := w.fails(q, sftp.PermissionDenied); !strings.Contains(text, "[read-only]") {
+			t.Errorf("%+v: %q", q, text)
+		}
+	}
+	if got := w.read(w.open("f", sftp.OpenRead), 0, 9); got != "old" {
+		t.Errorf("READ = %q", got)
+	}
+
+	w = as(account.UploadOnly)
+	w.fails(sftp.Request{Type: sftp.TypeOpen, Path: []byte("f"), Flags: sftp.OpenRead}, sftp.PermissionDenied)
+	w.fails(req(sftp.TypeStat, "f"), sftp.PermissionDenied)
+	w.fails(req(sftp.TypeStat, "none"), sftp.PermissionDenied)
+	if p := w.do(req(sftp.TypeStat, "/")); p.Type != sftp.TypeAttrs {
+		t.Errorf("STAT / of an upload-only account: %+v", p)
+	}
+	h := w.open("f", makes) // under another name: whether f is there is not told
+	w.write(h, 0, "mine")
+	w.close(h)
+	if got := st.file("f"); got != "old" {
+		t.Errorf("f holds %q", got)
+	}
+	if got := st.file("f.1"); got != "mine" {
+		t.Errorf("f.1 holds %q", got)
+	}
+
+	w = as(account.Full &^ account.Overwrite)
+	w.fails(sftp.Request{Type: sftp.TypeOpen, Path: []byte("g"), Flags: makes}, sftp.PermissionDenied)
+	w.fails(sftp.Request{Type: sftp.TypeOpen, Path: []byte("g"), Flags: sftp.OpenWrite}, sftp.PermissionDenied)
+	w.fails(sftp.Request{Type: sftp.TypeSetstat, Path: []byte("g"), Attrs: sftp.Attributes{Flags: sftp.HasSize}}, sftp.PermissionDenied)
+	w.fails(sftp.Request{Type: sftp.TypeExtended, Extension: []byte(sftp.ExtPosixRename), Path: []byte("f"), To: []byte("g")}, sftp.PermissionDenied)
+	h = w.open("new", makes)
+	w.write(h, 0, "x")
+	w.ok(sftp.Request{Type: sftp.TypeExtended, Extension: []byte(sftp.ExtFsync), Handle: h})
+	w.write(h, 1, "y") // its own file, which it has published itself
+	w.close(h)
+	if got := st.file("new"); got != "xy" || st.file("g") != "old" {
+		t.Errorf("new holds %q, g %q", got, st.file("g"))
+	}
+}
