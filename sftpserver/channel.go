@@ -36,6 +36,14 @@ func (c *conn) channel(nc ssh.NewChannel) {
 		defer c.channels.Add(-1)
 		defer c.server.loop.Caught("channel", c.visit.Peer().Remote)
 		defer ch.Close()
+		c.mu.Lock()
+		c.open[ch] = struct{}{}
+		c.mu.Unlock()
+		defer func() {
+			c.mu.Lock()
+			delete(c.open, ch)
+			c.mu.Unlock()
+		}()
 		c.sessionChannel(ch, requests)
 	})
 }
@@ -114,8 +122,8 @@ type stream struct{ ssh.Channel }
 func (s stream) Tell(text string) { _, _ = io.WriteString(s.Stderr(), text) }
 
 // farewell tells the client why its session ends, where it was ended here.
-func (c *conn) farewell(ctx context.Context, ch ssh.Channel) {
-	if cause := fault.Of(context.Cause(ctx)); ctx.Err() != nil && cause.Kind == fault.Closing {
+func (c *conn) farewell(ch ssh.Channel) {
+	if cause := fault.Of(context.Cause(c.session.Context())); cause.Kind == fault.Closing {
 		c.tell(ch, explain.Sentence(cause))
 	}
 }

@@ -37,10 +37,11 @@ type conn struct {
 	mu       sync.Mutex
 	draining bool
 	busy     int // channels with open files
+	open     map[ssh.Channel]struct{}
 }
 
 func newConn(s *Server, nc net.Conn, visit *gate.Visit, r *Rules) *conn {
-	return &conn{server: s, rules: r, wire: newWire(nc), visit: visit, log: visit.Log()}
+	return &conn{server: s, rules: r, wire: newWire(nc), visit: visit, log: visit.Log(), open: map[ssh.Channel]struct{}{}}
 }
 
 // Drain ends the connection when it has no open files: until then they may be
@@ -78,12 +79,33 @@ func (c *conn) End(cause error) { c.visit.End(cause) }
 // Abort closes the socket.
 func (c *conn) Abort() { c.wire.Abort() }
 
-// ended is called when the visit or the session ends, under locks of the gate. The
-// read that waits fails, which ends all of the rest; what is to be said may be
-// said for a moment.
-func (c *conn) ended() {
+// ended is called when the visit or the session ends, under locks of the gate.
+func (c *conn) ended() { go c.part() }
+
+// part tells the open channels why they end, as far as that is quickly done. Then
+// the read that waits fails, which ends all of the rest.
+func (c *conn) part() {
+	c.mu.Lock()
+	var open []ssh.Channel
+	for ch := range c.open {
+		open = append(open, ch)
+	}
+	c.mu.Unlock()
+	if len(open) > 0 {
+		said := make(chan struct{})
+		go func() {
+			defer close(said)
+			for _, ch := range open {
+				c.farewell(ch)
+			}
+		}()
+		select {
+		case <-said:
+		case <-time.After(lastWords):
+		}
+	}
 	_ = c.wire.Conn.SetReadDeadline(longAgo)
-	go c.wire.hurry()
+	c.wire.hurry()
 }
 
 var longAgo = time.Unix(1, 0)

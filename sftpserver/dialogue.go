@@ -55,8 +55,7 @@ func (c *conn) sftp(ctx context.Context, ch ssh.Channel) int {
 	switch {
 	case err == nil, errors.Is(err, io.EOF):
 		return 0
-	case ctx.Err() != nil:
-		c.farewell(ctx, ch)
+	case ctx.Err() != nil: // it was told
 	default:
 		c.log.Info("SFTP session ended", "error", err)
 		c.tell(ch, "the SFTP session ends: "+err.Error())

@@ -1,0 +1,371 @@
+package sftpserver
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"dray/account"
+	"dray/event"
+	"dray/guard"
+)
+
+// login tries to log in, and returns what the server said in banners.
+func (st *stage) login(cfg *ssh.ClientConfig) (*ssh.Client, string, error) {
+	st.t.Helper()
+	var said []string
+	if cfg.User == "" {
+		cfg.User = "anna"
+	}
+	cfg.HostKeyCallback, cfg.Timeout = ssh.InsecureIgnoreHostKey(), 10*time.Second
+	cfg.BannerCallback = func(m string) error { said = append(said, m); return nil }
+	c, err := ssh.Dial("tcp", st.addr, cfg)
+	if err == nil {
+		st.t.Cleanup(func() { _ = c.Close() })
+	}
+	return c, strings.Join(said, ""), err
+}
+
+func newKey(t testing.TB) ssh.Signer {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	need(t, err)
+	s, err := ssh.NewSignerFromSigner(private)
+	need(t, err)
+	return s
+}
+
+func interactive(answer string) ssh.AuthMethod {
+	return ssh.KeyboardInteractive(func(_, _ string, questions []string, _ []bool) ([]string, error) {
+		return slices.Repeat([]string{answer}, len(questions)), nil
+	})
+}
+
+func TestWaysToLogIn(t *testing.T) {
+	st := newStage(t)
+	for name, m := range map[string]ssh.AuthMethod{
+		"password": ssh.Password(password), "key": ssh.PublicKeys(st.key), "keyboard-interactive": interactive(password),
+	} {
+		c, _, err := st.login(&ssh.ClientConfig{Auth: []ssh.AuthMethod{m}})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got := string(c.ServerVersion()); got != "SSH-2.0-dray" {
+			t.Errorf("the server calls itself %q", got)
+		}
+	}
+	for name, m := range map[string]ssh.AuthMethod{
+		"a wrong password": ssh.Password("guess"), "another key": ssh.PublicKeys(newKey(t)), "a wrong answer": interactive("guess"), "nothing": ssh.Password(""),
+	} {
+		if _, said, err := st.login(&ssh.ClientConfig{Auth: []ssh.AuthMethod{m}}); err == nil || said != "" {
+			t.Errorf("%s logs in: %v, %q", name, err, said)
+		}
+	}
+}
+
+// Questions about keys are no failures: an agent may hold many.
+func TestTwentyKeysAndThenThePassword(t *testing.T) {
+	st := newStage(t)
+	var keys []ssh.Signer
+	for range 20 {
+		keys = append(keys, newKey(t))
+	}
+	begun := time.Now()
+	if _, _, err := st.login(&ssh.ClientConfig{Auth: []ssh.AuthMethod{ssh.PublicKeys(keys...), ssh.Password(password)}}); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if _, _, err := st.login(&ssh.ClientConfig{Auth: []ssh.AuthMethod{ssh.PublicKeys(append(keys, st.key)...)}}); err != nil {
+		t.Errorf("the right key behind twenty others: %v", err)
+	}
+	for range 20 {
+		keys = append(keys, newKey(t))
+	}
+	if _, said, err := st.login(&ssh.ClientConfig{Auth: []ssh.AuthMethod{ssh.PublicKeys(keys...), ssh.Password(password)}}); err == nil || !strings.Contains(said, "[too-many-tries]") {
+		t.Errorf("forty keys: %v, %q", err, said)
+	}
+}
+
+func TestTooManyPasswords(t *testing.T) {
+	st := newStage(t)
+	tries := 0
+	_, said, err := st.login(&ssh.ClientConfig{Auth: []ssh.AuthMethod{ssh.RetryableAuthMethod(ssh.PasswordCallback(func() (string, error) {
+		tries++
+		return "guess", nil
+	}), 10)}})
+	logins := 0
+	st.events.mu.Lock()
+	for _, e := range st.events.all {
+		if l, ok := e.(event.Login); ok && !l.OK {
+			logins++
+		}
+	}
+	st.events.mu.Unlock()
+	if err == nil || tries > 4 || logins != 3 || !strings.Contains(said, "[too-many-tries]") {
+		t.Errorf("%d tries, %d of them looked at, %v, %q", tries, logins, err, said)
+	}
+}
+
+func TestFactorsOverTheWire(t *testing.T) {
+	st := newStage(t)
+	a := st.people.known["anna"]
+	a.Factors = []string{account.FactorKey, account.FactorPassword}
+	st.people.known["anna"] = a
+	for _, tt := range []struct {
+		name string
+		auth []ssh.AuthMethod
+		ok   bool
+	}{
+		{"both", []ssh.AuthMethod{ssh.PublicKeys(st.key), ssh.Password(password)}, true},
+		{"both, asked by keyboard-interactive", []ssh.AuthMethod{ssh.PublicKeys(st.key), interactive(password)}, true},
+		{"the key alone", []ssh.AuthMethod{ssh.PublicKeys(st.key)}, false},
+		{"the password alone", []ssh.AuthMethod{ssh.Password(password)}, false},
+		{"the key and a wrong password", []ssh.AuthMethod{ssh.PublicKeys(st.key), ssh.Password("guess")}, false},
+		{"another key and the password", []ssh.AuthMethod{ssh.PublicKeys(newKey(t)), ssh.Password(password)}, false},
+	} {
+		if _, _, err := st.login(&ssh.ClientConfig{Auth: tt.auth}); (err == nil) != tt.ok {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
+func TestRefusalsSayWhy(t *testing.T) {
+	st := newStage(t)
+	a := st.people.known["anna"]
+	a.Disabled = true
+	st.people.known["anna"] = a
+	if _, said, err := st.login(&ssh.ClientConfig{Auth: []ssh.AuthMethod{ssh.Password(password)}}); err == nil || !strings.Contains(said, "[account-off]") {
+		t.Errorf("a disabled account: %v, %q", err, said)
+	}
+	a.Disabled, a.Protocols = false, []string{"ftps"}
+	st.people.known["anna"] = a
+	if _, said, err := st.login(&ssh.ClientConfig{Auth: []ssh.AuthMethod{ssh.PublicKeys(st.key)}}); err == nil || !strings.Contains(said, "[protocol-off]") {
+		t.Errorf("an account of another protocol: %v, %q", err, said)
+	}
+}
+
+// Whoever does not log in is gone when the time is up, whatever is sent meanwhile.
+func TestLoginTime(t *testing.T) {
+	st := newStage(t, func(st *stage) { st.rules.LoginTime = 400 * time.Millisecond })
+	for name, talk := range map[string]string{"silent": "", "slow": "SSH-2.0-slow", "talkative": "hello\r\n"} {
+		nc, err := net.Dial("tcp", st.addr)
+		need(t, err)
+		begun := time.Now()
+		go func() {
+			for i := 0; ; i++ {
+				if talk == "" {
+					return
+				}
+				if _, err := nc.Write([]byte{talk[i%len(talk)]}); err != nil {
+					return
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+		}()
+		_ = nc.SetReadDeadline(time.Now().Add(5 * time.Second))
+		b := make([]byte, 4096)
+		for err == nil {
+			_, err = nc.Read(b)
+		}
+		if took := time.Since(begun); took > 3*time.Second {
+			t.Errorf("%s: it is let stay for %v (%v)", name, took, err)
+		}
+		_ = nc.Close()
+	}
+	c := st.dial()
+	time.Sleep(600 * time.Millisecond)
+	open(t, c) // who has logged in may stay
+}
+
+// One address can't take the places of all.
+func TestOneAddressDoesNotKeepOthersOut(t *testing.T) {
+	st := newStage(t, func(st *stage) {
+		st.gate.Guard = guard.New(guard.Limits{Total: 40, PerAddress: 30, Pending: 20, PendingPerAddress: 10}, nil)
+	})
+	var idle []net.Conn
+	for range 60 {
+		nc, err := net.Dial("tcp", st.addr)
+		need(t, err)
+		idle = append(idle, nc)
+	}
+	for range 5 { // from the same address even: those that say nothing make room
+		st.dial()
+	}
+	for _, nc := range idle {
+		_ = nc.Close()
+	}
+}
+
+func TestAlgorithms(t *testing.T) {
+	st := newStage(t)
+	try := func(c ssh.Config, hostKeys ...string) error {
+		cfg := &ssh.ClientConfig{Config: c, Auth: []ssh.AuthMethod{ssh.Password(password)}, HostKeyAlgorithms: hostKeys}
+		_, _, err := st.login(cfg)
+		return err
+	}
+	for _, k := range keyExchanges {
+		if err := try(ssh.Config{KeyExchanges: []string{k}}); err != nil {
+			t.Errorf("key exchange %s: %v", k, err)
+		}
+	}
+	for _, c := range ciphers {
+		if err := try(ssh.Config{Ciphers: []string{c}}); err != nil {
+			t.Errorf("cipher %s: %v", c, err)
+		}
+	}
+	for _, m := range macs {
+		if err := try(ssh.Config{Ciphers: []string{ssh.CipherAES128CTR}, MACs: []string{m}}); err != nil {
+			t.Errorf("MAC %s: %v", m, err)
+		}
+	}
+	for _, h := range []string{ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256} {
+		if err := try(ssh.Config{}, h); err != nil {
+			t.Errorf("host key %s: %v", h, err)
+		}
+	}
+	old := ssh.InsecureAlgorithms()
+	for _, k := range old.KeyExchanges {
+		if try(ssh.Config{KeyExchanges: []string{k}}) == nil {
+			t.Errorf("key exchange %s is offered", k)
+		}
+	}
+	for _, c := range old.Ciphers {
+		if try(ssh.Config{Ciphers: []string{c}}) == nil {
+			t.Errorf("cipher %s is offered", c)
+		}
+	}
+	for _, m := range []string{ssh.HMACSHA1, ssh.InsecureHMACSHA196, ssh.HMACSHA256, ssh.HMACSHA512} {
+		if try(ssh.Config{Ciphers: []string{ssh.CipherAES128CTR}, MACs: []string{m}}) == nil {
+			t.Errorf("MAC %s is offered", m)
+		}
+	}
+	if try(ssh.Config{}, ssh.KeyAlgoRSA) == nil {
+		t.Error("a host key with SHA-1 is offered")
+	}
+}
+
+// Only what an exception names comes back, and only where it holds.
+func TestLegacyAlgorithms(t *testing.T) {
+	st := newStage(t, func(st *stage) {
+		st.rules.Legacy = Legacy{KeyExchanges: []string{ssh.InsecureKeyExchangeDH14SHA1}, RSASHA1: true}
+	})
+	for _, cfg := range []*ssh.ClientConfig{
+		{Config: ssh.Config{KeyExchanges: []string{ssh.InsecureKeyExchangeDH14SHA1}}}, {HostKeyAlgorithms: []string{ssh.KeyAlgoRSA}},
+	} {
+		cfg.Auth = []ssh.AuthMethod{ssh.Password(password)}
+		if _, _, err := st.login(cfg); err != nil {
+			t.Errorf("%v", err)
+		}
+	}
+	if _, _, err := st.login(&ssh.ClientConfig{
+		Config: ssh.Config{KeyExchanges: []string{ssh.InsecureKeyExchangeDH1SHA1}}, Auth: []ssh.AuthMethod{ssh.Password(password)},
+	}); err == nil {
+		t.Error("another old key exchange came along")
+	}
+}
+
+// All host keys are announced, and proved when a client asks (OpenSSH, PROTOCOL, 2.5).
+func TestHostKeysAreAnnouncedAndProved(t *testing.T) {
+	st := newStage(t)
+	nc, err := net.Dial("tcp", st.addr)
+	need(t, err)
+	c, chans, reqs, err := ssh.NewClientConn(nc, st.addr, &ssh.ClientConfig{
+		User: "anna", Auth: []ssh.AuthMethod{ssh.Password(password)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
+	})
+	need(t, err)
+	defer c.Close()
+	go func() {
+		for range chans {
+		}
+	}()
+	req := <-reqs
+	if req == nil || req.Type != hostKeys {
+		t.Fatalf("the first request is %+v", req)
+	}
+	var keys []ssh.PublicKey
+	for rest := req.Payload; len(rest) > 0; {
+		var p struct {
+			Key  []byte
+			Rest []byte `ssh:"rest"`
+		}
+		need(t, ssh.Unmarshal(rest, &p))
+		k, err := ssh.ParsePublicKey(p.Key)
+		need(t, err)
+		keys, rest = append(keys, k), p.Rest
+	}
+	if len(keys) != len(st.rules.HostKeys) {
+		t.Fatalf("%d keys are announced", len(keys))
+	}
+	go ssh.DiscardRequests(reqs)
+	ok, proof, err := c.SendRequest(proveHostKeys, true, req.Payload)
+	if !ok || err != nil {
+		t.Fatalf("the proof: %v, %v", ok, err)
+	}
+	for _, k := range keys {
+		var p struct {
+			Sig  []byte
+			Rest []byte `ssh:"rest"`
+		}
+		need(t, ssh.Unmarshal(proof, &p))
+		proof = p.Rest
+		var sig ssh.Signature
+		need(t, ssh.Unmarshal(p.Sig, &sig))
+		data := ssh.Marshal(struct {
+			What         string
+			Session, Key []byte
+		}{proveHostKeys, c.SessionID(), k.Marshal()})
+		if err := k.Verify(data, &sig); err != nil || sig.Format == ssh.KeyAlgoRSA {
+			t.Errorf("the proof for %s: %v, by %s", k.Type(), err, sig.Format)
+		}
+	}
+	for name, payload := range map[string][]byte{"nothing": nil, "junk": {1, 2, 3}, "a foreign key": ssh.Marshal(struct{ K []byte }{newKey(t).PublicKey().Marshal()})} {
+		if ok, _, err := c.SendRequest(proveHostKeys, true, payload); ok || err != nil {
+			t.Errorf("a proof for %s: %v, %v", name, ok, err)
+		}
+	}
+}
+
+// A session that is ended says why.
+func TestAnEndedSessionSaysWhy(t *testing.T) {
+	st := newStage(t)
+	c := st.dial()
+	ch, reqs, err := c.OpenChannel("session", nil)
+	need(t, err)
+	go ssh.DiscardRequests(reqs)
+	ok, err := ch.SendRequest("subsystem", true, ssh.Marshal(struct{ S string }{"sftp"}))
+	if !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	said := make(chan string, 1)
+	go func() {
+		b := make([]byte, 1000)
+		n, _ := ch.Stderr().Read(b)
+		said <- string(b[:n])
+	}()
+	a := st.people.known["anna"]
+	a.Disabled = true
+	st.people.mu.Lock()
+	st.people.known["anna"] = a
+	st.people.mu.Unlock()
+	st.gate.Refresh(t.Context())
+	select {
+	case s := <-said:
+		if !strings.Contains(s, "[account-off]") {
+			t.Errorf("it says %q", s)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("it goes on")
+	}
+	if err := c.Wait(); err == nil {
+		t.Error("the connection ends without an error")
+	}
+}
