@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"io/fs"
 	"iter"
 	"log/slog"
 	"net/netip"
@@ -163,4 +164,15 @@ func (o *One) Verify(_ context.Context, name string, s Secret, _ netip.Addr, bar
 	return *a, nil
 }
 
-var _ Verifier = (*One)(nil)
+// Lookup is that of a Directory with the one account in it.
+func (o *One) Lookup(_ context.Context, name string) (Account, error) {
+	if !o.has || name != o.account.Name {
+		return Account{}, fs.ErrNotExist
+	}
+	return o.account, nil
+}
+
+var (
+	_ Verifier  = (*One)(nil)
+	_ Directory = (*One)(nil)
+)

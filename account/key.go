@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -59,6 +60,31 @@ func ParseKey(line string) (Key, error) {
 		return Key{}, errors.New("principals= is for a line with cert-authority")
 	}
 	return k, nil
+}
+
+// ReadKeys reads a file of authorized_keys lines. Empty lines and those that begin
+// with "#" are none. The error names the first line that is wrong.
+func ReadKeys(file string) ([]Key, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var keys []Key
+	n := 0
+	for line := range strings.Lines(string(b)) {
+		n++
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
+		}
+		k, err := ParseKey(line)
+		if err != nil {
+			return nil, fmt.Errorf("line %d of %s: %w", n, file, err)
+		}
+		if keys = append(keys, k); len(keys) > MaxKeys {
+			return nil, fmt.Errorf("%s has more than %d keys", file, MaxKeys)
+		}
+	}
+	return keys, nil
 }
 
 // CheckKey says why a public key is not taken: certificates, DSA, short RSA.

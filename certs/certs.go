@@ -4,6 +4,8 @@
 // what is wrong with a certificate, because a client only ever says "bad
 // certificate".
 //
+// The host keys of SSH are kept here too: they are what a certificate is to TLS.
+//
 // It listens nowhere and knows no protocol beyond TLS; the one word of FTP in
 // it is the ALPN name. Client certificates are not its business.
 //

@@ -86,10 +86,10 @@ func describeError(err error) string {
 func Root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "dray",
-		Short: "move files over FTP and FTPS",
-		Long: `dray serves a directory over FTP, explicit FTPS (AUTH TLS) and implicit FTPS.
-Passwords cross the network over TLS only, unless you say otherwise; an upload
-is shown under its name when it is whole and on the disk, and not before.`,
+		Short: "move files over SFTP, FTP and FTPS",
+		Long: `dray serves a directory over SFTP, FTP, explicit FTPS (AUTH TLS) and implicit
+FTPS. Passwords cross the network over SSH and TLS only, unless you say otherwise;
+an upload is shown under its name when it is whole and on the disk, and not before.`,
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,

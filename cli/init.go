@@ -338,19 +338,21 @@ func inherit(state string, uid, gid int) (note string, err error) {
 // has the standard port or the high one, and said tells why.
 func listeners(bind func(port int) error) (ls []config.Listener, said string) {
 	var text, notes []string
-	for _, l := range []struct {
-		protocol       string
-		standard, high int
-	}{{"ftp", config.PortFTP, config.PortFTPHigh}, {"ftps", config.PortFTPS, config.PortFTPSHigh}} {
-		port := l.standard
-		if err := bind(l.standard); err != nil {
-			port = l.high
-			notes = append(notes, fmt.Sprintf("%v: %d is configured", noPort(err, l.standard), port))
-			if err := bind(l.high); err != nil {
-				notes = append(notes, fmt.Sprintf("%v: write a free port under [[listener]] before the server starts", noPort(err, l.high)))
+	for _, protocol := range []string{"ftp", "ftps", "sftp"} {
+		ports := config.Ports(protocol)
+		port, err := 0, error(nil)
+		for i, p := range ports {
+			if port, err = int(p), bind(int(p)); err == nil {
+				break
+			}
+			if i+1 < len(ports) {
+				notes = append(notes, fmt.Sprintf("%v: %d is configured", noPort(err, port), ports[i+1]))
 			}
 		}
-		text = append(text, fmt.Sprintf("[[listener]]\nprotocol = %q\nlisten = [\":%d\"]\n", l.protocol, port))
+		if err != nil {
+			notes = append(notes, fmt.Sprintf("%v: write a free port under [[listener]] before the server starts", noPort(err, port)))
+		}
+		text = append(text, fmt.Sprintf("[[listener]]\nprotocol = %q\nlisten = [\":%d\"]\n", protocol, port))
 	}
 	if len(notes) == 0 {
 		return nil, ""

@@ -30,12 +30,14 @@ func TestInitConfiguresThePortsThatCanBeHad(t *testing.T) {
 		said   []string
 	}{
 		{"all are free", nil, "", nil},
-		{"990 is busy", in(990), "ftp:21 ftps:2990", []string{"port 990 " + taken + ": 2990 is configured"}},
-		{"21 is busy", in(21), "ftp:2121 ftps:990", []string{"port 21 " + taken + ": 2121 is configured"}},
+		{"990 is busy", in(990), "ftp:21 ftps:2990 sftp:22", []string{"port 990 " + taken + ": 2990 is configured"}},
+		{"21 is busy", in(21), "ftp:2121 ftps:990 sftp:22", []string{"port 21 " + taken + ": 2121 is configured"}},
+		{"sshd has 22", in(22), "ftp:21 ftps:990 sftp:2022", []string{"port 22 " + taken + ": 2022 is configured"}},
+		{"and another program 2022", in(22, 2022), "ftp:21 ftps:990 sftp:2222", []string{"port 22 " + taken + ": 2022 is configured", "port 2022 " + taken + ": 2222 is configured"}},
 		{"a high one is busy that is not needed", in(2121), "", nil},
-		{"990 and 2990 are busy", in(990, 2990), "ftp:21 ftps:2990",
+		{"990 and 2990 are busy", in(990, 2990), "ftp:21 ftps:2990 sftp:22",
 			[]string{"port 990 " + taken + ": 2990 is configured", "port 2990 " + taken + ": write a free port under [[listener]] before the server starts"}},
-		{"low ones may not be bound", map[int]error{21: syscall.EACCES, 990: syscall.EACCES}, "ftp:2121 ftps:2990",
+		{"low ones may not be bound", map[int]error{21: syscall.EACCES, 990: syscall.EACCES}, "ftp:2121 ftps:2990 sftp:22",
 			[]string{"port 21 needs the capability CAP_NET_BIND_SERVICE or root: 2121 is configured", "port 990 needs the capability CAP_NET_BIND_SERVICE or root: 2990 is configured"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

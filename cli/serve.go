@@ -44,14 +44,17 @@ func serveCommand() *cobra.Command {
 	var verbose bool
 	cmd := &cobra.Command{
 		Use:   "serve DIR | --config FILE",
-		Short: "serve a directory, or what a configuration says, over FTP and FTPS",
-		Long: `Serve DIR to one user, over FTP with TLS (AUTH TLS) on port 21 and over implicit
-FTPS on port 990; where these ports may not be bound, on 2121 and 2990. The
-certificate is self-signed, made at the first start and kept.
+		Short: "serve a directory, or what a configuration says, over SFTP, FTP and FTPS",
+		Long: `Serve DIR to one user: over SFTP on port 22, over FTP with TLS (AUTH TLS) on port
+21 and over implicit FTPS on port 990; where these ports may not be bound, on 2022
+or 2222, 2121 and 2990. The host keys and the certificate, which is self-signed,
+are made at the first start and kept.
 
 The password comes from --password-file, from the environment variable
 ` + passwordEnv + `, from the file that ` + passwordFileEnv + ` names, or is made for this
-run and shown once. It is accepted over TLS only, unless --plain allows clear text.
+run and shown once. It is accepted over SSH and TLS only, unless --plain allows
+clear text. Over SFTP the keys of --authorized-keys log in too; that file is read
+again when it changes.
 
 With --config, serve the accounts of "dray user" as the file says; "dray init"
 writes one. SIGHUP reads it again, with its certificates and listeners, and ends
@@ -62,6 +65,7 @@ SIGTERM and SIGINT end accepting and let transfers finish, for 30 s at most; a
 second one ends the process at once, by force and with exit status 1.`,
 		Example: `  dray serve /srv/files
   dray serve --config /etc/dray/dray.toml
+  dray serve /srv/files --authorized-keys ~/.ssh/authorized_keys --ftp off --ftps off
   dray serve /srv/pub --anonymous --read-only
   dray serve /srv/scans --plain --user scanner --password-file /etc/dray/scanner
   dray serve /srv/files --public ftp.example.net --passive 40000-40099`,
@@ -100,11 +104,13 @@ second one ends the process at once, by force and with exit status 1.`,
 	f.BoolVar(&c.Anonymous, "anonymous", false, "let anybody read, as anonymous or ftp, also in clear text")
 	f.BoolVar(&c.ReadOnly, "read-only", false, "let nobody change anything")
 	f.BoolVar(&c.Plain, "plain", false, "allow passwords and files in clear text, for devices without TLS")
+	f.StringVar(&c.SFTP, "sftp", "", "`ADDR` of the listener for SFTP, or off (default :22, else :2022 or :2222)")
+	f.StringVar(&c.Keys, "authorized-keys", "", "`FILE` with the public keys that log in over SFTP, one a line")
 	f.StringVar(&c.FTP, "ftp", "", "`ADDR` of the listener for FTP and AUTH TLS, or off (default :21, else :2121)")
 	f.StringVar(&c.FTPS, "ftps", "", "`ADDR` of the listener for implicit FTPS, or off (default :990, else :2990)")
 	f.StringVar(&c.Passive, "passive", "", "ports `A-B` for data connections (default "+config.DefaultPassive+")")
 	f.StringVar(&c.Public, "public", "", "`ADDRESS` or name that clients reach this host by, when it is behind NAT")
-	f.StringVar(&c.State, "state", "", "`DIR` for the certificate (default "+stateHint()+")")
+	f.StringVar(&c.State, "state", "", "`DIR` for the certificate and the host keys (default "+stateHint()+")")
 	f.StringVar(&c.Sync, "sync", "", "`HOW` uploads are kept: commit, on the disk before they are answered, or none, by the kernel (default commit)")
 	f.StringVar(&ready, "ready", "", "write the addresses as JSON to `FILE` once all listeners are up")
 	f.BoolVarP(&verbose, "verbose", "v", false, "log the dialogue, with passwords masked")
@@ -323,7 +329,7 @@ func printCard(w io.Writer, card serve.Card, password account.Secret, from strin
 	}
 	url := func(scheme, addr string) string {
 		host, port, _ := net.SplitHostPort(addr)
-		standard := map[string]string{"ftp": "21", "ftps": "990"}[scheme]
+		standard := map[string]string{"sftp": "22", "ftp": "21", "ftps": "990"}[scheme]
 		if port == standard {
 			addr = host
 			if strings.Contains(host, ":") {
@@ -338,11 +344,14 @@ func printCard(w io.Writer, card serve.Card, password account.Secret, from strin
 	for _, l := range []struct {
 		title, scheme string
 		addrs         []string
-	}{{"FTP, AUTH TLS", "ftp", withPublic(card.FTP, card.Public)}, {"FTPS, implicit", "ftps", withPublic(card.FTPS, card.Public)}} {
-		title := l.title
+	}{{"SFTP", "sftp", withPublic(card.SFTP, card.Public)}, {"FTP, AUTH TLS", "ftp", withPublic(card.FTP, card.Public)}, {"FTPS, implicit", "ftps", withPublic(card.FTPS, card.Public)}} {
+		title, best := l.title, ""
+		if l.scheme == "sftp" {
+			best = "   (recommended: one port, always encrypted)"
+		}
 		for _, addr := range l.addrs {
-			row(title, url(l.scheme, addr))
-			title = ""
+			row(title, url(l.scheme, addr)+best)
+			title, best = "", ""
 		}
 	}
 	switch {
@@ -362,12 +371,23 @@ func printCard(w io.Writer, card serve.Card, password account.Secret, from strin
 		row("rights", "read only")
 	}
 	switch {
+	case len(card.FTP)+len(card.FTPS) == 0:
 	case card.Plain:
 		row("clear text", "allowed: passwords and files can be read on the way")
 	case card.Excepted:
 		row("clear text", "by exceptions only (dray config show); elsewhere set clients to explicit TLS")
 	default:
 		row("clear text", "no password is taken without TLS: set clients to explicit TLS")
+	}
+	title := "host keys"
+	for _, k := range card.HostKeys {
+		row(title, k)
+		title = ""
+	}
+	if len(card.FTP)+len(card.FTPS) == 0 {
+		row("firewall", "let in TCP "+strings.Join(card.Ports, ", "))
+		fmt.Fprintln(w)
+		return
 	}
 	kind := "SHA-256 "
 	if card.SelfSigned {
@@ -402,11 +422,13 @@ func withPublic(addrs []string, public string) []string {
 // writeReady writes the file at once: who sees it sees all of it.
 func writeReady(name string, card serve.Card) error {
 	b, err := json.Marshal(struct {
-		FTP     []string `json:"ftp"`
-		FTPS    []string `json:"ftps"`
-		Passive string   `json:"passive"`
-		SHA256  string   `json:"certificate_sha256"`
-	}{orEmpty(card.FTP), orEmpty(card.FTPS), card.Passive, card.SHA256Hex})
+		SFTP     []string `json:"sftp"`
+		FTP      []string `json:"ftp"`
+		FTPS     []string `json:"ftps"`
+		Passive  string   `json:"passive"`
+		SHA256   string   `json:"certificate_sha256"`
+		HostKeys []string `json:"host_keys"`
+	}{orEmpty(card.SFTP), orEmpty(card.FTP), orEmpty(card.FTPS), card.Passive, card.SHA256Hex, orEmpty(card.HostKeys)})
 	if err != nil {
 		return err
 	}

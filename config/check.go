@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"dray/account"
 )
 
 // switches are the words of commands.allow.
@@ -25,6 +27,9 @@ type Outside struct {
 	// only What, Do and Warning of a Problem, and Field "key" where that is
 	// about the key. nil: only the files are looked for.
 	Certificate func(file, key string) (covers func(host string) bool, wrong []Problem)
+	// HostKey tells what is wrong with the file of an SSH host key. nil: only the file
+	// is looked for.
+	HostKey func(file string) error
 	// Commands are the names that commands.deny may have, as "STOR", "SITE
 	// CHMOD" or "MODE Z". nil: any.
 	Commands []string
@@ -53,6 +58,7 @@ func (c Config) Check(o Outside) []Problem {
 	ch.passive()
 	ch.public()
 	ch.certificates()
+	ch.ssh()
 	ch.files()
 	ch.anonymous()
 	ch.limits()
@@ -137,6 +143,15 @@ func (ch *checker) addresses() {
 		}
 		if l.Plain && l.Protocol == "ftps" {
 			ch.warn(listenerPath(i, "plain"), "has no effect: implicit TLS begins before any command", `remove it, or write protocol = "ftp"`)
+		}
+		if l.Protocol == "sftp" {
+			for _, key := range []string{
+				"plain", "clear-data", "data-session", "tls-end", "certificate", "client-certificates", "client-ca", "active", "active-port", "passive",
+			} {
+				if _, set := ch.at[listenerPath(i, key)]; set {
+					ch.warn(listenerPath(i, key), "has no effect: SFTP has one connection, and SSH under it", "remove it")
+				}
+			}
 		}
 	address:
 		for _, addr := range l.Listen {
@@ -241,6 +256,25 @@ func (ch *checker) public() {
 			continue
 		}
 		first[p.Network] = i
+	}
+}
+
+// ssh looks at host keys and CAs. The elements of a list have no paths of their own.
+func (ch *checker) ssh() {
+	for _, key := range ch.SSH.HostKeys {
+		if ch.o.HostKey == nil {
+			ch.file("ssh.host-keys", key)
+		} else if err := ch.o.HostKey(key); err != nil {
+			ch.add("ssh.host-keys", err.Error(), "name a private key that the server may read, without a passphrase")
+		}
+	}
+	if ca := ch.SSH.UserCA; ca != "" {
+		switch keys, err := account.ReadKeys(ca); {
+		case err != nil:
+			ch.add("ssh.user-ca", err.Error(), "name a file with the public keys of CAs, one a line")
+		case len(keys) == 0:
+			ch.add("ssh.user-ca", fmt.Sprintf("%q holds no key", ca), "write the public key of the CA into it")
+		}
 	}
 }
 
@@ -409,6 +443,9 @@ func (ch *checker) outside(reached func(name string) bool, why string) {
 			files = append(files, struct{ path, name string }{join(path, "file"), cert.File})
 		}
 	}
+	for _, key := range ch.SSH.HostKeys {
+		files = append(files, struct{ path, name string }{"ssh.host-keys", key})
+	}
 	for _, f := range files {
 		if reached(f.name) {
 			ch.add(f.path, fmt.Sprintf("%q is where clients could fetch it: %s", f.name, why), "keep it elsewhere")
@@ -514,7 +551,7 @@ func (ch *checker) exceptions() {
 		names = append(names, l.Name)
 	}
 	if names == nil {
-		names = []string{"ftp", "ftps"} // those of a file without any
+		names = []string{"ftp", "ftps", "sftp"} // those of a file without any
 	}
 	for i, e := range ch.Exceptions {
 		at := element("exception", i)

@@ -89,7 +89,7 @@ func TestCheckOfExceptions(t *testing.T) {
 		{"old TLS for all", exception + "allow = \"tls1.0\"", ""},
 		{"old TLS for an account", exception + "allow = \"tls1.0\"\naccount = \"anna\"", `t:5: exception[0].account: an account has no part in "tls1.0"`},
 		{"a listener of a file without any", exception + "allow = \"tls-end\"\nlistener = \"ftps\"", ""},
-		{"a listener that is not there", exception + "allow = \"tls-end\"\nlistener = \"sftp\"", `t:5: exception[0].listener: "sftp" is no listener; write "ftp"`},
+		{"a listener that is not there", exception + "allow = \"tls-end\"\nlistener = \"ftpx\"", `t:5: exception[0].listener: "ftpx" is no listener; write "ftp"`},
 		{"an exception of yesterday", "[[exception]]\nallow = \"tls-end\"\nreason = \"x\"\nuntil = 2027-01-13", "t:4: warning: exception[0].until: the exception is over since 2027-01-13"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -30,7 +30,13 @@ func DefaultListeners() []Listener {
 	explicit := Listener{Name: "ftp", Protocol: "ftp", DataSession: "prefer", TLSEnd: "require", ClientCertificates: "off", Active: true, ActivePort: -1}
 	implicit := explicit
 	implicit.Name, implicit.Protocol = "ftps", "ftps"
-	return []Listener{explicit, implicit}
+	return []Listener{explicit, implicit, sftpListener()}
+}
+
+// sftpListener has the same values as one of a file that says nothing but the
+// protocol.
+func sftpListener() Listener {
+	return Listener{Name: "sftp", Protocol: "sftp", DataSession: "prefer", TLSEnd: "require", ClientCertificates: "off", Active: true, ActivePort: -1}
 }
 
 // End is the first moment after the day.

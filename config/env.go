@@ -84,9 +84,12 @@ func (p *parser) usualListeners() {
 	if n := p.root.keys[key]; n != nil && (n.form != asList || len(n.items) > 0) {
 		return
 	}
-	implicit := newTable(place{})
-	implicit.put("protocol", &node{form: asString, text: "ftps"})
-	p.root.put(key, &node{form: asList, items: []*node{newTable(place{}), implicit}})
+	of := func(protocol string) *node {
+		t := newTable(place{})
+		t.put("protocol", &node{form: asString, text: protocol})
+		return t
+	}
+	p.root.put(key, &node{form: asList, items: []*node{of("ftp"), of("ftps"), of("sftp")}})
 }
 
 func has(values map[string]string, name string) bool { _, ok := values[name]; return ok }

@@ -79,10 +79,11 @@ func TestTheEnvironment(t *testing.T) {
 // A variable for one of the usual listeners leaves the other as it is.
 func TestAVariableTakesNoListenerAway(t *testing.T) {
 	for _, tt := range []struct{ text, env, want string }{
-		{"", "DRAY_LISTENER_0_PLAIN=yes", "ftp ftp [:21] true, ftps ftps [:990] false"},
-		{"listener = []", "DRAY_LISTENER_0_LISTEN=:2121", "ftp ftp [:2121] false, ftps ftps [:990] false"},
-		{"", "DRAY_LISTENER_1_LISTEN=:2990", "ftp ftp [:21] false, ftps ftps [:2990] false"},
-		{"", "DRAY_LISTENER_2_LISTEN=:2121", "ftp ftp [:21] false, ftps ftps [:990] false, ftp-2121 ftp [:2121] false"},
+		{"", "DRAY_LISTENER_0_PLAIN=yes", "ftp ftp [:21] true, ftps ftps [:990] false, sftp sftp [] false"},
+		{"listener = []", "DRAY_LISTENER_0_LISTEN=:2121", "ftp ftp [:2121] false, ftps ftps [:990] false, sftp sftp [] false"},
+		{"", "DRAY_LISTENER_1_LISTEN=:2990", "ftp ftp [:21] false, ftps ftps [:2990] false, sftp sftp [] false"},
+		{"", "DRAY_LISTENER_2_LISTEN=:2222", "ftp ftp [:21] false, ftps ftps [:990] false, sftp sftp [:2222] false"},
+		{"", "DRAY_LISTENER_3_LISTEN=:2121", "ftp ftp [:21] false, ftps ftps [:990] false, sftp sftp [] false, ftp-2121 ftp [:2121] false"},
 		{"[[listener]]", "DRAY_LISTENER_0_PLAIN=yes", "ftp ftp [:21] true"},
 	} {
 		c, problems := Parse("t", []byte(tt.text), []string{tt.env})

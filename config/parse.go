@@ -267,7 +267,12 @@ func (p *parser) field(f *field, dst reflect.Value, n *node, path string) {
 		p.flaw(n, path, wrong)
 		return
 	}
-	if f.form == "path" {
+	switch {
+	case f.form == "path" && f.list:
+		for i := range v.Len() {
+			v.Index(i).SetString(p.place(v.Index(i).String()))
+		}
+	case f.form == "path":
 		v = reflect.ValueOf(p.place(v.String()))
 	}
 	dst.Set(v)
@@ -385,15 +390,17 @@ func (c *Config) settle() {
 	for i := range c.Listeners {
 		l := &c.Listeners[i]
 		// An address that was reported does not stand for the usual port.
-		if len(l.Listen) == 0 && !c.bad[listenerPath(i, "listen")] {
-			l.Listen = []string{":" + strconv.Itoa(portOf(l.Protocol))}
+		// SFTP is looked for a port when the server starts: sshd has the usual one on
+		// most hosts.
+		if len(l.Listen) == 0 && !c.bad[listenerPath(i, "listen")] && l.Protocol != "sftp" {
+			l.Listen = []string{":" + strconv.Itoa(int(Ports(l.Protocol)[0]))}
 		}
 		first := !of[l.Protocol]
 		of[l.Protocol] = true
 		if l.Name != "" {
 			continue
 		}
-		port := portOf(l.Protocol)
+		port := int(Ports(l.Protocol)[0])
 		if len(l.Listen) > 0 {
 			if _, n, err := SplitAddr(l.Listen[0]); err == nil {
 				port = int(n)
@@ -409,12 +416,4 @@ func (c *Config) settle() {
 		}
 		taken[l.Name] = true
 	}
-}
-
-// portOf is where a protocol is expected.
-func portOf(protocol string) int {
-	if protocol == "ftps" {
-		return PortFTPS
-	}
-	return PortFTP
 }

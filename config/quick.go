@@ -23,7 +23,20 @@ const Off = "off"
 const (
 	PortFTP, PortFTPHigh   = 21, 2121
 	PortFTPS, PortFTPSHigh = 990, 2990
+	PortSFTP               = 22
 )
+
+// Ports are where a protocol is expected, and behind that what is taken when it
+// can't be had, in this order.
+func Ports(protocol string) []uint16 {
+	switch protocol {
+	case "ftps":
+		return []uint16{PortFTPS, PortFTPSHigh}
+	case "sftp":
+		return []uint16{PortSFTP, 2022, 2222} // sshd has the first on most hosts
+	}
+	return []uint16{PortFTP, PortFTPHigh}
+}
 
 // DefaultPassive is below the ephemeral ports of Linux (32768-60999), so that no
 // outgoing connection takes one of its ports.
@@ -40,6 +53,8 @@ type Quick struct {
 	Plain     bool   // passwords may come in clear text
 	FTP       string // address of the explicit listener, or "off"; "": 21, else 2121
 	FTPS      string // address of the implicit listener, or "off"; "": 990, else 2990
+	SFTP      string // address of the listener for SFTP, or "off"; "": 22, else 2022 or 2222, else none
+	Keys      string // file with the authorized_keys of the user, "" for none
 	Passive   string // passive range, "A-B"; default DefaultPassive
 	Public    string // address or host name that clients reach this host by
 	State     string // directory for what must survive a start; default StateDir
@@ -89,8 +104,16 @@ func (c Quick) Defaults() Quick {
 // listener without an address is to be found one.
 func (q Quick) Config() Config {
 	c := Config{State: q.State, Public: q.Public, Passive: q.Passive, Sync: q.Sync}
-	for _, l := range []struct{ protocol, addr string }{{"ftp", q.FTP}, {"ftps", q.FTPS}} {
+	for _, l := range []struct{ protocol, addr string }{{"ftp", q.FTP}, {"ftps", q.FTPS}, {"sftp", q.SFTP}} {
 		if l.addr == Off {
+			continue
+		}
+		if l.protocol == "sftp" {
+			sftp := sftpListener()
+			if l.addr != "" {
+				sftp.Listen = []string{l.addr}
+			}
+			c.Listeners = append(c.Listeners, sftp)
 			continue
 		}
 		listener := Listener{
@@ -141,7 +164,7 @@ func (c Quick) Check() []Problem {
 	if strings.ContainsFunc(c.User, func(r rune) bool { return r < ' ' || r == 0x7f }) || len(c.User) > 255 {
 		add("--user", "the name has control characters or more than 255 bytes", "use a plain name")
 	}
-	for _, l := range []struct{ field, addr string }{{"--ftp", c.FTP}, {"--ftps", c.FTPS}} {
+	for _, l := range []struct{ field, addr string }{{"--ftp", c.FTP}, {"--ftps", c.FTPS}, {"--sftp", c.SFTP}} {
 		if l.addr == "" || l.addr == Off {
 			continue
 		}
@@ -149,11 +172,20 @@ func (c Quick) Check() []Problem {
 			add(l.field, err.Error(), `write an address such as 192.0.2.1:21, [2001:db8::1]:21 or :2121, or "off"`)
 		}
 	}
-	if c.FTP == Off && c.FTPS == Off {
-		add("--ftp, --ftps", "both listeners are off", "leave one of them on")
+	if c.FTP == Off && c.FTPS == Off && c.SFTP == Off {
+		add("--ftp, --ftps, --sftp", "all listeners are off", "leave one of them on")
 	}
 	if sameAddr(c.FTP, c.FTPS) {
 		add("--ftps", "the explicit listener has the same address", "give each its own port")
+	}
+	if sameAddr(c.SFTP, c.FTP) || sameAddr(c.SFTP, c.FTPS) {
+		add("--sftp", "another listener has the same address", "give each its own port")
+	}
+	if why := keysFlaw(c.Keys); why != "" {
+		add("--authorized-keys", why, "name a file of authorized_keys lines, as ~/.ssh/authorized_keys")
+	}
+	if within(c.Keys, c.Dir) {
+		add("--authorized-keys", fmt.Sprintf("%q lies in the served directory, where clients could add a key", c.Keys), "keep it outside")
 	}
 	if _, _, err := PassiveRange(c.Passive); err != nil {
 		add("--passive", err.Error(), "write two ports, such as "+DefaultPassive)
@@ -178,6 +210,21 @@ func (c Quick) Check() []Problem {
 		add("--state", "no home directory is known to keep the certificate in", "name a directory with --state DIR")
 	}
 	return ps
+}
+
+// keysFlaw is what is wrong with a file of keys, "" when nothing is.
+func keysFlaw(file string) string {
+	if file == "" {
+		return ""
+	}
+	keys, err := account.ReadKeys(file)
+	switch {
+	case err != nil:
+		return err.Error()
+	case len(keys) == 0:
+		return fmt.Sprintf("%q holds no key", file)
+	}
+	return ""
 }
 
 // sameAddr tells whether two listeners would take the same port. Port 0 is

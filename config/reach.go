@@ -33,6 +33,9 @@ func (c *Config) Exposes(dir string) string {
 			files = append(files, struct{ what, name string }{"the private key", cert.File})
 		}
 	}
+	for _, key := range c.SSH.HostKeys {
+		files = append(files, struct{ what, name string }{"the host key", key})
+	}
 	files = append(files, struct{ what, name string }{"the configuration", c.File})
 	for _, f := range files {
 		if f.name == "" {

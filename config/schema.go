@@ -26,8 +26,9 @@ type Config struct {
 	Sync    string `toml:"sync" default:"commit" doc:"commit: an upload is on the disk before it is answered; none: the kernel has it" oneof:"commit,none"`
 
 	PublicFor  []PublicFor `toml:"public-for" doc:"another public address for the clients of a network"`
-	Listeners  []Listener  `toml:"listener" doc:"where clients connect; without any: explicit TLS on 21 and implicit TLS on 990"`
+	Listeners  []Listener  `toml:"listener" doc:"where clients connect; without any: SFTP on 22, explicit TLS on 21 and implicit TLS on 990"`
 	TLS        TLS         `toml:"tls" doc:"certificates and versions"`
+	SSH        SSH         `toml:"ssh" doc:"host keys, and the CAs of users"`
 	Accounts   Accounts    `toml:"accounts" doc:"where accounts are kept, and what a new one has"`
 	Anonymous  Anonymous   `toml:"anonymous" doc:"login without a password, for strangers"`
 	Limits     Limits      `toml:"limits" doc:"how much of everything"`
@@ -46,8 +47,8 @@ type Config struct {
 // A Listener is one address, or several with the same rules.
 type Listener struct {
 	Name               string         `toml:"name" example:"printers" doc:"for the log; default: the protocol and the port"`
-	Protocol           string         `toml:"protocol" default:"ftp" oneof:"ftp,ftps" doc:"ftp: explicit TLS, on request of the client; ftps: implicit TLS from the first byte"`
-	Listen             []string       `toml:"listen" form:"address" example:":2121" doc:"addresses as \"192.0.2.1:21\", \"[2001:db8::1]:21\" or \":21\"; default: the port of the protocol on all addresses"`
+	Protocol           string         `toml:"protocol" default:"ftp" oneof:"ftp,ftps,sftp" doc:"ftp: explicit TLS, on request of the client; ftps: implicit TLS from the first byte; sftp: SFTP over SSH, for which the keys about TLS, data connections and clear text mean nothing"`
+	Listen             []string       `toml:"listen" form:"address" example:":2121" doc:"addresses as \"192.0.2.1:21\", \"[2001:db8::1]:21\" or \":21\"; default: the port of the protocol on all addresses, 21, 990, or 22, which for SFTP becomes 2022 or 2222 where another program has it"`
 	Plain              bool           `toml:"plain" doc:"let passwords and files cross in clear text, for devices without TLS; better: an exception for their network"`
 	ClearData          bool           `toml:"clear-data" doc:"let files cross in clear text on a connection whose login was under TLS (PROT C)"`
 	DataSession        string         `toml:"data-session" default:"prefer" oneof:"prefer,require,off" doc:"whether data connections under TLS must resume the session of their control connection; require refuses curl 7.88 with TLS 1.2, second uploads of single-ticket clients, and most Perl programs"`
@@ -59,7 +60,7 @@ type Listener struct {
 	ActivePort         int            `toml:"active-port" default:"-1" min:"-1" max:"65535" doc:"source port of active data connections, 0 for any; default: 20, and 989 for ftps, where it may be bound"`
 	Passive            string         `toml:"passive" form:"range" example:"31000-31099" doc:"a passive range of its own"`
 	Networks           []netip.Prefix `toml:"networks" example:"192.0.2.0/24" doc:"who may connect; default: everybody"`
-	Banner             string         `toml:"banner" example:"Printers only." doc:"the greeting; default: that of [messages]"`
+	Banner             string         `toml:"banner" example:"Printers only." doc:"the greeting; default: that of [messages]. Over SSH it comes before the login, and only when it is set here"`
 }
 
 // A PublicFor is what PASV tells the clients of one network.
@@ -72,6 +73,12 @@ type PublicFor struct {
 type TLS struct {
 	Certificates []Certificate `toml:"certificate" doc:"certificates, chosen by the name that the client asks for; the first for those that name none. Without any a self-signed one is made and kept"`
 	MinVersion   string        `toml:"min-version" default:"1.2" oneof:"1.2,1.3" doc:"oldest version of TLS; older ones only by an exception"`
+}
+
+// SSH is what all listeners for SFTP share.
+type SSH struct {
+	HostKeys []string `toml:"host-keys" form:"path" example:"/etc/ssh/ssh_host_ed25519_key" doc:"private keys by which clients know this host, as OpenSSH keeps them; without any: an ed25519, an ecdsa and an rsa key, made once and kept in the state directory"`
+	UserCA   string   `toml:"user-ca" form:"path" example:"/etc/dray/users-ca.pub" doc:"file with the public keys of CAs, one a line, whose certificates log in to the accounts that they name"`
 }
 
 // A Certificate is a pair of PEM files.
@@ -146,7 +153,7 @@ type Log struct {
 // An Exception lets one old way in. Until it holds everywhere that its fields
 // say; afterwards it is as if it were not there, and the log says so.
 type Exception struct {
-	Allow    string       `toml:"allow" required:"true" oneof:"plain,tls-end,tls1.0,tls1.1,old-ciphers" example:"plain" doc:"plain: login and files in clear text; tls-end: uploads over TLS that end without close_notify; tls1.0 and tls1.1: from this version of TLS on; old-ciphers: CBC and key exchange without forward secrecy"`
+	Allow    string       `toml:"allow" required:"true" oneof:"plain,tls-end,tls1.0,tls1.1,old-ciphers,ssh-old-kex,ssh-old-ciphers,ssh-rsa" example:"plain" doc:"plain: login and files in clear text; tls-end: uploads over TLS that end without close_notify; tls1.0 and tls1.1: from this version of TLS on; old-ciphers: CBC and key exchange without forward secrecy; ssh-old-kex: key exchange of SSH with SHA-1; ssh-old-ciphers: ciphers of SSH in CBC mode and MACs without encrypt-then-MAC; ssh-rsa: RSA signatures of SSH with SHA-1, of host keys and of users"`
 	Account  string       `toml:"account" example:"scanner" doc:"plain only: the one account; then network is needed too"`
 	Listener string       `toml:"listener" example:"ftp" doc:"name of the one listener; default: all"`
 	Network  netip.Prefix `toml:"network" example:"192.0.2.0/24" doc:"network of the clients; needed for plain"`

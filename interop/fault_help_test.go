@@ -91,7 +91,7 @@ func (l *life) launch(t *testing.T) *server {
 	s := &server{root: l.root, state: l.state, log: filepath.Join(own, "log")}
 	readyFile := filepath.Join(own, "ready.json")
 	args := append(append([]string{}, l.prefix...), bin, "serve", l.root, "--user", user, "--passive", l.passive,
-		"--state", l.state, "--ready", readyFile, "-v", "--ftp", "127.0.0.1:0", "--ftps", "off", "--plain")
+		"--state", l.state, "--ready", readyFile, "-v", "--ftp", "127.0.0.1:0", "--ftps", "off", "--sftp", "off", "--plain")
 	args = append(args, l.args...)
 	logFile, err := os.Create(s.log)
 	if err != nil {

@@ -82,7 +82,7 @@ var ranges atomic.Int64
 func start(t *testing.T, root string, args ...string) *server {
 	t.Helper()
 	s := newServer(t, root)
-	s.launch(t, append([]string{"serve", root, "--user", user, "--passive", passive(), "--state", s.state}, args...)...)
+	s.launch(t, append([]string{"serve", root, "--user", user, "--passive", passive(), "--state", s.state, "--sftp", "off"}, args...)...)
 	return s
 }
 

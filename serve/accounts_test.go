@@ -37,7 +37,7 @@ func site(t *testing.T) config.Config {
 	c.State, c.Sync = filepath.Join(dir, "state"), "none"
 	c.Accounts.Home = filepath.Join(dir, "homes", "{name}")
 	c.Limits.Exempt = loopback
-	c.Listeners = config.DefaultListeners()
+	c.Listeners = config.DefaultListeners()[:2] // without SFTP, whose host keys take a while to make
 	for i := range c.Listeners {
 		c.Listeners[i].Listen = []string{"127.0.0.1:0"}
 	}

@@ -10,16 +10,19 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/crypto/ssh"
+
 	"dray/account"
 	"dray/config"
-	"dray/ftpserver"
 	"dray/gate"
 )
 
 // A Card is what a client, and whoever opens the firewall, has to know.
 type Card struct {
 	Dir         string
-	FTP, FTPS   []string // addresses that answer, host:port
+	SFTP        []string // addresses that answer, host:port
+	FTP, FTPS   []string
+	HostKeys    []string // "ed25519 SHA256:…", of SSH
 	User        string
 	Anonymous   bool
 	Plain       bool
@@ -51,14 +54,7 @@ func (r *Running) card(g *generation) Card {
 }
 
 // add adds a listener of a server that may bind some ports.
-func (card *Card) add(rules *ftpserver.Rules, at net.Addr, mayBind func(port uint16) bool) {
-	card.Plain = card.Plain || rules.Door.Plain
-	card.Excepted = card.Excepted || len(rules.Door.Exceptions) > 0
-	to := &card.FTP
-	if rules.Implicit {
-		to = &card.FTPS
-	}
-	*to = append(*to, reachable(at)...)
+func (card *Card) add(r *rules, at net.Addr, mayBind func(port uint16) bool) {
 	once := func(list *[]string, s string) {
 		if !slices.Contains(*list, s) {
 			*list = append(*list, s)
@@ -67,6 +63,22 @@ func (card *Card) add(rules *ftpserver.Rules, at net.Addr, mayBind func(port uin
 	if _, port, err := net.SplitHostPort(at.String()); err == nil {
 		once(&card.Ports, port)
 	}
+	if r.sftp != nil {
+		card.SFTP = append(card.SFTP, reachable(at)...)
+		for _, k := range r.sftp.HostKeys {
+			pub := k.PublicKey()
+			once(&card.HostKeys, kindOf(pub.Type())+" "+ssh.FingerprintSHA256(pub))
+		}
+		return
+	}
+	rules := r.ftp
+	card.Plain = card.Plain || rules.Door.Plain
+	card.Excepted = card.Excepted || len(rules.Door.Exceptions) > 0
+	to := &card.FTP
+	if rules.Implicit {
+		to = &card.FTPS
+	}
+	*to = append(*to, reachable(at)...)
 	passive := strings.Split(card.Passive, ", ")
 	if card.Passive == "" {
 		passive = nil
@@ -76,6 +88,17 @@ func (card *Card) add(rules *ftpserver.Rules, at net.Addr, mayBind func(port uin
 	if !rules.NoActive && rules.ActivePort != 0 && mayBind(rules.ActivePort) {
 		once(&card.Active, strconv.Itoa(int(rules.ActivePort)))
 	}
+}
+
+// kindOf is what people call a type of key.
+func kindOf(typ string) string {
+	switch {
+	case strings.Contains(typ, "ed25519"):
+		return "ed25519"
+	case strings.Contains(typ, "ecdsa"):
+		return "ecdsa"
+	}
+	return strings.TrimPrefix(typ, "ssh-")
 }
 
 // Preview is the card of a server that does not run yet. It makes the certificate
@@ -98,7 +121,7 @@ func Preview(c config.Config, log *slog.Logger) (Card, error) {
 			if at != "" {
 				host, port, err = config.SplitAddr(at)
 			} else {
-				port, _ = ports(l)
+				port = config.Ports(l.Protocol)[0]
 			}
 			if err != nil {
 				return Card{}, err

@@ -13,8 +13,8 @@ import (
 // port 20 would help nobody.
 func TestTheCardNamesNoPortThatDataDoNotComeFrom(t *testing.T) {
 	at := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 2121}
-	rules := func(port uint16) *ftpserver.Rules {
-		return &ftpserver.Rules{Door: &gate.Door{}, Ports: ftpserver.NewPorts(31000, 31009), ActivePort: port}
+	rules := func(port uint16) *rules {
+		return &rules{ftp: &ftpserver.Rules{Door: &gate.Door{}, Ports: ftpserver.NewPorts(31000, 31009), ActivePort: port}}
 	}
 	for _, tt := range []struct {
 		name    string

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"dray/account"
 	"dray/certs"
 	"dray/config"
@@ -23,8 +25,10 @@ import (
 // are accepted while it is the newest. They keep it to their end.
 type generation struct {
 	c          config.Config
-	rules      []*ftpserver.Rules // of each listener
-	tls        []*tls.Config      // to be given the keys of tickets
+	rules      []*rules      // of each listener
+	hostKeys   []ssh.Signer  // of SSH; nil where nobody speaks it
+	userCAs    [][]byte      // of SSH
+	tls        []*tls.Config // to be given the keys of tickets
 	set        *certs.Set
 	cert       *certs.Certificate // of clients that name no host
 	publicCert string             // a copy of it for clients, "" when there is none
@@ -61,13 +65,22 @@ func (r *Running) generation(c config.Config, old *generation) (*generation, err
 		g.anonymous = strangers(c)
 		verifier = r.checker.With(g.anonymous)
 	}
+	if err := g.ssh(); err != nil {
+		return nil, err
+	}
 	var errs []error
 	for i := range c.Listeners {
-		rules, err := r.rules(g, old, &c.Listeners[i], all, verifier)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("listener %s: %w", c.Listeners[i].Name, err))
+		l, by := &c.Listeners[i], &rules{}
+		var err error
+		if l.Protocol == gate.ProtocolSFTP {
+			by.sftp = g.sftp(l, verifier)
+		} else {
+			by.ftp, err = r.rules(g, old, l, all, verifier)
 		}
-		g.rules = append(g.rules, rules)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("listener %s: %w", l.Name, err))
+		}
+		g.rules = append(g.rules, by)
 	}
 	for _, e := range c.Exceptions {
 		if left := time.Until(e.Until.End()); left <= 0 {
@@ -226,7 +239,7 @@ func (r *Running) rules(g, old *generation, l *config.Listener, all []*certs.Cer
 	var old2 []config.Exception
 	for _, e := range c.Exceptions {
 		switch {
-		case e.Listener != "" && e.Listener != l.Name:
+		case e.Listener != "" && e.Listener != l.Name, strings.HasPrefix(e.Allow, "ssh-"):
 		case e.Allow == "plain":
 			door.Exceptions = append(door.Exceptions, gate.Exception{Account: e.Account, Network: e.Network, Until: e.Until.End()})
 		default:

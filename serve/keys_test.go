@@ -15,11 +15,15 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"dray/account"
+	"dray/certs"
 	"dray/config"
 	"dray/ftpserver"
 	"dray/gate"
 	"dray/guard"
+	"dray/sftpserver"
 )
 
 // A keyUse is one key of a configuration: how a test changes it, and what must be
@@ -74,6 +78,14 @@ func used() map[string]keyUse {
 		"tls.certificate[].key": {"error", func(t *testing.T, c *config.Config) { c.TLS.Certificates[0].Key = pairOf(t, "third.example.net") }},
 		"tls.min-version":       set("Rules.TLS", func(c *config.Config) { c.TLS.MinVersion = "1.3" }),
 
+		"ssh.host-keys": {"SFTP.HostKeys", func(t *testing.T, c *config.Config) {
+			if _, err := certs.HostKeys(filepath.Join(c.State, "other")); err != nil {
+				t.Fatal(err)
+			}
+			c.SSH.HostKeys = []string{filepath.Join(c.State, "other", "ssh_host_ed25519_key")}
+		}},
+		"ssh.user-ca": {"Door.UserCAs", func(t *testing.T, c *config.Config) { c.SSH.UserCA = publicKeyFile(t) }},
+
 		"accounts.database":  set("database", func(c *config.Config) { c.Accounts.Database = "/nowhere/else.db" }),
 		"accounts.home":      set("home", func(c *config.Config) { c.Accounts.Home = "/nowhere/{name}" }),
 		"accounts.make-home": set("home", func(c *config.Config) { c.Accounts.MakeHome = false }),
@@ -94,11 +106,11 @@ func used() map[string]keyUse {
 		"limits.ban-for":              set("Guard.BanFor", func(c *config.Config) { c.Limits.BanFor++ }),
 		"limits.ban-window":           set("Guard.Window", func(c *config.Config) { c.Limits.BanWindow++ }),
 		"limits.exempt":               set("Guard.Exempt", func(c *config.Config) { c.Limits.Exempt = nil }),
-		"limits.login-time":           set("Rules.LoginTime", func(c *config.Config) { c.Limits.LoginTime++ }),
+		"limits.login-time":           set("Rules.LoginTime, SFTP.LoginTime", func(c *config.Config) { c.Limits.LoginTime++ }),
 		"limits.idle":                 set("Rules.Idle", func(c *config.Config) { c.Limits.Idle++ }),
 		"limits.idle-max":             set("Rules.IdleMax", func(c *config.Config) { c.Limits.IdleMax++ }),
 		"limits.data-wait":            set("Rules.DataWait", func(c *config.Config) { c.Limits.DataWait++ }),
-		"limits.stall":                set("Rules.Stall", func(c *config.Config) { c.Limits.Stall++ }),
+		"limits.stall":                set("Rules.Stall, SFTP.Stall", func(c *config.Config) { c.Limits.Stall++ }),
 		"limits.partials":             set("partials", func(c *config.Config) { c.Limits.Partials++ }),
 
 		"messages.banner":  set("Rules.Greeting", func(c *config.Config) { c.Messages.Banner = "another" }),
@@ -108,7 +120,10 @@ func used() map[string]keyUse {
 		"commands.deny":    set("Rules.Deny", func(c *config.Config) { c.Commands.Deny = []string{"DELE"} }),
 		"log.transcript":   set("Rules.Transcript", func(c *config.Config) { c.Log.Transcript = []string{"anna"} }),
 
-		"exception[].allow":    set("Rules.For, Door.Exceptions", func(c *config.Config) { c.Exceptions[0].Allow = "tls1.0" }),
+		"exception[].allow": set("Rules.For, SFTP.For, Door.Exceptions", func(c *config.Config) {
+			c.Exceptions[0].Allow = "tls1.0"
+			c.Exceptions = append(c.Exceptions, config.Exception{Allow: "ssh-rsa", Network: c.Exceptions[0].Network, Until: tomorrow(), Reason: "old"})
+		}),
 		"exception[].account":  set("Door.Exceptions", func(c *config.Config) { c.Exceptions[0].Account = "scanner" }),
 		"exception[].listener": set("Door.Exceptions", func(c *config.Config) { c.Exceptions[0].Listener = "ftps" }),
 		"exception[].network":  set("Door.Exceptions", func(c *config.Config) { c.Exceptions[0].Network = netip.MustParsePrefix("192.0.2.128/25") }),
@@ -132,7 +147,10 @@ var elsewhere = map[string]string{
 
 // settled are the fields of the rules that no key sets, and why.
 var settled = map[string]string{
-	"Door.UserCAs":            "for SSH, which no listener speaks yet",
+	"SFTP.Door":               "its fields are those of every door",
+	"SFTP.Banner":             "the key is that of Rules.Greeting",
+	"SFTP.Legacy":             "by exceptions only, through SFTP.For",
+	"SFTP.Exec":               "no command is offered yet",
 	"Rules.Door":              "its fields are looked at",
 	"Rules.CutGrace":          "a property of the protocol",
 	"Guard.Pending":           "follows from the limit in all",
@@ -147,7 +165,22 @@ func everything(t *testing.T) config.Config {
 	c.PublicFor = []config.PublicFor{{Network: netip.MustParsePrefix("192.0.2.0/24"), Address: "198.51.100.8"}}
 	c.Exceptions = []config.Exception{{Allow: "plain", Network: netip.MustParsePrefix("192.0.2.0/24"), Until: tomorrow(), Reason: "old"}}
 	public(t, &c)
+	c.Listeners = append(c.Listeners, config.Listener{Name: "sftp", Protocol: "sftp", Listen: []string{"127.0.0.1:0"}})
 	return c
+}
+
+// publicKeyFile is a file with one key in it.
+func publicKeyFile(t *testing.T) string {
+	t.Helper()
+	keys, err := certs.HostKeys(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "key.pub")
+	if err := os.WriteFile(file, ssh.MarshalAuthorizedKey(keys[0].PublicKey()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // effects are what a configuration comes to, as text by name.
@@ -173,8 +206,17 @@ func effects(t *testing.T, c config.Config, database *Running) map[string]string
 		out["log"] += text
 	}
 	fields(out, "Guard", limits(c))
-	rules := g.rules[0]
+	rules, sftp := g.rules[0].ftp, g.rules[len(g.rules)-1].sftp
+	fields(out, "SFTP", *sftp)
+	out["SFTP.HostKeys"], out["SFTP.For"] = "", ""
+	for _, k := range sftp.HostKeys {
+		out["SFTP.HostKeys"] += ssh.FingerprintSHA256(k.PublicKey()) + " "
+	}
+	if sftp.For != nil {
+		out["SFTP.For"] = fmt.Sprintf("%+v", sftp.For(netip.MustParseAddr("192.0.2.1")).Legacy)
+	}
 	fields(out, "Door", *rules.Door)
+	out["Door.UserCAs"] = fmt.Sprint(sftp.Door.UserCAs)
 	fields(out, "Rules", *rules)
 	peers := []string{"192.0.2.1", "192.0.2.200", "8.8.8.8"}
 	out["Rules.Tell"], out["Rules.For"], out["Rules.Host"] = "", "", ""
@@ -274,7 +316,7 @@ func TestEveryKeyIsUsed(t *testing.T) {
 	for _, s := range []struct {
 		name string
 		t    reflect.Type
-	}{{"Rules", reflect.TypeFor[ftpserver.Rules]()}, {"Door", reflect.TypeFor[gate.Door]()}, {"Guard", reflect.TypeFor[guard.Limits]()}} {
+	}{{"Rules", reflect.TypeFor[ftpserver.Rules]()}, {"SFTP", reflect.TypeFor[sftpserver.Rules]()}, {"Door", reflect.TypeFor[gate.Door]()}, {"Guard", reflect.TypeFor[guard.Limits]()}} {
 		for i := range s.t.NumField() {
 			name := s.name + "." + s.t.Field(i).Name
 			if !s.t.Field(i).IsExported() {

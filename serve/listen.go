@@ -23,16 +23,9 @@ func addresses(l *config.Listener) []string {
 	return l.Listen
 }
 
-func ports(l *config.Listener) (standard, high uint16) {
-	if l.Protocol == "ftps" {
-		return config.PortFTPS, config.PortFTPSHigh
-	}
-	return config.PortFTP, config.PortFTPHigh
-}
-
-// listen binds at, or without one the standard port on all addresses, else, where
-// that may not be or is taken, the high one.
-func listen(at string, standard, high uint16, log *slog.Logger) (net.Listener, error) {
+// listen binds at, or without one the first of the ports that can be had, on all
+// addresses.
+func listen(at string, ports []uint16, log *slog.Logger) (net.Listener, error) {
 	if at != "" {
 		host, p, err := config.SplitAddr(at)
 		if err != nil {
@@ -44,15 +37,17 @@ func listen(at string, standard, high uint16, log *slog.Logger) (net.Listener, e
 		}
 		return l, nil
 	}
-	l, err := net.Listen("tcp", fmt.Sprintf(":%d", standard))
-	if err == nil {
-		return l, nil
+	for i, port := range ports {
+		l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
+		if err == nil {
+			return l, nil
+		}
+		if i == len(ports)-1 {
+			return nil, why(err, port)
+		}
+		log.Info("another port is taken", "wanted", port, "port", ports[i+1], "because", why(err, port))
 	}
-	log.Info("another port is taken", "wanted", standard, "port", high, "because", why(err, standard))
-	if l, err = net.Listen("tcp", fmt.Sprintf(":%d", high)); err != nil {
-		return nil, why(err, high)
-	}
-	return l, nil
+	return nil, errors.New("no port to listen on")
 }
 
 // why says what to do about a port that can't be bound.
@@ -78,8 +73,7 @@ func (p portTaken) Error() string {
 // asked is what an address asks for; host "" is all addresses, port 0 any port.
 func asked(l *config.Listener, at string) (host string, port uint16) {
 	if at == "" {
-		port, _ = ports(l)
-		return "", port
+		return "", config.Ports(l.Protocol)[0]
 	}
 	host, port, err := config.SplitAddr(at)
 	if err != nil {
@@ -99,10 +93,9 @@ func (s *serving) is(l *config.Listener, at string) bool {
 	}
 	host, port := asked(l, at)
 	if s.at == at {
-		standard, high := ports(l)
 		switch {
 		case at == "":
-			return a.Port == int(standard) || a.Port == int(high)
+			return slices.Contains(config.Ports(l.Protocol), uint16(a.Port))
 		case port == 0: // any: other listeners may have asked for the same
 			return s.name == l.Name
 		}

@@ -17,7 +17,11 @@ import (
 // Outside is what the check of a configuration needs of others: certificates, the
 // commands there are, and what this machine says.
 func Outside() config.Outside {
-	return config.Outside{Certificate: checkCertificate, Commands: ftpserver.Commands(), User: checkUser, Writable: writable}
+	hostKey := func(file string) error {
+		_, err := certs.LoadHostKey(file)
+		return err
+	}
+	return config.Outside{Certificate: checkCertificate, HostKey: hostKey, Commands: ftpserver.Commands(), User: checkUser, Writable: writable}
 }
 
 // Lacks says what this system keeps from every server, "" for nothing.

@@ -131,7 +131,7 @@ func TestExceptionsLetOldTLSInFromTheirNetwork(t *testing.T) {
 			c.Exceptions = tt.let
 			_, g := made(t, c)
 			for peer, want := range map[netip.Addr]bool{inside: tt.ok, outside: tt.normal, netip.AddrFrom16(inside.As16()): tt.ok} {
-				rules := g.rules[0]
+				rules := g.rules[0].ftp
 				if rules.For != nil {
 					rules = rules.For(peer)
 				}
@@ -167,14 +167,14 @@ func TestAnExceptionForBareEndsChangesNothingElse(t *testing.T) {
 	c.TLS.Certificates = []config.Certificate{{File: pairOf(t, "ftp.example.net")}}
 	c.Exceptions = []config.Exception{{Allow: "tls-end", Listener: "ftp", Network: loopback[0], Until: tomorrow(), Reason: "scanner"}}
 	_, g := made(t, c)
-	if g.rules[1].For != nil {
+	if g.rules[1].ftp.For != nil {
 		t.Error("it holds for another listener too")
 	}
-	own := g.rules[0].For(loopback[0].Addr())
-	if !own.BareEnd || own.TLS != g.rules[0].TLS || own.Door != g.rules[0].Door || own.For != nil {
+	own := g.rules[0].ftp.For(loopback[0].Addr())
+	if !own.BareEnd || own.TLS != g.rules[0].ftp.TLS || own.Door != g.rules[0].ftp.Door || own.For != nil {
 		t.Errorf("for its network the rules are %+v", own)
 	}
-	if other := g.rules[0].For(netip.MustParseAddr("192.0.2.7")); other != g.rules[0] {
+	if other := g.rules[0].ftp.For(netip.MustParseAddr("192.0.2.7")); other != g.rules[0].ftp {
 		t.Error("from elsewhere the rules are others than those of the listener")
 	}
 }
@@ -185,7 +185,7 @@ func TestHOSTKeepsTheException(t *testing.T) {
 	c.TLS.Certificates = []config.Certificate{{File: pairOfRSA(t)}, {File: pairOf(t, "other.example.net")}}
 	c.Exceptions = []config.Exception{{Allow: "tls1.0", Until: tomorrow(), Reason: "old"}}
 	_, g := made(t, c)
-	rules := g.rules[0].For(loopback[0].Addr())
+	rules := g.rules[0].ftp.For(loopback[0].Addr())
 	cfg, ok := rules.Host("other.example.net")
 	if !ok || cfg.MinVersion != tls.VersionTLS10 {
 		t.Fatalf("Host() = %v, %v", cfg, ok)
@@ -228,7 +228,7 @@ func TestWhatPASVTellsByNetwork(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, rules := range g.rules {
-				got, err := rules.Tell(netip.MustParseAddr(tt.peer), netip.MustParseAddr(local))
+				got, err := rules.ftp.Tell(netip.MustParseAddr(tt.peer), netip.MustParseAddr(local))
 				if err != nil || got != netip.MustParseAddr(tt.want) {
 					t.Errorf("Tell(%s) = %v, %v; want %s", tt.peer, got, err, tt.want)
 				}

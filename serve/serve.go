@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"dray/accept"
 	"dray/account"
 	"dray/account/accountsql"
 	"dray/config"
@@ -23,6 +24,7 @@ import (
 	"dray/ftpserver"
 	"dray/gate"
 	"dray/guard"
+	"dray/sftpserver"
 	"dray/vfs/osfs"
 )
 
@@ -44,12 +46,13 @@ type Single struct {
 	Dir       string
 	Account   account.Account
 	Password  account.Secret
+	Keys      string // file with the authorized_keys of the account, "" for none
 	Anonymous *account.Account
 }
 
 // Quick is the Setup of "serve DIR".
 func Quick(q config.Quick) Setup {
-	s := &Single{Dir: q.Dir, Password: q.Password, Account: account.Account{Name: q.User, Rights: account.Full}}
+	s := &Single{Dir: q.Dir, Password: q.Password, Keys: q.Keys, Account: account.Account{Name: q.User, Rights: account.Full}}
 	if q.ReadOnly {
 		s.Account.Rights = account.ReadOnly
 	}
@@ -65,7 +68,9 @@ type Running struct {
 
 	log    *slog.Logger
 	single *Single
+	loop   *accept.Loop // of the listeners
 	server *ftpserver.Server
+	sftp   *sftpserver.Server
 	gate   *gate.Gate
 	guard  *guard.Guard
 	disk   *osfs.Disk
@@ -97,7 +102,22 @@ type serving struct {
 	at    string // the address asked for
 	given bool   // opened by another process
 	name  string // of its listener, or under which that process gave it
-	rules atomic.Pointer[ftpserver.Rules]
+	rules atomic.Pointer[rules]
+}
+
+// rules are those of a listener, of the protocol that it speaks.
+type rules struct {
+	ftp  *ftpserver.Rules
+	sftp *sftpserver.Rules
+}
+
+// serve serves a connection.
+func (r *Running) serve(nc net.Conn, by *rules) {
+	if by.sftp != nil {
+		r.sftp.Accepted(nc, by.sftp)
+		return
+	}
+	r.server.Accepted(nc, by.ftp)
 }
 
 // sweepWait is how long a start waits for what a dead process left behind to be
@@ -124,7 +144,11 @@ func Start(s Setup, log *slog.Logger) (_ *Running, err error) {
 		if r.tree, err = r.disk.Open(s.Single.Dir); err != nil {
 			return nil, err
 		}
-		r.gate.Verifier = account.NewOne(&s.Single.Account, s.Single.Password, s.Single.Anonymous)
+		one := account.NewOne(&s.Single.Account, s.Single.Password, s.Single.Anonymous)
+		r.gate.Verifier = one
+		if s.Single.Keys != "" {
+			r.gate.Directory = &keyFile{Directory: one, file: s.Single.Keys, log: log}
+		}
 	} else {
 		if r.db, err = accountsql.Open(r.ctx, s.Config.Database(), log); err != nil {
 			return nil, err
@@ -136,7 +160,7 @@ func Start(s Setup, log *slog.Logger) (_ *Running, err error) {
 		}
 		r.gate.Directory, r.gate.Ledger = r.db, r.ledger
 	}
-	r.server = ftpserver.New(r.gate, log)
+	r.loop, r.server, r.sftp = accept.New(log), ftpserver.New(r.gate, log), sftpserver.New(r.gate, log)
 	g, err := r.generation(s.Config, nil)
 	if err != nil {
 		return nil, err
@@ -297,7 +321,15 @@ func (r *Running) Stop(ctx context.Context) error {
 	r.mu.Lock()
 	r.stopped = true
 	r.mu.Unlock()
+	_ = r.loop.Shutdown(ctx) // closes the listeners
+	var sftp error
+	var both sync.WaitGroup
+	both.Go(func() { sftp = r.sftp.Shutdown(ctx) })
 	err := r.server.Shutdown(ctx)
+	both.Wait()
+	if err == nil {
+		err = sftp
+	}
 	r.cancel()
 	r.wg.Wait()
 	if r.tree != nil {
@@ -346,7 +378,7 @@ func (r *Running) Reload(s Setup) error {
 // those that are gone. begin starts accepting at those that are new.
 func (r *Running) swap(g *generation, given map[string][]net.Listener) (begin func(), err error) {
 	var next, opened []*serving
-	var rules []*ftpserver.Rules
+	var all []*rules
 	var errs []error
 	defer func() {
 		if err != nil {
@@ -368,7 +400,7 @@ func (r *Running) swap(g *generation, given map[string][]net.Listener) (begin fu
 	for i := range g.c.Listeners {
 		l := &g.c.Listeners[i]
 		add := func(s *serving) {
-			next, rules = append(next, s), append(rules, g.rules[i])
+			next, all = append(next, s), append(all, g.rules[i])
 			if !slices.Contains(r.serving, s) {
 				opened = append(opened, s)
 			}
@@ -384,8 +416,11 @@ func (r *Running) swap(g *generation, given map[string][]net.Listener) (begin fu
 				add(r.serving[j])
 				continue
 			}
-			standard, high := ports(l)
-			nl, err := listen(at, standard, high, r.log)
+			nl, err := listen(at, config.Ports(l.Protocol), r.log)
+			if err != nil && at == "" && l.Protocol == "sftp" { // nobody has asked for a port
+				r.log.Error("no SFTP: none of its ports can be had", "error", err)
+				continue
+			}
 			if err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", r.title(l), r.inTheWay(l, at, err)))
 				continue
@@ -399,7 +434,7 @@ func (r *Running) swap(g *generation, given map[string][]net.Listener) (begin fu
 	// Nothing fails from here on.
 	r.adoptKeys(g)
 	for i, s := range next {
-		s.rules.Store(rules[i])
+		s.rules.Store(all[i])
 	}
 	before := r.serving
 	r.serving = next
@@ -416,7 +451,8 @@ func (r *Running) swap(g *generation, given map[string][]net.Listener) (begin fu
 	return func() {
 		for _, s := range opened {
 			r.wg.Go(func() {
-				if err := r.server.Serve(s.l, s.rules.Load); err != nil && !errors.Is(err, net.ErrClosed) {
+				err := r.loop.Serve(s.l, func(nc net.Conn) { r.serve(nc, s.rules.Load()) })
+				if err != nil && !errors.Is(err, net.ErrClosed) {
 					r.log.Error("listener ended", "listener", s.l.Addr().String(), "error", err)
 				}
 			})

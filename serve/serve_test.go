@@ -56,7 +56,7 @@ func onLoopback(t *testing.T) config.Quick {
 	t.Helper()
 	c := config.Quick{
 		Dir: t.TempDir(), State: t.TempDir(), Password: account.NewSecret(password),
-		FTP: "127.0.0.1:0", FTPS: "127.0.0.1:0", Sync: "none",
+		FTP: "127.0.0.1:0", FTPS: "127.0.0.1:0", SFTP: config.Off, Sync: "none",
 	}.Defaults()
 	if ps := c.Check(); len(ps) > 0 {
 		t.Fatal(ps)
@@ -418,7 +418,7 @@ func portOf(t *testing.T) uint16 {
 
 func TestTheHighPortStandsInForTheLowOne(t *testing.T) {
 	low, j := portOf(t), new(journal)
-	l, err := listen("", low, 0, j.log())
+	l, err := listen("", []uint16{low, 0}, j.log())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -434,7 +434,7 @@ func TestTheHighPortStandsInForTheLowOne(t *testing.T) {
 
 func TestWhereBothPortsAreTakenTheHighOneIsNamed(t *testing.T) {
 	low, high := portOf(t), portOf(t)
-	l, err := listen("", low, high, slog.New(slog.DiscardHandler))
+	l, err := listen("", []uint16{low, high}, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("port %d is in use", high)) {
 		t.Errorf("listen() = %v, %v", l, err)
 	}
@@ -443,7 +443,7 @@ func TestWhereBothPortsAreTakenTheHighOneIsNamed(t *testing.T) {
 // An address that was asked for is never replaced by another one.
 func TestAnAddressThatIsTakenIsAnError(t *testing.T) {
 	low := portOf(t)
-	l, err := listen(fmt.Sprint(low), low, 0, slog.New(slog.DiscardHandler))
+	l, err := listen(fmt.Sprint(low), []uint16{low, 0}, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("port %d is in use", low)) {
 		t.Errorf("listen() = %v, %v", l, err)
 	}

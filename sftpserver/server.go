@@ -72,6 +72,13 @@ func (r *Rules) Complete() *Rules {
 	return &d
 }
 
+// With is r with algorithms that an exception lets in.
+func (r *Rules) With(l Legacy) *Rules {
+	d := *r
+	d.Legacy, d.For, d.config = l, nil, nil
+	return d.Complete()
+}
+
 // A Server serves SFTP. One per process.
 type Server struct {
 	gate *gate.Gate
@@ -102,14 +109,16 @@ func New(g *gate.Gate, log *slog.Logger) *Server {
 // rules is asked at each accept. A listener is no parent: closing it ends no
 // connection.
 func (s *Server) Serve(l net.Listener, rules func() *Rules) error {
-	return s.loop.Serve(l, func(nc net.Conn) {
-		r := rules()
-		peer := gate.Peer{Remote: accept.AddrPort(nc.RemoteAddr()), Local: accept.AddrPort(nc.LocalAddr()), Door: r.Door}
-		if r.For != nil {
-			r = r.For(peer.Remote.Addr())
-		}
-		go s.ServeConn(nc, peer, r)
-	})
+	return s.loop.Serve(l, func(nc net.Conn) { s.Accepted(nc, rules()) })
+}
+
+// Accepted serves a connection that somebody has accepted, in a goroutine of its own.
+func (s *Server) Accepted(nc net.Conn, r *Rules) {
+	peer := gate.Peer{Remote: accept.AddrPort(nc.RemoteAddr()), Local: accept.AddrPort(nc.LocalAddr()), Door: r.Door}
+	if r.For != nil {
+		r = r.For(peer.Remote.Addr())
+	}
+	go s.ServeConn(nc, peer, r)
 }
 
 // ServeConn serves one connection to its end and closes it. A panic ends this
