@@ -2,6 +2,7 @@ package sftpserver
 
 import (
 	"slices"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -34,3 +35,22 @@ type Legacy struct {
 
 // with is a list with the old ones behind it.
 func with(list, old []string) []string { return slices.Concat(list, old) }
+
+// elderly are programs that know no MAC with encrypt-then-MAC and no AEAD cipher, by
+// how their versions begin. For them alone the MACs of their time are offered, which
+// are SHA-2 too: libssh2 has the others since 1.11 (2023), and curl of Debian 12 is
+// built with 1.10.
+var elderly = []string{
+	"SSH-2.0-libssh2_1.4", "SSH-2.0-libssh2_1.5", "SSH-2.0-libssh2_1.6", "SSH-2.0-libssh2_1.7", "SSH-2.0-libssh2_1.8", "SSH-2.0-libssh2_1.9",
+	"SSH-2.0-libssh2_1.10", "SSH-2.0-JSCH-0.1", "SSH-2.0-phpseclib_1", "SSH-2.0-phpseclib_2",
+}
+
+var elderlyMACs = []string{ssh.HMACSHA256, ssh.HMACSHA512}
+
+// macsFor are the MACs that are offered to a program.
+func macsFor(version string, list []string) []string {
+	if slices.ContainsFunc(elderly, func(e string) bool { return strings.HasPrefix(version, e) }) {
+		return with(list, elderlyMACs)
+	}
+	return list
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -119,7 +120,12 @@ func (c *conn) serve() {
 	if c.visit.Context().Err() != nil { // after the deadline was set: the end may have come between
 		c.ended()
 	}
-	sc, channels, requests, err := ssh.NewServerConn(c.wire, c.config())
+	version, err := c.wire.exchange(serverVersion)
+	if err != nil {
+		c.failed(err)
+		return
+	}
+	sc, channels, requests, err := ssh.NewServerConn(c.wire, c.config(version))
 	if err != nil {
 		c.failed(err)
 		return
@@ -158,6 +164,9 @@ func (c *conn) failed(err error) {
 	}
 }
 
+// serverVersion says who we are, and nothing of the version.
+const serverVersion = "SSH-2.0-dray"
+
 // serverConfig is what all connections of a listener share.
 func serverConfig(r *Rules) *ssh.ServerConfig {
 	cfg := &ssh.ServerConfig{
@@ -167,14 +176,19 @@ func serverConfig(r *Rules) *ssh.ServerConfig {
 			MACs:         with(macs, r.Legacy.MACs),
 		},
 		PublicKeyAuthAlgorithms: userAlgorithms,
-		ServerVersion:           "SSH-2.0-dray",
+		ServerVersion:           serverVersion,
 		MaxAuthTries:            -1, // the gate counts: questions about keys are no failures
 	}
 	if r.Legacy.RSASHA1 {
 		cfg.PublicKeyAuthAlgorithms = with(userAlgorithms, []string{ssh.KeyAlgoRSA})
 	}
-	for _, k := range r.HostKeys {
-		cfg.AddHostKey(modern(k, r.Legacy.RSASHA1))
+	// In the order of preference: those on NIST's curves are for old clients.
+	for _, late := range []bool{false, true} {
+		for _, k := range r.HostKeys {
+			if strings.HasPrefix(k.PublicKey().Type(), "ecdsa-") == late {
+				cfg.AddHostKey(modern(k, r.Legacy.RSASHA1))
+			}
+		}
 	}
 	return cfg
 }
@@ -196,9 +210,10 @@ func modern(k ssh.Signer, sha1 bool) ssh.Signer {
 	return m
 }
 
-// config is that of this connection, with its callbacks.
-func (c *conn) config() *ssh.ServerConfig {
+// config is that of this connection, with its callbacks, for a program.
+func (c *conn) config(peerVersion string) *ssh.ServerConfig {
 	cfg := *c.rules.config
+	cfg.MACs = macsFor(peerVersion, cfg.MACs)
 	cfg.PasswordCallback = c.password
 	cfg.KeyboardInteractiveCallback = c.keyboard
 	cfg.PublicKeyCallback = c.keyWelcome

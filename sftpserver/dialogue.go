@@ -249,7 +249,11 @@ func (d *dialogue) allowed(row *request, q *sftp.Request) error {
 // refuse answers with what an error means.
 func (d *dialogue) refuse(row *request, err error) {
 	e := fault.Of(err)
-	d.session.Refused(row.name(), "", err)
+	if e.Kind == fault.NotFound && !row.changes { // a question: file systems and mirrors ask many
+		d.conn.log.Debug("not there", "verb", row.name(), "path", string(d.req.Path))
+	} else {
+		d.session.Refused(row.name(), string(d.req.Path), err)
+	}
 	d.status(statuses[e.Kind], explain.Sentence(e))
 }
 

@@ -1,9 +1,11 @@
 package sftpserver
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"time"
 )
@@ -14,6 +16,9 @@ import (
 // call. An idle wire owns no buffer and no goroutine.
 type wire struct {
 	net.Conn
+
+	said  []byte // what the peer has said before package ssh reads
+	greet int    // bytes of our version that package ssh writes, and the peer has already
 
 	// Of the reader.
 	in       *[]byte // borrowed while bytes come in large pieces; in[off:end] are unread
@@ -47,8 +52,40 @@ func newWire(nc net.Conn) *wire {
 	return w
 }
 
+// maxVersion is the length of a version with its line end (RFC 4253, 4.2).
+const maxVersion = 255
+
+// exchange sends our version and returns that of the peer, so that the algorithms
+// can be chosen by it. Package ssh does the same again, and sees nothing of this.
+func (w *wire) exchange(version string) (peer string, err error) {
+	line := version + "\r\n"
+	if _, err := w.Conn.Write([]byte(line)); err != nil {
+		return "", err
+	}
+	w.greet = len(line)
+	b := make([]byte, 0, 1024)
+	for bytes.IndexByte(b, '\n') < 0 {
+		if len(b) >= maxVersion {
+			return "", errors.New("no version of SSH, but a line without an end")
+		}
+		n, err := w.Conn.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if err != nil && bytes.IndexByte(b, '\n') < 0 {
+			return "", err
+		}
+	}
+	w.said = b
+	first, _, _ := bytes.Cut(b, []byte("\n"))
+	return strings.TrimSuffix(string(first), "\r"), nil
+}
+
 // Read is for one goroutine at a time.
 func (w *wire) Read(b []byte) (int, error) {
+	if len(w.said) > 0 {
+		n := copy(b, w.said)
+		w.said = w.said[n:]
+		return n, nil
+	}
 	if w.in == nil {
 		n, err := w.Conn.Read(b)
 		if n == len(b) && n >= smallWrite { // there is more where that came from
@@ -84,6 +121,11 @@ func (w *wire) giveBack() {
 // earlier one. It waits while a whole buffer is pending.
 func (w *wire) Write(b []byte) (int, error) {
 	w.mu.Lock()
+	if n := min(w.greet, len(b)); n > 0 { // the version, which is out
+		w.greet -= n
+		w.mu.Unlock()
+		return n, nil
+	}
 	for w.err == nil && !w.closed && len(w.pending) > 0 && len(w.pending)+len(b) > wireBytes {
 		w.space.Wait()
 	}
