@@ -50,11 +50,12 @@ it is there, else ` + DefaultConfig + `.`,
 		Example: `  dray user add anna --home /srv/ftp/anna < password.txt
   dray user add camera --upload-only --quota 20G --networks 192.0.2.0/24 --generate
   dray user set anna --rights full --path /archive=read-only
+  dray user key add anna anna.pub
   dray user ls`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(userAdd(), userSet(), userPasswd(), userRm(), userLs(), userShow(), userRecount())
+	cmd.AddCommand(userAdd(), userSet(), userPasswd(), userRm(), userKey(), userLs(), userShow(), userRecount())
 	return cmd
 }
 
@@ -112,6 +113,9 @@ func (w *where) command(cmd *cobra.Command, more ...func(*pflag.FlagSet)) *cobra
 	return cmd
 }
 
+// configuration names the file for a sentence.
+func (w *where) configuration() string { return cmp.Or(w.config, "the configuration") }
+
 // names are those of the accounts, as far as they can be had. No database is made.
 func (w *where) names(ctx context.Context) (names []string) {
 	if ctx == nil {
@@ -145,7 +149,8 @@ func completeFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	for flag, words := range map[string][]string{
 		"rights":    {"full", "read-only", "upload-only", "none", "list", "read", "write", "overwrite", "delete", "rename", "mkdir", "attributes", "link"},
-		"protocols": {"ftp", "ftps", "ftp,ftps", "all"},
+		"protocols": {"ftp", "ftps", "sftp", "ftp,ftps", "ftps,sftp", "all"},
+		"factors":   {"any", "publickey", "publickey,password", "password"},
 		"sync":      {"commit", "none"},
 		"umask":     {"022", "027", "077"},
 		"networks":  {"any"},
@@ -271,11 +276,11 @@ func lookup(ctx context.Context, d account.Directory, name string) (account.Acco
 
 // settings are the flags that change an account.
 type settings struct {
-	home, rights, owner, umask, quota, down, up, expires, networks, protocols, charset string
-	partials, uploads                                                                  string
-	mounts, paths, certificates                                                        []string
-	readOnly, uploadOnly, disable, enable, transcript, noTranscript                    bool
-	files, sessions                                                                    int
+	home, rights, owner, umask, quota, down, up, expires, networks, protocols, factors, charset string
+	partials, uploads                                                                           string
+	mounts, paths, certificates                                                                 []string
+	readOnly, uploadOnly, disable, enable, transcript, noTranscript                             bool
+	files, sessions                                                                             int
 
 	pins map[string]pin // of the certificates that were read
 }
@@ -341,7 +346,8 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.BoolVar(&s.disable, "disable", false, "no login; sessions end within 30 s")
 	f.BoolVar(&s.enable, "enable", false, "undo --disable")
 	f.StringVar(&s.networks, "networks", "", "`LIST` of networks to log in from, between commas; any: from anywhere")
-	f.StringVar(&s.protocols, "protocols", "", "`LIST` of ftp and ftps; all: every one")
+	f.StringVar(&s.protocols, "protocols", "", "`LIST` of ftp, ftps and sftp; all: every one")
+	f.StringVar(&s.factors, "factors", "", "`LIST`: what a login over SSH needs, in this order, between commas, of publickey and password; any: one of them suffices")
 	f.StringArrayVar(&s.certificates, "certificate", nil, "`WHAT` logs in without a password: the PEM file or SHA-256 of a client certificate, or ca for those of the listener's client-ca; none takes all away (may be repeated)")
 	f.StringVar(&s.partials, "partials", "", "`WHAT`: hidden (the default), or listed: its own cut uploads are in its listings, as NAME.part")
 	f.StringVar(&s.uploads, "uploads", "", "`WHERE`: beside (the default), or in-place: every upload writes to its name from the first byte on, and a cut one stays there")
@@ -505,11 +511,24 @@ func (s *settings) apply(f *pflag.FlagSet, a *account.Account) (wrong []string) 
 	if f.Changed("protocols") {
 		a.Protocols = nil
 		for _, p := range list(s.protocols, "all") {
-			if p != "ftp" && p != "ftps" {
-				bad("protocols", "%q is no protocol; write ftp, ftps, or both between commas", p)
+			if p != "ftp" && p != "ftps" && p != gate.ProtocolSFTP {
+				bad("protocols", "%q is no protocol; write ftp, ftps, sftp, or several between commas", p)
 				continue
 			}
 			a.Protocols = append(a.Protocols, p)
+		}
+	}
+	if f.Changed("factors") {
+		a.Factors = nil
+		for _, factor := range list(s.factors, "any") {
+			switch {
+			case factor != account.FactorKey && factor != account.FactorPassword:
+				bad("factors", "%q is no factor; write publickey, password, both between commas, or any", factor)
+			case slices.Contains(a.Factors, factor):
+				bad("factors", "%s is there twice; leave one away", factor)
+			default:
+				a.Factors = append(a.Factors, factor)
+			}
 		}
 	}
 	for _, c := range s.certificates {
@@ -568,15 +587,19 @@ func (s *settings) notes(f *pflag.FlagSet, a *account.Account, c *config.Config,
 			notes = append(notes, fmt.Sprintf("%s, to be seen at %s, %s", m.Dir, m.At, note))
 		}
 	}
-	file := w.config
-	if file == "" {
-		file = "the configuration"
-	}
+	file := w.configuration()
 	if f.Changed("owner") && a.Owner != nil && !c.Accounts.Owners {
 		notes = append(notes, fmt.Sprintf("accounts.owners is off, so only a server that is root can act as the owner: write owners = true under [accounts] in %s, and start the server again", file))
 	}
 	if f.Changed("certificate") && len(a.Certificates) > 0 && !slices.ContainsFunc(c.Listeners, config.Listener.AsksCertificate) {
 		notes = append(notes, fmt.Sprintf("no listener asks clients for a certificate: write client-certificates = \"ask\" under [[listener]] in %s", file))
+	}
+	if len(a.Factors) > 0 && (f.Changed("factors") || f.Changed("protocols") || f.Changed("certificate")) {
+		note := "a login needs " + strings.Join(a.Factors, " and ") + ", so no protocol but SFTP lets the account in"
+		if len(a.Certificates) > 0 {
+			note += ", and its certificates count for nothing"
+		}
+		notes = append(append(notes, note+"; --factors any undoes that"), sftpNotes(a, c, w)...)
 	}
 	return notes
 }
@@ -683,7 +706,7 @@ func (s *secrets) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.file, "password-file", "", "read the password from the first line of `FILE` (default: "+cmp.Or(s.usual, "standard input")+")")
 	f.BoolVar(&s.generate, "generate", false, "make a password and show it once")
 	f.BoolVar(&s.hash, "hash", false, "the line that is read is a crypt(3) hash of another system, and no password")
-	f.BoolVar(&s.no, "no-password", false, "no password logs in: for certificates")
+	f.BoolVar(&s.no, "no-password", false, "no password logs in: for certificates and keys")
 }
 
 // hashUse is for whoever writes a hash behind --hash, where others can see it.
@@ -813,6 +836,7 @@ as the section [accounts] of the configuration says.`,
   dray user add batch --owner batch:www-data --umask 027 --password-file batch.txt
   dray user add press --read-only --expires 2027-12-31 --networks 192.0.2.0/24 --generate
   dray user add robot --no-password --certificate robot.pem
+  dray user add backup --no-password --protocols sftp --factors publickey
   getent shadow old | cut -d: -f2 | dray user add old --hash`,
 		Args:              oneName,
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -875,8 +899,8 @@ as the section [accounts] of the configuration says.`,
 			if at.note != "" {
 				notes = append(notes, at.note)
 			}
-			if a.Hash == "" && len(a.Certificates) == 0 {
-				notes = append(notes, "nobody can log in to it yet: set a password (dray user passwd) or a certificate (dray user set --certificate)")
+			if do := lacks(&a, &c); do != "" {
+				notes = append(notes, "nobody can log in to it yet: "+do)
 			}
 			tellNotes(cmd, notes)
 			return nil
@@ -937,7 +961,8 @@ past for --expires, end them within 30 s.`,
 		Example: `  dray user set anna --quota 50G --rate-down 5M
   dray user set anna --disable
   dray user set anna --enable --expires 2027-12-31
-  dray user set anna --mount /projects=/srv/projects --path /projects=read-only`,
+  dray user set anna --mount /projects=/srv/projects --path /projects=read-only
+  dray user set anna --protocols sftp --factors publickey,password`,
 		Args: oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			changed := 0
@@ -982,6 +1007,9 @@ past for --expires, end them within 30 s.`,
 					if at.note != "" {
 						notes = append(notes, at.note)
 					}
+				}
+				if do := lacks(a, c); do != "" && cmd.Flags().Changed("factors") {
+					notes = append(notes, "nobody can log in to it now: "+do)
 				}
 				tellNotes(cmd, notes)
 				return nil
@@ -1148,13 +1176,14 @@ type view struct {
 	State    string `json:"state"`             // "active", "disabled", "expired"
 	Expires  string `json:"expires,omitempty"` // the last day, as 2027-12-31
 	account.Account
-	Home      string `json:"home"` // also when it comes from the configuration
-	UsedBytes int64  `json:"used-bytes"`
-	UsedFiles int    `json:"used-files"`
+	Keys      []keyView `json:"keys,omitempty"`
+	Home      string    `json:"home"` // also when it comes from the configuration
+	UsedBytes int64     `json:"used-bytes"`
+	UsedFiles int       `json:"used-files"`
 }
 
 func describe(ctx context.Context, db *accountsql.DB, c *config.Config, a account.Account) (view, error) {
-	v := view{Name: a.Name, Password: a.Hash.Form(), State: "active", Account: a}
+	v := view{Name: a.Name, Password: a.Hash.Form(), State: "active", Account: a, Keys: describeKeys(a.Keys)}
 	v.Home, _ = c.HomeOf(&a)
 	if !a.Expires.IsZero() {
 		v.Expires = a.Expires.Add(-time.Second).Format(time.DateOnly)
@@ -1213,6 +1242,15 @@ func (v *view) print(w io.Writer) {
 	row("password", "%s", v.Password)
 	for _, c := range v.Certificates {
 		row("certificate", "%s", c)
+	}
+	if len(v.Keys) > 0 {
+		row("keys", "%d", len(v.Keys))
+	}
+	for i := range v.Keys {
+		row("key", "%s", keyLine(&v.Keys[i].Key))
+	}
+	if len(v.Factors) > 0 {
+		row("factors", "%s", strings.Join(v.Factors, ", "))
 	}
 	row("home", "%s", orMounts(v.Home))
 	row("rights", "%s", v.Rights)
