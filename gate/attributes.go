@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"math"
 	"strings"
+	"time"
 
 	"dray/account"
 	"dray/fault"
@@ -100,6 +101,45 @@ func (s *Session) Symlink(ctx context.Context, target string, p vfs.Path) error 
 		target = relative(p.Dir(), at)
 	}
 	return s.changedTo("symlink", p, target, s.fail(links.Symlink(ctx, target, p), "make the link", p))
+}
+
+// Hardlink gives a finished file another name, which takes the right to make links
+// and to read what is there. Where rights differ from path to path nothing is linked:
+// the new name would have other rights to the same bytes.
+func (s *Session) Hardlink(ctx context.Context, old, p vfs.Path) error {
+	if err := s.mayName(account.Link, "make the link", p); err != nil {
+		return err
+	}
+	if err := s.may(account.Read, "make a link to", old); err != nil {
+		return err
+	}
+	if more := s.rightsOfName(p) &^ s.rightsOfName(old); more&(account.List|account.Read|account.Overwrite|account.Attributes) != 0 {
+		return fault.New(fault.Denied, fault.IDPerm, "make a link to "+old.String()+" where it has more rights")
+	}
+	links, ok := s.fs.(vfs.HardLinker)
+	if !ok {
+		return fault.New(fault.NotBuilt, fault.IDNotBuilt, "this tree has no hard links")
+	}
+	err := links.Hardlink(ctx, old, p)
+	at := p
+	if fault.KindOf(err) == fault.NotFound && err != nil {
+		if _, lerr := s.fs.Lstat(ctx, old); lerr != nil {
+			at = old
+		}
+	}
+	return s.changedTo("hardlink", old, p.String(), s.fail(err, "make the link", at))
+}
+
+// SetLinkTime sets the modification time of a link itself.
+func (s *Session) SetLinkTime(ctx context.Context, p vfs.Path, mtime time.Time) error {
+	if err := s.mayName(account.Attributes, "set the time of", p); err != nil {
+		return err
+	}
+	l, ok := s.fs.(vfs.LinkTimer)
+	if !ok {
+		return fault.New(fault.NotBuilt, fault.IDNotBuilt, "links of this tree have no times")
+	}
+	return s.changed("set time", p, s.fail(l.SetLinkTime(ctx, p, mtime), "set the time of", p))
 }
 
 // depth is how many directories p is below the root.

@@ -144,14 +144,10 @@ func (s *Session) Edit(ctx context.Context, p vfs.Path) (*Edit, error) {
 }
 
 // Make makes an empty file, which is there at once, and opens it. Kind Exists when
-// the name is taken. Where the account is blind that would tell: there nothing is
-// made so.
+// the name is taken: that tells, so it takes the right to list beside that to write.
 func (s *Session) Make(ctx context.Context, p vfs.Path, mode fs.FileMode) (*Edit, error) {
-	if err := s.may(account.Write, "upload to", p); err != nil {
+	if err := s.may(account.Write|account.List, "make", p); err != nil {
 		return nil, err
-	}
-	if s.blind(p) {
-		return nil, fault.New(fault.Denied, fault.IDPerm, "look at "+p.String())
 	}
 	tree, err := s.editor()
 	if err != nil {

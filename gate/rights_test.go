@@ -2,6 +2,7 @@ package gate
 
 import (
 	"bytes"
+	"errors"
 	"reflect"
 	"slices"
 	"strings"
@@ -126,6 +127,45 @@ func acts() []act {
 		{"Chmod", "set a mode", account.Attributes, func(t *testing.T, s *Session) error {
 			return s.Chmod(t.Context(), at(t, "/file"), 0o600)
 		}},
+		{"Hardlink", "give a file another name", account.Read | account.Link, func(t *testing.T, s *Session) error {
+			return s.Hardlink(t.Context(), at(t, "/file"), at(t, "/made"))
+		}},
+		{"SetLinkTime", "set the time of a link", account.Attributes, func(t *testing.T, s *Session) error {
+			return s.SetLinkTime(t.Context(), at(t, "/link"), time.Unix(1, 0))
+		}},
+		{"Space", "ask how large the file system is", account.List, func(t *testing.T, s *Session) error {
+			_, _, _, err := s.Space(t.Context(), vfs.Root)
+			return err
+		}},
+		{"Edit", "change a file where it is", account.Overwrite, func(t *testing.T, s *Session) error {
+			e, err := s.Edit(t.Context(), at(t, "/file"))
+			if err != nil {
+				return err
+			}
+			return errors.Join(e.Write(t.Context(), []byte("x"), 0), e.Close(t.Context(), nil))
+		}},
+		{"Edit", "read what is changed", account.Overwrite | account.Read, func(t *testing.T, s *Session) error {
+			e, err := s.Edit(t.Context(), at(t, "/file"))
+			if err != nil {
+				return err
+			}
+			_, err = e.ReadAt(make([]byte, 1), 0)
+			return errors.Join(err, e.Close(t.Context(), nil))
+		}},
+		{"Edit", "set the time of what is changed", account.Overwrite | account.Attributes, func(t *testing.T, s *Session) error {
+			e, err := s.Edit(t.Context(), at(t, "/file"))
+			if err != nil {
+				return err
+			}
+			return errors.Join(e.SetTime(time.Unix(1, 0)), e.Chmod(0o600), e.Close(t.Context(), nil))
+		}},
+		{"Make", "make a name at once", account.Write | account.List, func(t *testing.T, s *Session) error {
+			e, err := s.Make(t.Context(), at(t, "/made"), 0)
+			if err != nil {
+				return err
+			}
+			return e.Close(t.Context(), nil)
+		}},
 		{"Copyable", "ask what can be copied", account.Read, func(t *testing.T, s *Session) error {
 			return s.Copyable(t.Context(), at(t, "/file"))
 		}},
@@ -157,7 +197,7 @@ func furnish(t *testing.T) *house {
 
 func TestEveryMethodOfASessionIsInTheMatrix(t *testing.T) {
 	// These ask for nothing in the tree, or only for the account's own partial.
-	others := []string{"Account", "Blind", "Close", "Context", "Down", "End", "Log", "Partial", "Refused", "RightsIn", "Transferred"}
+	others := []string{"Account", "Blind", "Close", "Context", "Down", "End", "Log", "OpenPartial", "Partial", "Refused", "RightsIn", "Transferred"}
 	s := reflect.TypeFor[*Session]()
 	for i := range s.NumMethod() {
 		name := s.Method(i).Name
@@ -240,6 +280,8 @@ func TestEachChangeIsAnEvent(t *testing.T) {
 		"rename over a file":           {Verb: "rename", Path: "/file", To: "/dir/other"},
 		"set a time":                   {Verb: "set time", Path: "/file"},
 		"set a mode":                   {Verb: "set mode", Path: "/file"},
+		"give a file another name":     {Verb: "hardlink", Path: "/file", To: "/made"},
+		"set the time of a link":       {Verb: "set time", Path: "/link"},
 		"copy a file":                  {Verb: "copy", Path: "/file", To: "/copied"},
 		"copy over a file":             {Verb: "copy", Path: "/file", To: "/dir/other"},
 		"copy a directory":             {Verb: "copy", Path: "/empty", To: "/copied"},
@@ -259,6 +301,10 @@ func TestEachChangeIsAnEvent(t *testing.T) {
 			case a.method == "Create":
 				if got := one[event.Transfer](t, es, "anna"); !got.Whole || got.Direction != event.Upload || got.Bytes != 1 {
 					t.Errorf("event %+v, want an upload of 1 byte that is whole", got)
+				}
+			case a.name == "change a file where it is", a.name == "make a name at once":
+				if got := one[event.Transfer](t, es, "anna"); !got.Whole || got.Direction != event.Upload {
+					t.Errorf("event %+v, want an upload that is whole", got)
 				}
 			case a.method == "Combine": // and what it deletes behind that
 				for i, e := range of[event.Change](es) {

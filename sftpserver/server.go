@@ -19,6 +19,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"dray/accept"
+	"dray/account"
 	"dray/explain"
 	"dray/fault"
 	"dray/gate"
@@ -86,6 +87,7 @@ type Server struct {
 	loop *accept.Loop
 	rows [256]*request
 	exts map[string]*request
+	sums *account.Queue // of checksums, which take a processor each
 }
 
 // New makes a Server. log may be nil.
@@ -93,7 +95,7 @@ func New(g *gate.Gate, log *slog.Logger) *Server {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{gate: g, log: log, loop: accept.New(log), exts: map[string]*request{}}
+	s := &Server{gate: g, log: log, loop: accept.New(log), exts: map[string]*request{}, sums: account.NewQueue(0)}
 	all := requests()
 	for i := range all {
 		if row := &all[i]; row.ext != "" {

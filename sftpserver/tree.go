@@ -399,6 +399,65 @@ func (d *dialogue) move(q *sftp.Request, how vfs.Rename) error {
 	return nil
 }
 
+// hardlink gives what has a name another one. An upload of this dialogue is published
+// first, as by a rename.
+func (d *dialogue) hardlink(q *sftp.Request) error {
+	old, err := d.resolve(q.Path)
+	if err != nil {
+		return err
+	}
+	p, err := d.resolve(q.To)
+	if err != nil {
+		return err
+	}
+	if d.here(p) != nil {
+		return fault.New(fault.Exists, fault.IDExists, p.String())
+	}
+	if f := d.here(old); f != nil {
+		if err := d.publish(f, true); err != nil {
+			return err
+		}
+	}
+	return d.session.Hardlink(d.ctx, old, p)
+}
+
+// lsetstat is setstat for a name that may be a link: that has a time, and nothing
+// else of its own.
+func (d *dialogue) lsetstat(q *sftp.Request) error {
+	p, err := d.resolve(q.Path)
+	if err != nil {
+		return err
+	}
+	if d.here(p) == nil {
+		fi, err := d.session.Lstat(d.ctx, p)
+		switch {
+		case err != nil && !errors.Is(err, fs.ErrNotExist): // that may be a partial
+			return err
+		case err == nil && fi.Mode()&fs.ModeSymlink != 0:
+			if q.Attrs.Flags&(sftp.HasSize|sftp.HasMode) != 0 {
+				return fault.New(fault.Unsupported, fault.IDUnsupported, "the times of a link")
+			}
+			return d.change(&linkItself{d, p}, &q.Attrs)
+		}
+	}
+	return d.setstat(q)
+}
+
+// linkItself is a link as a changer.
+type linkItself struct {
+	d *dialogue
+	p vfs.Path
+}
+
+func (l *linkItself) setSize(int64) error { return fault.New(fault.Unsupported, fault.IDUnsupported) }
+func (l *linkItself) chmod(fs.FileMode) error {
+	return fault.New(fault.Unsupported, fault.IDUnsupported)
+}
+func (l *linkItself) setTime(mtime time.Time) error {
+	return l.d.session.SetLinkTime(l.d.ctx, l.p, mtime)
+}
+func (l *linkItself) stat() (fs.FileInfo, error) { return l.d.session.Lstat(l.d.ctx, l.p) }
+
 func (d *dialogue) readlink(q *sftp.Request) error {
 	p, err := d.resolve(q.Path)
 	if err != nil {

@@ -209,6 +209,17 @@ type Symlinker interface {
 	Symlink(ctx context.Context, target string, p Path) error
 }
 
+// A HardLinker gives a regular file another name. fs.ErrExist when the name is
+// taken. A link is no regular file, wherever it leads.
+type HardLinker interface {
+	Hardlink(ctx context.Context, old, p Path) error
+}
+
+// A LinkTimer sets the modification time of a symbolic link itself.
+type LinkTimer interface {
+	SetLinkTime(ctx context.Context, p Path, mtime time.Time) error
+}
+
 // A Moder has permission bits that may be set; only the lowest nine are.
 type Moder interface {
 	Chmod(ctx context.Context, p Path, mode fs.FileMode) error

@@ -136,7 +136,7 @@ func (e *edited) Close() error {
 	if e.node == nil {
 		return fs.ErrClosed
 	}
-	if e.node.editors--; e.node.editors == 0 && e.node.writer == nil && !e.node.linked { // removed or replaced meanwhile
+	if e.node.editors--; e.node.editors == 0 && e.node.writer == nil && e.node.names == 0 { // removed or replaced meanwhile
 		e.tree.used -= int64(len(e.node.data))
 	}
 	e.node = nil

@@ -25,13 +25,15 @@ import (
 )
 
 var (
-	_ vfs.FS        = (*Tree)(nil)
-	_ vfs.Partials  = (*Tree)(nil)
-	_ vfs.Linker    = (*Tree)(nil)
-	_ vfs.Symlinker = (*Tree)(nil)
-	_ vfs.Moder     = (*Tree)(nil)
-	_ vfs.Editor    = (*Tree)(nil)
-	_ vfs.Spacer    = (*Tree)(nil)
+	_ vfs.FS         = (*Tree)(nil)
+	_ vfs.Partials   = (*Tree)(nil)
+	_ vfs.Linker     = (*Tree)(nil)
+	_ vfs.Symlinker  = (*Tree)(nil)
+	_ vfs.Moder      = (*Tree)(nil)
+	_ vfs.Editor     = (*Tree)(nil)
+	_ vfs.LinkTimer  = (*Tree)(nil)
+	_ vfs.HardLinker = (*Tree)(nil)
+	_ vfs.Spacer     = (*Tree)(nil)
 )
 
 // DefaultMaxBytes is the room of a tree that is given none, in bytes.
@@ -66,10 +68,10 @@ type Tree struct {
 
 // A node is a file, a directory or a symbolic link.
 type node struct {
-	ino    uint64
-	mode   fs.FileMode
-	mtime  time.Time
-	linked bool // a directory shows it
+	ino   uint64
+	mode  fs.FileMode
+	mtime time.Time
+	names int // how many a directory shows it under
 
 	data    []byte  // of a file
 	writer  *upload // of a file: who writes it in place
@@ -99,7 +101,7 @@ func New(opt Options) *Tree {
 	}
 	t.root = t.node(fs.ModeDir | 0o755)
 	t.root.up = t.root
-	t.root.linked = true
+	t.root.names = 1
 	return t
 }
 
@@ -126,9 +128,11 @@ func (t *Tree) put(dir *node, name string, n *node) {
 	if old := dir.kids[name]; old != nil && old != n {
 		t.drop(dir, name)
 	}
+	if dir.kids[name] != n {
+		n.names++
+	}
 	dir.kids[name] = n
 	dir.mtime = t.now()
-	n.linked = true
 	if n.mode.IsDir() {
 		n.up = dir
 	}
@@ -136,17 +140,17 @@ func (t *Tree) put(dir *node, name string, n *node) {
 
 // take removes a name from its directory and leaves the node as it is.
 func (t *Tree) take(dir *node, name string) {
+	dir.kids[name].names--
 	delete(dir.kids, name)
 	dir.mtime = t.now()
 }
 
-// drop removes a name and the node. The room of a file that is being written
-// in place is given back when that ends.
+// drop removes a name, and the node with its last one. The room of a file that is
+// being written in place is given back when that ends.
 func (t *Tree) drop(dir *node, name string) {
 	n := dir.kids[name]
 	t.take(dir, name)
-	n.linked = false
-	if n.writer == nil && n.editors == 0 {
+	if n.names == 0 && n.writer == nil && n.editors == 0 {
 		t.used -= int64(len(n.data))
 	}
 }
@@ -423,6 +427,43 @@ func (t *Tree) SetTime(ctx context.Context, p vfs.Path, mtime time.Time) error {
 	})
 }
 
+// Hardlink gives a file another name.
+func (t *Tree) Hardlink(ctx context.Context, old, p vfs.Path) error {
+	return t.do(ctx, "link", p, func() error {
+		from, err := t.lookup(old, noFollow)
+		if err != nil {
+			return err
+		}
+		at, err := t.find(p, noFollow)
+		switch {
+		case err != nil:
+			return err
+		case from.node.mode.IsDir():
+			return syscall.EISDIR
+		case !from.node.mode.IsRegular():
+			return syscall.EPERM
+		case at.node != nil || at.dir == nil || at.dir.reserved[at.name]:
+			return syscall.EEXIST
+		}
+		t.put(at.dir, at.name, from.node)
+		return nil
+	})
+}
+
+// SetLinkTime sets the time of a link itself.
+func (t *Tree) SetLinkTime(ctx context.Context, p vfs.Path, mtime time.Time) error {
+	return t.do(ctx, "settime", p, func() error {
+		at, err := t.find(p, noFollow)
+		if err == nil && at.node == nil {
+			err = syscall.ENOENT
+		}
+		if err == nil {
+			at.node.mtime = mtime
+		}
+		return err
+	})
+}
+
 // Chmod sets the lowest nine bits of a mode.
 func (t *Tree) Chmod(ctx context.Context, p vfs.Path, mode fs.FileMode) error {
 	return t.do(ctx, "chmod", p, func() error {
@@ -560,7 +601,7 @@ func (t *Tree) writeAt(n *node, b []byte, off int64) (int, error) {
 
 // info is a node as it is now.
 func (n *node) info(name string) fs.FileInfo {
-	fi := &info{name: name, mode: n.mode, mtime: n.mtime, attr: vfs.Attr{Links: 1, Dev: 1, Ino: n.ino}}
+	fi := &info{name: name, mode: n.mode, mtime: n.mtime, attr: vfs.Attr{Links: uint64(max(n.names, 1)), Dev: 1, Ino: n.ino}}
 	switch n.mode.Type() {
 	case fs.ModeDir:
 		fi.attr.Links = 2
@@ -573,9 +614,7 @@ func (n *node) info(name string) fs.FileInfo {
 		fi.size = int64(len(n.target))
 	default:
 		fi.size = int64(len(n.data))
-		if !n.linked {
-			fi.attr.Links = 0
-		}
+		fi.attr.Links = uint64(n.names)
 	}
 	return fi
 }

@@ -453,7 +453,7 @@ func audit(t *testing.T, tree *Tree, ups []*upload) {
 			need(t, err)
 			again, err := tree.Lstat(t.Context(), below)
 			need(t, err)
-			if again.Size() != fi.Size() || again.Mode() != fi.Mode() || !dir.kids[name].linked {
+			if again.Size() != fi.Size() || again.Mode() != fi.Mode() || dir.kids[name].names != 1 {
 				t.Fatalf("List(%s) shows %s; Lstat says %s", p, fs.FormatFileInfo(fi), fs.FormatFileInfo(again))
 			}
 			if fi.IsDir() {
@@ -466,7 +466,7 @@ func audit(t *testing.T, tree *Tree, ups []*upload) {
 	}
 	walk(tree.root, vfs.Root)
 	for _, up := range ups {
-		if n := up.draft.node; !up.ended && (up.how.How != vfs.InPlace || !n.linked) {
+		if n := up.draft.node; !up.ended && (up.how.How != vfs.InPlace || n.names == 0) {
 			sum += int64(len(n.data))
 		}
 	}

@@ -398,7 +398,7 @@ func (u *upload) endInPlace() {
 	u.ended = true
 	n := u.draft.node
 	n.writer = nil
-	if !n.linked && n.editors == 0 { // removed or replaced meanwhile
+	if n.names == 0 && n.editors == 0 { // removed or replaced meanwhile
 		u.tree.used -= int64(len(n.data))
 	}
 }

@@ -105,6 +105,12 @@ func (b *below) Edit(ctx context.Context, p vfs.Path) (vfs.Edited, error) {
 func (b *below) Make(ctx context.Context, p vfs.Path, mode fs.FileMode) (vfs.Edited, error) {
 	return b.FS.Make(ctx, b.full(p), mode)
 }
+func (b *below) Hardlink(ctx context.Context, old, p vfs.Path) error {
+	return b.FS.Hardlink(ctx, b.full(old), b.full(p))
+}
+func (b *below) SetLinkTime(ctx context.Context, p vfs.Path, mtime time.Time) error {
+	return b.FS.SetLinkTime(ctx, b.full(p), mtime)
+}
 func (b *below) Readlink(ctx context.Context, p vfs.Path) (string, error) {
 	return b.FS.Readlink(ctx, b.full(p))
 }

@@ -33,14 +33,16 @@ import (
 )
 
 var (
-	_ vfs.FS        = (*FS)(nil)
-	_ vfs.Partials  = (*FS)(nil)
-	_ vfs.Linker    = (*FS)(nil)
-	_ vfs.Symlinker = (*FS)(nil)
-	_ vfs.Moder     = (*FS)(nil)
-	_ vfs.Editor    = (*FS)(nil)
-	_ vfs.Spacer    = (*FS)(nil)
-	_ vfs.Measurer  = (*FS)(nil)
+	_ vfs.FS         = (*FS)(nil)
+	_ vfs.Partials   = (*FS)(nil)
+	_ vfs.Linker     = (*FS)(nil)
+	_ vfs.Symlinker  = (*FS)(nil)
+	_ vfs.HardLinker = (*FS)(nil)
+	_ vfs.LinkTimer  = (*FS)(nil)
+	_ vfs.Moder      = (*FS)(nil)
+	_ vfs.Editor     = (*FS)(nil)
+	_ vfs.Spacer     = (*FS)(nil)
+	_ vfs.Measurer   = (*FS)(nil)
 )
 
 // A Mount is a tree and the path under which it shows.
@@ -458,6 +460,53 @@ func (f *FS) Rename(ctx context.Context, from, to vfs.Path, how vfs.Rename) erro
 		return fault.New(fault.Denied, fault.IDAcrossMounts)
 	}
 	return a.told(a.tree.Rename(ctx, a.in, b.in, how), a.in, b.in)
+}
+
+// Hardlink gives a file another name in the same tree. Into another one it is refused
+// with kind Denied and id across-mounts.
+func (f *FS) Hardlink(ctx context.Context, old, p vfs.Path) error {
+	a, err := f.find(ctx, old)
+	switch {
+	case err != nil:
+		return err
+	case a.point():
+		return fault.New(fault.IsDir, fault.IDIsDir, old.String())
+	case a.tree == nil:
+		return a.missing()
+	}
+	b, err := f.find(ctx, p)
+	if err != nil {
+		return err
+	}
+	if err := b.made(); err != nil {
+		return err
+	}
+	if a.mount != b.mount {
+		return fault.New(fault.Denied, fault.IDAcrossMounts)
+	}
+	l, ok := a.tree.(vfs.HardLinker)
+	if !ok {
+		return lacks("hard links")
+	}
+	return a.told(l.Hardlink(ctx, a.in, b.in), a.in, b.in)
+}
+
+// SetLinkTime dates a link itself.
+func (f *FS) SetLinkTime(ctx context.Context, p vfs.Path, mtime time.Time) error {
+	pl, err := f.find(ctx, p)
+	switch {
+	case err != nil:
+		return err
+	case pl.point():
+		return fixed(p)
+	case pl.tree == nil:
+		return pl.missing()
+	}
+	l, ok := pl.tree.(vfs.LinkTimer)
+	if !ok {
+		return lacks("times of links")
+	}
+	return pl.fail(l.SetLinkTime(ctx, pl.in, mtime))
 }
 
 // SetTime dates what p leads to, a mounted directory too.

@@ -158,6 +158,23 @@ func (j *beneath) rename(from, to string, how vfs.Rename) error {
 	return renameat(a.(*dirfd).fd, path.Base(from), b.(*dirfd).fd, path.Base(to), how)
 }
 
+func (j *beneath) link(old, name string) error {
+	a, err := j.dir(path.Dir(old))
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	b, err := j.dir(path.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	if err := unix.Linkat(a.(*dirfd).fd, path.Base(old), b.(*dirfd).fd, path.Base(name), 0); err != nil {
+		return &os.LinkError{Op: "link", Old: old, New: name, Err: err}
+	}
+	return nil
+}
+
 func (j *beneath) close() error { return unix.Close(j.fd) }
 
 // dirfd is a directory handle.
@@ -216,6 +233,10 @@ func (d *dirfd) readlink(name string) (string, error) {
 func (d *dirfd) chtimes(name string, atime, mtime time.Time) error {
 	ts := [2]unix.Timespec{spec(atime), spec(mtime)}
 	return pathErr("chtimes", name, unix.UtimesNanoAt(d.fd, name, ts[:], unix.AT_SYMLINK_NOFOLLOW))
+}
+
+func (d *dirfd) linkTime(name string, mtime time.Time) error {
+	return d.chtimes(name, time.Time{}, mtime)
 }
 
 func spec(t time.Time) unix.Timespec {

@@ -52,6 +52,8 @@ func (j rooted) dir(rel string) (handle, error) {
 	return nil, err
 }
 
+func (j rooted) link(old, name string) error { return j.r.Link(old, name) }
+
 func (j rooted) rename(from, to string, how vfs.Rename) error { return rootRename(j.r, from, to, how) }
 
 func (j rooted) close() error { return j.r.Close() }

@@ -88,14 +88,16 @@ type Tree struct {
 }
 
 var (
-	_ vfs.FS        = (*Tree)(nil)
-	_ vfs.Partials  = (*Tree)(nil)
-	_ vfs.Linker    = (*Tree)(nil)
-	_ vfs.Looker    = (*Tree)(nil)
-	_ vfs.Symlinker = (*Tree)(nil)
-	_ vfs.Moder     = (*Tree)(nil)
-	_ vfs.Spacer    = (*Tree)(nil)
-	_ vfs.Kernel    = (*file)(nil)
+	_ vfs.FS         = (*Tree)(nil)
+	_ vfs.Partials   = (*Tree)(nil)
+	_ vfs.Linker     = (*Tree)(nil)
+	_ vfs.Looker     = (*Tree)(nil)
+	_ vfs.Symlinker  = (*Tree)(nil)
+	_ vfs.HardLinker = (*Tree)(nil)
+	_ vfs.LinkTimer  = (*Tree)(nil)
+	_ vfs.Moder      = (*Tree)(nil)
+	_ vfs.Spacer     = (*Tree)(nil)
+	_ vfs.Kernel     = (*file)(nil)
 )
 
 // Open opens the tree of a directory, which must exist.
@@ -393,6 +395,39 @@ func (t *Tree) Rename(ctx context.Context, from, to vfs.Path, how vfs.Rename) er
 	return t.as(func() error { return t.jail.rename(from.Rel(), to.Rel(), how) })
 }
 
+// Hardlink gives the file another name.
+func (t *Tree) Hardlink(ctx context.Context, old, p vfs.Path) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	fi, err := t.stat(old, false)
+	if err != nil {
+		return err
+	}
+	if err := regular(fi, old); err != nil {
+		return err
+	}
+	if p.IsRoot() {
+		return fault.New(fault.Exists, fault.IDExists, p.String())
+	}
+	return t.as(func() error { return t.jail.link(old.Rel(), p.Rel()) })
+}
+
+// A linkTimer is a handle that can date a link itself.
+type linkTimer interface {
+	linkTime(name string, mtime time.Time) error
+}
+
+// SetLinkTime sets the modification time of p, a link itself.
+func (t *Tree) SetLinkTime(ctx context.Context, p vfs.Path, mtime time.Time) error {
+	return t.in(ctx, p, func(d handle, name string) error {
+		if l, ok := d.(linkTimer); ok {
+			return l.linkTime(name, mtime)
+		}
+		return fault.New(fault.NotBuilt, fault.IDNotBuilt, "links have no times of their own here")
+	})
+}
+
 // SetTime sets the modification time of what p leads to.
 func (t *Tree) SetTime(ctx context.Context, p vfs.Path, mtime time.Time) error {
 	return t.at(ctx, p, t.existing, func(d handle, name string) error {
@@ -466,6 +501,7 @@ type jail interface {
 	open(rel string, flags int, perm fs.FileMode) (*os.File, error) // follows links inside the jail
 	dir(rel string) (handle, error)                                 // follows links inside the jail
 	rename(from, to string, how vfs.Rename) error
+	link(old, name string) error // what old is, a link itself
 	close() error
 }
 

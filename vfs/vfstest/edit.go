@@ -199,6 +199,47 @@ var editTests = []test{
 		t.is(err, fs.ErrExist, "Make(dangling)")
 		t.gone("d/none")
 	}},
+	{"a file with two names is one file", func(t *trial) {
+		l := t.hardLinker()
+		t.put("f", []byte("12345"))
+		t.mkdir("d")
+		t.need(l.Hardlink(t.Context(), t.path("f"), t.path("d/g")), "Hardlink(f, d/g)")
+		t.holds("d/g", []byte("12345"))
+		if got := vfs.AttrOf(t.stat("f")).Links; got != 2 {
+			t.Errorf("%d links", got)
+		}
+		e := t.edit("d/g")
+		t.writes(e, "X", 0)
+		t.need(e.Close(), "Close()")
+		t.holds("f", []byte("X2345"))
+		t.is(l.Hardlink(t.Context(), t.path("f"), t.path("d/g")), fs.ErrExist, "Hardlink to a name that is taken")
+		t.is(l.Hardlink(t.Context(), t.path("f"), t.path("d")), fs.ErrExist, "Hardlink to a directory")
+		t.is(l.Hardlink(t.Context(), t.path("no"), t.path("h")), fs.ErrNotExist, "Hardlink of nothing")
+		t.fails(l.Hardlink(t.Context(), t.path("d"), t.path("h")), "Hardlink of a directory")
+		t.need(t.tree.Remove(t.Context(), t.path("f")), "Remove(f)")
+		t.holds("d/g", []byte("X2345"))
+		t.need(t.tree.Remove(t.Context(), t.path("d/g")), "Remove(d/g)")
+		t.empties("d")
+	}},
+	{"a link has a time of its own", func(t *trial) {
+		l, ok := t.tree.(vfs.LinkTimer)
+		if !ok || t.opt.Symlink == nil {
+			t.Skip("no times of links here")
+		}
+		t.put("f", nil)
+		t.opt.Symlink(t.T, t.tree, t.path("l"), "f")
+		err := l.SetLinkTime(t.Context(), t.path("l"), day)
+		if fault.KindOf(err) == fault.NotBuilt {
+			t.Skip("no times of links here")
+		}
+		t.need(err, "SetLinkTime(l)")
+		fi, lerr := t.tree.Lstat(t.Context(), t.path("l"))
+		t.need(lerr, "Lstat(l)")
+		t.dated(fi, day, "the link")
+		if t.stat("f").ModTime().Equal(day) {
+			t.Error("what it leads to was dated")
+		}
+	}},
 	{"the mode that an upload was given outlives what it replaces", func(t *trial) {
 		t.put("f", []byte("old"))
 		m, ok := t.tree.(vfs.Moder)

@@ -731,6 +731,15 @@ var extraTests = []test{
 	}},
 }
 
+func (t *trial) hardLinker() vfs.HardLinker {
+	t.Helper()
+	l, ok := t.tree.(vfs.HardLinker)
+	if !ok {
+		t.Skip("no hard links here")
+	}
+	return l
+}
+
 func (t *trial) moder() vfs.Moder {
 	t.Helper()
 	m, ok := t.tree.(vfs.Moder)
