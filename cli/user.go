@@ -160,6 +160,7 @@ func completeFlags(cmd *cobra.Command) {
 		"charset":   {"utf-8", "windows-1252", "iso-8859-15", "gbk", "shift_jis"},
 		"ftp":       {"off", ":21", ":2121"},
 		"ftps":      {"off", ":990", ":2990"},
+		"sftp":      {"off", ":22", ":2022"},
 	} {
 		if f.Lookup(flag) != nil {
 			_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
@@ -170,7 +171,7 @@ func completeFlags(cmd *cobra.Command) {
 			_ = cmd.MarkFlagDirname(flag)
 		}
 	}
-	for flag, ext := range map[string][]string{"config": {"toml"}, "database": {"db"}, "certificate": {"pem", "crt"}, "password-file": nil, "ready": nil} {
+	for flag, ext := range map[string][]string{"config": {"toml"}, "database": {"db"}, "certificate": {"pem", "crt"}, "password-file": nil, "ready": nil, "authorized-keys": nil} {
 		if f.Lookup(flag) != nil {
 			_ = cmd.MarkFlagFilename(flag, ext...)
 		}

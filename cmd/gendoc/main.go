@@ -22,6 +22,7 @@ import (
 	"dray/config"
 	"dray/explain"
 	"dray/ftpserver"
+	"dray/sftpserver"
 )
 
 //go:embed protocol.md
@@ -70,7 +71,13 @@ func protocol() string {
 	for _, verb := range slices.Sorted(maps.Keys(never)) {
 		fmt.Fprintf(&n, "| `%s` | %s |\n", verb, never[verb])
 	}
+	var q strings.Builder
+	q.WriteString("| request | what it does | announced with | names a handle | changes files |\n|---|---|---|---|---|\n")
+	for _, r := range sftpserver.Reference() {
+		fmt.Fprintf(&q, "| `%s` | %s | %s | %s | %s |\n", r.Name, r.Help, r.Version, yes[r.Handle], yes[r.Changes])
+	}
 	text := strings.Replace(protocolText, "{{commands}}\n", b.String(), 1)
+	text = strings.Replace(text, "{{requests}}\n", q.String(), 1)
 	return generated + strings.Replace(text, "{{never}}\n", n.String(), 1)
 }
 
