@@ -18,7 +18,7 @@ var floors = [][]string{
 	{"explain", "vfs", "meter", "account", "event"},
 	{"vfs/osfs", "vfs/memfs", "vfs/mount", "vfs/vfstest", "account/accountsql", "account/accounttest", "transfer", "guard", "certs", "config", "record", "accept"},
 	{"gate"},
-	{"ftpserver", "sftpserver"},
+	{"ftpserver", "sftpserver", "scpserver"},
 	{}, // remote, admin
 	{}, // mirror, firewall
 	{}, // shell, doctor

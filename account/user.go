@@ -3,6 +3,7 @@ package account
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -122,6 +123,15 @@ func (a *Account) Keeps() string {
 		return ""
 	}
 	return a.Name
+}
+
+// Umask is what new files of the account lack of the permissions that a client asks
+// for.
+func (a *Account) Umask() fs.FileMode {
+	if a.Owner != nil {
+		return fs.FileMode(a.Owner.Umask)
+	}
+	return 0o022
 }
 
 // Usable tells why the account can't be used now, "" when it can: "disabled" or

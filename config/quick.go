@@ -103,7 +103,7 @@ func (c Quick) Defaults() Quick {
 // Config is q as a configuration file would have it, without the account. A
 // listener without an address is to be found one.
 func (q Quick) Config() Config {
-	c := Config{State: q.State, Public: q.Public, Passive: q.Passive, Sync: q.Sync}
+	c := Config{State: q.State, Public: q.Public, Passive: q.Passive, Sync: q.Sync, SSH: SSH{SCP: true}}
 	for _, l := range []struct{ protocol, addr string }{{"ftp", q.FTP}, {"ftps", q.FTPS}, {"sftp", q.SFTP}} {
 		if l.addr == Off {
 			continue

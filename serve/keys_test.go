@@ -84,6 +84,7 @@ func used() map[string]keyUse {
 			}
 			c.SSH.HostKeys = []string{filepath.Join(c.State, "other", "ssh_host_ed25519_key")}
 		}},
+		"ssh.scp":     set("SFTP.Exec", func(c *config.Config) { c.SSH.SCP = !c.SSH.SCP }),
 		"ssh.user-ca": {"Door.UserCAs", func(t *testing.T, c *config.Config) { c.SSH.UserCA = publicKeyFile(t) }},
 
 		"accounts.database":  set("database", func(c *config.Config) { c.Accounts.Database = "/nowhere/else.db" }),
@@ -150,7 +151,6 @@ var settled = map[string]string{
 	"SFTP.Door":               "its fields are those of every door",
 	"SFTP.Banner":             "the key is that of Rules.Greeting",
 	"SFTP.Legacy":             "by exceptions only, through SFTP.For",
-	"SFTP.Exec":               "no command is offered yet",
 	"Rules.Door":              "its fields are looked at",
 	"Rules.CutGrace":          "a property of the protocol",
 	"Guard.Pending":           "follows from the limit in all",
@@ -212,6 +212,7 @@ func effects(t *testing.T, c config.Config, database *Running) map[string]string
 	for _, k := range sftp.HostKeys {
 		out["SFTP.HostKeys"] += ssh.FingerprintSHA256(k.PublicKey()) + " "
 	}
+	out["SFTP.Exec"] = fmt.Sprint(len(sftp.Exec))
 	if sftp.For != nil {
 		out["SFTP.For"] = fmt.Sprintf("%+v", sftp.For(netip.MustParseAddr("192.0.2.1")).Legacy)
 	}

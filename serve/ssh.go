@@ -17,6 +17,7 @@ import (
 	"dray/certs"
 	"dray/config"
 	"dray/gate"
+	"dray/scpserver"
 	"dray/sftpserver"
 )
 
@@ -57,6 +58,9 @@ func (g *generation) sftp(l *config.Listener, verifier account.Verifier) *sftpse
 		},
 		HostKeys: g.hostKeys, Banner: l.Banner, LoginTime: c.Limits.LoginTime, Stall: c.Limits.Stall,
 	}
+	if c.SSH.SCP {
+		rules.Exec = map[string]sftpserver.Command{"scp": scp}
+	}
 	rules = rules.Complete()
 	var old []config.Exception
 	for _, e := range c.Exceptions {
@@ -69,6 +73,10 @@ func (g *generation) sftp(l *config.Listener, verifier account.Verifier) *sftpse
 		rules.For = func(peer netip.Addr) *sftpserver.Rules { return sshExcepted(plain, old, peer, time.Now()) }
 	}
 	return rules
+}
+
+func scp(ctx context.Context, s *gate.Session, command string, ch sftpserver.Stream) int {
+	return scpserver.Run(ctx, s, command, ch)
 }
 
 // sshLegacy is what an exception lets in over SSH, nil for one that has nothing to

@@ -86,7 +86,11 @@ func (c *conn) program(ch ssh.Channel, req *ssh.Request) func() int {
 		line, ok := text(req.Payload)
 		word, _, _ := strings.Cut(strings.TrimLeft(line, " "), " ")
 		if run := c.rules.Exec[word]; ok && run != nil {
-			return func() int { return run(ctx, c.session, line, stream{ch}) }
+			return func() int {
+				c.opened() // a stop waits for it
+				defer c.closed()
+				return run(ctx, c.session, line, stream{ch})
+			}
 		}
 		c.log.Info("command refused", "command", clean(word))
 		c.tell(ch, "commands are not run here; sftp and scp are offered")

@@ -124,11 +124,7 @@ func (d *dialogue) mode(a *sftp.Attributes) fs.FileMode {
 	if !a.Has(sftp.HasMode) || !acc.AnyRights().Has(account.Attributes) {
 		return 0
 	}
-	umask := fs.FileMode(0o022)
-	if acc.Owner != nil {
-		umask = fs.FileMode(acc.Owner.Umask)
-	}
-	return a.FileMode().Perm() &^ umask
+	return a.FileMode().Perm() &^ acc.Umask()
 }
 
 func (d *dialogue) read(q *sftp.Request) error {

@@ -1,0 +1,386 @@
+package scpserver
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"dray/account"
+	"dray/gate"
+	"dray/guard"
+	"dray/vfs"
+	"dray/vfs/memfs"
+)
+
+func TestSplit(t *testing.T) {
+	tests := []struct {
+		name, in string
+		want     []string
+		err      error
+	}{
+		{"as OpenSSH sends it", "scp -r -t -- dir", []string{"scp", "-r", "-t", "--", "dir"}, nil},
+		{"a name with a blank in quotes", "scp -f 'a b'", []string{"scp", "-f", "a b"}, nil},
+		{"a blank behind a backslash", `scp -f a\ b`, []string{"scp", "-f", "a b"}, nil},
+		{"a quote in quotes, as shells have it", `scp -f 'it'\''s'`, []string{"scp", "-f", "it's"}, nil},
+		{"quotes of two kinds", `scp -f "a 'b'" 'c "d"'`, []string{"scp", "-f", "a 'b'", `c "d"`}, nil},
+		{"a backslash in double quotes", `scp -f "a\"b\n"`, []string{"scp", "-f", `a"b\n`}, nil},
+		{"an empty word", "scp -t ''", []string{"scp", "-t", ""}, nil},
+		{"nothing is expanded", "scp -f $HOME `id`", []string{"scp", "-f", "$HOME", "`id`"}, nil},
+		{"a quote that is open", "scp -f 'a", nil, errQuote},
+		{"a long line", "scp " + strings.Repeat("x", maxCommand), nil, errLong},
+		{"many words", "scp " + strings.Repeat("x ", maxWords+2), nil, errLong},
+	}
+	for _, tt := range tests {
+		words, err := split(tt.in)
+		var got []string
+		for _, w := range words {
+			got = append(got, w.text)
+		}
+		if !errors.Is(err, tt.err) || !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s: split(%.60q) = %q, %v; want %q, %v", tt.name, tt.in, got, err, tt.want, tt.err)
+		}
+	}
+	words, _ := split(`scp a* 'b*' c\* "d*"`)
+	var patterns []bool
+	for _, w := range words {
+		patterns = append(patterns, w.pattern())
+	}
+	if want := []bool{false, true, false, false, false}; !reflect.DeepEqual(patterns, want) {
+		t.Errorf("patterns %v; want %v", patterns, want)
+	}
+}
+
+func TestParseRecord(t *testing.T) {
+	tests := []struct {
+		in   string
+		want record
+		ok   bool
+	}{
+		{"C0644 5 name with blanks", record{kind: 'C', mode: 0o644, size: 5, name: "name with blanks"}, true},
+		{"D0755 0 dir", record{kind: 'D', mode: 0o755, name: "dir"}, true},
+		{"C4755 1 setuid", record{kind: 'C', mode: 0o755, size: 1, name: "setuid"}, true},
+		{"T10 0 20 0", record{kind: 'T', mtime: time.Unix(10, 0), atime: time.Unix(20, 0)}, true},
+		{"E", record{kind: 'E'}, true},
+		{in: ""}, {in: "E "}, {in: "X"}, {in: "C0644 5"}, {in: "C0644 -5 x"}, {in: "C0644 5 ../x"}, {in: "C0644 5 .."}, {in: "C0644 5 ."}, {in: "C0644 5 "},
+		{in: "C0644 5 /etc/passwd"}, {in: "Cxyz 5 x"}, {in: "C0644 99999999999999999999 x"}, {in: "T1 2 3"}, {in: "T-1 0 0 0"}, {in: "C999999 5 x"},
+	}
+	for _, tt := range tests {
+		got, err := parseRecord(tt.in)
+		if (err == nil) != tt.ok || tt.ok && !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("parseRecord(%q) = %+v, %v; want %+v, ok %v", tt.in, got, err, tt.want, tt.ok)
+		}
+	}
+}
+
+// A stage is a session with a tree in memory.
+type stage struct {
+	t       testing.TB
+	tree    *memfs.Tree
+	session *gate.Session
+}
+
+type anybody struct{ a account.Account }
+
+func (v anybody) Verify(context.Context, string, account.Secret, netip.Addr, account.Bar) (account.Account, error) {
+	return v.a, nil
+}
+
+func newStage(t testing.TB, rights account.Rights) *stage {
+	t.Helper()
+	st := &stage{t: t, tree: memfs.New(memfs.Options{MaxBytes: 1 << 20})}
+	g := &gate.Gate{
+		Guard: guard.New(guard.Limits{}, nil), Verifier: anybody{account.Account{Name: "anna", Rights: rights}},
+		Trees: func(context.Context, account.Account) (vfs.FS, error) { return st.tree, nil },
+	}
+	v, err := g.Knock(gate.Peer{Remote: netip.MustParseAddrPort("192.0.2.1:5"), Door: &gate.Door{Protocol: gate.ProtocolSFTP}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(v.Leave)
+	if st.session, err = v.Password(t.Context(), "anna", account.NewSecret("x")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(st.session.Close)
+	return st
+}
+
+// A pipe is a Stream over a connection in memory.
+type pipe struct {
+	net.Conn
+	told strings.Builder
+}
+
+func (p *pipe) Tell(text string) { p.told.WriteString(text) }
+
+// run begins a command, and returns the other end and what waits for its status.
+func (st *stage) run(command string) (*bufio.ReadWriter, net.Conn, func() int) {
+	st.t.Helper()
+	server, client := net.Pipe()
+	done := make(chan int, 1)
+	p := &pipe{Conn: server}
+	go func() {
+		done <- Run(st.t.Context(), st.session, command, p)
+		_ = server.Close()
+	}()
+	_ = client.SetDeadline(time.Now().Add(10 * time.Second))
+	st.t.Cleanup(func() { _ = client.Close() })
+	return bufio.NewReadWriter(bufio.NewReader(client), bufio.NewWriter(client)), client, func() int { return <-done }
+}
+
+// put writes what a client would, and returns all answers. Each step of talk waits for
+// one answer before it, which is zero or a line.
+func (st *stage) put(command string, talk ...string) (answers []string, status int) {
+	st.t.Helper()
+	rw, nc, wait := st.run(command)
+	read := func() bool {
+		b, err := rw.ReadByte()
+		if err != nil {
+			return false
+		}
+		if b != 0 {
+			line, _ := rw.ReadString('\n')
+			answers = append(answers, line)
+			return true
+		}
+		answers = append(answers, "")
+		return true
+	}
+	for _, step := range talk {
+		if !read() {
+			break
+		}
+		if _, err := rw.WriteString(step); err != nil || rw.Flush() != nil {
+			break
+		}
+	}
+	_ = nc.SetReadDeadline(time.Now().Add(300 * time.Millisecond)) // a client that says no more hears no more
+	read()
+	_ = nc.Close()
+	return answers, wait()
+}
+
+func (st *stage) holds(path, want string) {
+	st.t.Helper()
+	if got, err := st.tree.ReadFile(path); err != nil || string(got) != want {
+		st.t.Errorf("%s holds %q, %v; want %q", path, got, err, want)
+	}
+}
+
+func (st *stage) missing(path string) {
+	st.t.Helper()
+	if _, err := st.tree.ReadFile(path); !errors.Is(err, fs.ErrNotExist) {
+		st.t.Errorf("%s is there: %v", path, err)
+	}
+}
+
+func TestUploads(t *testing.T) {
+	st := newStage(t, account.All)
+	if a, status := st.put("scp -t f", "C0644 5 sent\n", "hello\x00"); status != 0 || strings.Join(a, "") != "" {
+		t.Errorf("a file: %q, %d", a, status)
+	}
+	st.holds("/f", "hello")
+	if err := st.tree.MkdirAll("/dir"); err != nil {
+		t.Fatal(err)
+	}
+	if a, status := st.put("scp -p -t dir", "T1000 0 2000 0\n", "C0600 0 empty\n", "\x00"); status != 0 || strings.Join(a, "") != "" {
+		t.Errorf("an empty file with its times: %q, %d", a, status)
+	}
+	fi, err := st.session.Stat(t.Context(), at(t, "/dir/empty"))
+	if err != nil || fi.ModTime().Unix() != 1000 || fi.Mode().Perm() != 0o600 {
+		t.Errorf("it is %v of %v, %v", fi.Mode(), fi.ModTime(), err)
+	}
+	if a, status := st.put("scp -r -t new", "D0755 0 tree\n", "C0644 1 a\n", "1\x00", "D0755 0 sub\n", "C0644 1 b\n", "2\x00", "E\n", "E\n"); status != 0 || strings.Join(a, "") != "" {
+		t.Errorf("a tree: %q, %d", a, status)
+	}
+	st.holds("/new/a", "1")
+	st.holds("/new/sub/b", "2")
+}
+
+func TestUploadsThatAreNotWhole(t *testing.T) {
+	st := newStage(t, account.All)
+	if err := st.tree.WriteFile("/f", []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	for name, talk := range map[string][]string{
+		"the stream ends":                    {"C0644 5 f\n", "he"},
+		"the client could not read its file": {"C0644 5 f\n", "hello\x01scp: f: I/O error\n"},
+		"no word about the end":              {"C0644 5 f\n", "hello"},
+	} {
+		if _, status := st.put("scp -t f", talk...); status == 0 {
+			t.Errorf("%s: status 0", name)
+		}
+		st.holds("/f", "old")
+	}
+}
+
+func TestWhatIsRefused(t *testing.T) {
+	st := newStage(t, account.All)
+	for name, tt := range map[string]struct {
+		command string
+		talk    []string
+	}{
+		"a name that leads out":    {"scp -t .", []string{"C0644 5 ../f\n"}},
+		"an absolute name":         {"scp -t .", []string{"C0644 5 /f\n"}},
+		"a directory without -r":   {"scp -t .", []string{"D0755 0 d\n"}},
+		"an end without beginning": {"scp -r -t .", []string{"E\n"}},
+		"no record":                {"scp -t .", []string{"hello\n"}},
+		"a long record":            {"scp -t .", []string{"C0644 5 " + strings.Repeat("x", maxRecord) + "\n"}},
+		"a reserved name":          {"scp -t .", []string{"C0644 5 .dray-x\n"}},
+		"a directory that is none": {"scp -d -t none", nil},
+		"a missing directory":      {"scp -t no/f", []string{"C0644 5 f\n"}},
+		"more than there is room":  {"scp -t big", []string{"C0644 2000000 f\n", strings.Repeat("x", 2_000_000) + "\x00"}},
+		"another program":          {"scp", nil},
+		"both directions":          {"scp -t -f x", nil},
+		"an option of the client":  {"scp -S sh -t x", nil},
+		"two targets":              {"scp -t a b", nil},
+	} {
+		a, status := st.put(tt.command, tt.talk...)
+		if status == 0 {
+			t.Errorf("%s: status 0, %q", name, a)
+		}
+	}
+	for _, p := range []string{"/f", "/big", "/no/f"} {
+		st.missing(p)
+	}
+	if a, status := newStage(t, account.ReadOnly).put("scp -t f", "C0644 5 f\n"); status != 1 || !strings.Contains(strings.Join(a, ""), "[read-only]") {
+		t.Errorf("a read-only account: %q, %d", a, status)
+	}
+}
+
+// get answers all that a server sends and returns what it has seen.
+func (st *stage) get(command string) (records []string, files map[string]string, status int) {
+	st.t.Helper()
+	rw, nc, wait := st.run(command)
+	files = map[string]string{}
+	ok := func() {
+		_ = rw.WriteByte(0)
+		_ = rw.Flush()
+	}
+	ok()
+	for {
+		line, err := rw.ReadString('\n')
+		if err != nil {
+			break
+		}
+		line = strings.TrimSuffix(line, "\n")
+		records = append(records, line)
+		if line[0] == 1 {
+			continue
+		}
+		ok()
+		if line[0] != 'C' {
+			continue
+		}
+		var mode, size int
+		var name string
+		_, _ = fmt.Sscanf(line, "C%o %d %s", &mode, &size, &name)
+		b := make([]byte, size+1)
+		if _, err := io.ReadFull(rw, b); err != nil {
+			break
+		}
+		files[name] = string(b[:size])
+		ok()
+	}
+	_ = nc.Close()
+	return records, files, wait()
+}
+
+func TestDownloads(t *testing.T) {
+	st := newStage(t, account.All)
+	for p, content := range map[string]string{"/a.txt": "one", "/b.txt": "", "/c.bin": "three", "/d/e": "five", "/d/sub/g": "seven", "/star*": "literal"} {
+		_ = st.tree.MkdirAll(at(t, p).Dir().String())
+		if err := st.tree.WriteFile(p, []byte(content)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		command string
+		files   map[string]string
+		status  int
+		says    string // in one of the records
+	}{
+		{"scp -f a.txt", map[string]string{"a.txt": "one"}, 0, "C0644 3 a.txt"},
+		{"scp -p -f a.txt", map[string]string{"a.txt": "one"}, 0, "T"},
+		{"scp -f -- /a.txt b.txt", map[string]string{"a.txt": "one", "b.txt": ""}, 0, ""},
+		{"scp -f *.txt", map[string]string{"a.txt": "one", "b.txt": ""}, 0, ""},
+		{"scp -f '*.txt'", map[string]string{}, 1, "[not-found]"},
+		{"scp -f 'star*'", map[string]string{"star*": "literal"}, 0, ""},
+		{"scp -f d/?", map[string]string{"e": "five"}, 0, ""},
+		{"scp -f ~/a.txt", map[string]string{"a.txt": "one"}, 0, ""},
+		{"scp -f d", map[string]string{}, 1, "[is-dir]"},
+		{"scp -r -f d", map[string]string{"e": "five", "g": "seven"}, 0, "D0755 0 sub"},
+		{"scp -f none a.txt", map[string]string{"a.txt": "one"}, 1, "[not-found]"},
+		{"scp -f ../a.txt", map[string]string{"a.txt": "one"}, 0, ""},
+	} {
+		records, files, status := st.get(tt.command)
+		if status != tt.status || !reflect.DeepEqual(files, tt.files) || !strings.Contains(strings.Join(records, "\n"), tt.says) {
+			t.Errorf("%s: %q, %v, status %d; want %v, %d, %q", tt.command, records, files, status, tt.files, tt.status, tt.says)
+		}
+	}
+}
+
+func at(t testing.TB, p string) vfs.Path {
+	t.Helper()
+	got, err := vfs.Resolve(vfs.Root, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// FuzzRecord holds that a record that is taken names nothing but a file of one
+// directory.
+func FuzzRecord(f *testing.F) {
+	for _, s := range []string{"C0644 5 x", "D0755 0 d", "E", "T1 0 2 0"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		r, err := parseRecord(line)
+		if err != nil {
+			return
+		}
+		if (r.kind == 'C' || r.kind == 'D') && (r.name == "" || r.name == ".." || strings.Contains(r.name, "/") || r.size < 0 || r.mode > 0o777) {
+			t.Fatalf("parseRecord(%q) = %+v", line, r)
+		}
+	})
+}
+
+// FuzzSplit holds that the words of a line are no longer than it is, and that quoting
+// them gives the same words.
+func FuzzSplit(f *testing.F) {
+	f.Add(`scp -f 'a b' "c\"d" e\ f`)
+	f.Fuzz(func(t *testing.T, line string) {
+		words, err := split(line)
+		if err != nil {
+			return
+		}
+		quoted := ""
+		for _, w := range words {
+			if len(w.text) != len(w.bare) {
+				t.Fatalf("%q: %q has %d marks", line, w.text, len(w.bare))
+			}
+			quoted += " '" + strings.ReplaceAll(w.text, "'", `'\''`) + "'"
+		}
+		if len(quoted) > maxCommand {
+			return
+		}
+		again, err := split(quoted)
+		if err != nil || len(again) != len(words) {
+			t.Fatalf("%q is %d words, quoted %q %d, %v", line, len(words), quoted, len(again), err)
+		}
+		for i := range words {
+			if again[i].text != words[i].text {
+				t.Fatalf("%q: word %d is %q, quoted %q", line, i, words[i].text, again[i].text)
+			}
+		}
+	})
+}
