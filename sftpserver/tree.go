@@ -396,7 +396,28 @@ func (d *dialogue) move(q *sftp.Request, how vfs.Rename) error {
 		f.unlinked = true
 		d.forget(f)
 	}
+	d.follow(from, to)
 	return nil
+}
+
+// follow gives the uploads in a directory that was renamed the paths that they have
+// now: they go where it goes.
+func (d *dialogue) follow(from, to vfs.Path) {
+	var inside []*file
+	for at, f := range d.newest {
+		if at != from && at.Under(from) {
+			inside = append(inside, f)
+		}
+	}
+	for _, f := range inside {
+		now, err := vfs.Resolve(to, strings.TrimPrefix(strings.TrimPrefix(f.path.String(), from.String()), "/"))
+		if err != nil { // too long a path to be asked for
+			continue
+		}
+		d.forget(f)
+		f.path = now
+		d.newest[now] = f
+	}
 }
 
 // hardlink gives what has a name another one. An upload of this dialogue is published

@@ -239,6 +239,20 @@ func TestNamesOfOpenUploads(t *testing.T) {
 		t.Errorf("left behind: %v", got)
 	}
 
+	// A directory that is renamed takes along what is being written in it.
+	w.ok(sftp.Request{Type: sftp.TypeMkdir, Path: []byte("here")})
+	h = w.open("here/f", makes)
+	w.write(h, 0, "moved")
+	w.ok(sftp.Request{Type: sftp.TypeRename, Path: []byte("here"), To: []byte("there")})
+	if p := w.do(path(sftp.TypeStat, "there/f")); p.Attrs.Size != 5 {
+		t.Errorf("STAT in the directory that was renamed: %+v", p)
+	}
+	w.fails(path(sftp.TypeStat, "here/f"), sftp.NoSuchFile)
+	w.close(h)
+	if got := st.file("there/f"); got != "moved" {
+		t.Errorf("there/f holds %q", got)
+	}
+
 	// fsync publishes, and the handle goes on where the file is.
 	h = w.open("d", makes)
 	w.write(h, 0, "safe")
