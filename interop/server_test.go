@@ -61,10 +61,12 @@ type server struct {
 	root  string // the directory that it serves
 	state string // its --state directory
 	ready struct {
+		SFTP        []string `json:"sftp"`
 		FTP         []string `json:"ftp"`
 		FTPS        []string `json:"ftps"`
 		Passive     string   `json:"passive"`
 		Certificate string   `json:"certificate_sha256"`
+		HostKeys    []string `json:"host_keys"`
 	}
 	log     string // path of what it printed
 	process *os.Process
@@ -296,6 +298,9 @@ func missing(t *testing.T, line string) {
 // packages are the Debian packages of programs with another name.
 var packages = map[string]string{
 	"php": "php-cli", "ncftpput": "ncftp", "ncftpget": "ncftp", "ncftpls": "ncftp",
+	"ssh": "openssh-client", "sftp": "openssh-client", "scp": "openssh-client",
+	"psftp": "putty-tools", "pscp": "putty-tools", "puttygen": "putty-tools",
+	"fusermount3": "sshfs", "script": "bsdutils", "/usr/bin/python3": "python3",
 }
 
 // library is peer for what an interpreter has to load.

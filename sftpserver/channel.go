@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -52,8 +53,11 @@ func (c *conn) channel(nc ssh.NewChannel) {
 // program (RFC 4254, 6.5). Those that come while it runs are refused.
 func (c *conn) sessionChannel(ch ssh.Channel, requests <-chan *ssh.Request) {
 	for req := range requests {
-		run := c.program(ch, req)
+		run, told := c.program(ch, req)
 		if run == nil {
+			if told {
+				c.pause(readTime)
+			}
 			_ = req.Reply(false, nil)
 			continue
 		}
@@ -73,15 +77,31 @@ func (c *conn) sessionChannel(ch ssh.Channel, requests <-chan *ssh.Request) {
 	}
 }
 
-// program is what a request begins, nil when it is refused.
-func (c *conn) program(ch ssh.Channel, req *ssh.Request) func() int {
+// readTime is how long a refusal comes behind its sentence. OpenSSH's ssh ends at once
+// when it hears of the refusal, and does not print what it has not printed by then.
+const readTime = 30 * time.Millisecond
+
+// pause waits, unless the connection ends.
+func (c *conn) pause(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-c.visit.Context().Done():
+	}
+}
+
+// program is what a request begins, nil when it is refused; told says that the client
+// was told why.
+func (c *conn) program(ch ssh.Channel, req *ssh.Request) (run func() int, told bool) {
 	ctx := c.session.Context()
 	switch req.Type {
 	case "subsystem":
 		if name, ok := text(req.Payload); ok && name == "sftp" {
-			return func() int { return c.sftp(ctx, ch) }
+			return func() int { return c.sftp(ctx, ch) }, false
 		}
 		c.tell(ch, "this subsystem is not offered; sftp is")
+		return nil, true
 	case "exec":
 		line, ok := text(req.Payload)
 		word, _, _ := strings.Cut(strings.TrimLeft(line, " "), " ")
@@ -90,17 +110,19 @@ func (c *conn) program(ch ssh.Channel, req *ssh.Request) func() int {
 				c.opened() // a stop waits for it
 				defer c.closed()
 				return run(ctx, c.session, line, stream{ch})
-			}
+			}, false
 		}
 		c.log.Info("command refused", "command", clean(word))
 		c.tell(ch, "commands are not run here; sftp and scp are offered")
+		return nil, true
 	case "shell":
 		c.tell(ch, "there is no shell here; use sftp")
+		return nil, true
 	case "env", "pty-req", "window-change", "signal", "eow@openssh.com":
 	default:
 		c.log.Debug("request refused", "type", clean(req.Type))
 	}
-	return nil
+	return nil, false
 }
 
 // text is the only string of a payload.

@@ -27,11 +27,9 @@ func (d *dialogue) open(q *sftp.Request) error {
 	h := &handle{writes: flags&(sftp.OpenWrite|sftp.OpenAppend) != 0, appends: flags&sftp.OpenAppend != 0}
 	h.reads = flags&sftp.OpenRead != 0 || !h.writes
 	switch {
-	case flags&(sftp.OpenTrunc|sftp.OpenCreate) != 0 && !h.writes:
-		return fault.New(fault.Unsupported, fault.IDUnsupported, "OPEN with WRITE, where it makes or empties a file")
 	case d.handles.open == maxHandles: // before anything is made
 		return fault.New(fault.Busy, fault.IDBusy, "open handles", d.handles.open, maxHandles)
-	case h.writes && d.readOnly():
+	case (h.writes || flags&(sftp.OpenTrunc|sftp.OpenCreate) != 0) && d.readOnly():
 		return fault.New(fault.Denied, fault.IDReadOnly)
 	}
 	if h.file, err = d.file(p, q, h); err != nil {
@@ -66,8 +64,12 @@ func (d *dialogue) file(p vfs.Path, q *sftp.Request, h *handle) (*file, error) {
 			}
 		}
 		return newest, nil
-	case !h.writes:
+	case !h.writes && flags&(makes|empties) == 0:
 		return d.reading(f)
+	case !h.writes && flags&empties == 0: // made when it is missing, and only read
+		if r, err := d.reading(f); err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return r, err
+		}
 	}
 	_, err = d.session.Finished(d.ctx, p)
 	if d.session.Blind(p) {

@@ -170,6 +170,29 @@ func TestAppendsGoToTheEnd(t *testing.T) {
 	}
 }
 
+// CREAT does not ask for WRITE (draft-ietf-secsh-filexfer-02, 6.3).
+func TestMakingWithoutWriting(t *testing.T) {
+	st := newStage(t)
+	st.put("old", "content")
+	w := st.newWire()
+	w.close(w.open("lock", sftp.OpenCreate|sftp.OpenExcl))
+	w.fails(sftp.Request{Type: sftp.TypeOpen, Path: []byte("lock"), Flags: sftp.OpenCreate | sftp.OpenExcl}, sftp.Failure)
+	w.close(w.open("new", sftp.OpenRead|sftp.OpenCreate))
+	h := w.open("old", sftp.OpenRead|sftp.OpenCreate)
+	if got := w.read(h, 0, 100); got != "content" {
+		t.Errorf("READ = %q", got)
+	}
+	w.close(h)
+	h = w.open("old", sftp.OpenRead|sftp.OpenCreate|sftp.OpenTrunc)
+	w.fails(sftp.Request{Type: sftp.TypeWrite, Handle: h, Data: []byte("x")}, sftp.PermissionDenied)
+	w.close(h)
+	for name, want := range map[string]string{"lock": "", "new": "", "old": ""} {
+		if got := st.file(name); got != want {
+			t.Errorf("%s holds %q", name, got)
+		}
+	}
+}
+
 // Two handles that both make the name have a file each; the last CLOSE wins.
 func TestTwoUploadsToOneName(t *testing.T) {
 	st := newStage(t)
