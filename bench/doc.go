@@ -1,8 +1,9 @@
 // Command bench measures what a transfer costs the server: dray beside vsftpd,
-// ProFTPD and Pure-FTPd, the same work on all of them, interleaved, from one
-// load generator.
+// ProFTPD and Pure-FTPd over FTP, and beside OpenSSH (with SFTP in its own process
+// and as a program of its own) and ProFTPD's mod_sftp over SFTP; the same work on
+// all of them, interleaved, from one load generator.
 //
-//	go run ./bench                 # every row, five rounds; about an hour
+//	go run ./bench                 # every row, five rounds; about two hours
 //	go run ./bench -rows dl1,tdl1  # some of them
 //	go run ./bench -scale 10       # ten times the size, sessions and entries
 //

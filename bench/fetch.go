@@ -16,6 +16,7 @@ var peers = map[string][]string{
 	"vsftpd":   {"vsftpd"},
 	"proftpd":  {"proftpd-core", "proftpd-mod-crypto"},
 	"pureftpd": {"pure-ftpd", "pure-ftpd-common"},
+	"openssh":  {"openssh-server", "openssh-sftp-server"},
 }
 
 // fetchPeer unpacks a peer into dir, unless that was done before. Libraries that

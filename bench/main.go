@@ -62,7 +62,7 @@ func main() {
 	flag.Parse()
 	if o.rows == "help" {
 		for _, r := range rows() {
-			fmt.Printf("%-8s%s\n", r.name, r.what)
+			fmt.Printf("%-9s%s\n", r.name, r.what)
 		}
 		return
 	}
@@ -73,7 +73,7 @@ func main() {
 }
 
 // inside says that the process is in the namespaces already.
-const inside = "DRAY_BENCH_INSIDE"
+const inside = "BENCH_INSIDE"
 
 // start fetches what the network is needed for, and runs the rest in namespaces
 // of its own.
@@ -178,6 +178,9 @@ func run(o options, out io.Writer) (err error) {
 		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), r.name) {
 			continue
 		}
+		if !slices.ContainsFunc(wanted, func(w row) bool { return w.ssh && r.ssh != 0 || !w.ssh && r.ftp != 0 }) {
+			continue
+		}
 		s, err := r.start(b.place)
 		if err != nil {
 			if strings.HasPrefix(r.name, "dray") {
@@ -236,7 +239,7 @@ func (b *bench) prepare(o options, wanted []row) error {
 			return err
 		}
 	}
-	if err := b.furnish(); err != nil {
+	if err := errors.Join(b.makeKeys(), b.furnish()); err != nil {
 		return err
 	}
 	return loopback()
@@ -291,10 +294,13 @@ func (b *bench) all(wanted []row) []result {
 	for _, r := range wanted {
 		res := result{Row: r.name, What: r.what, row: r, Samples: map[string][]sample{}, Failed: map[string]string{}}
 		servers := slices.DeleteFunc(slices.Clone(b.servers), func(s *server) bool {
-			if r.servers == nil {
-				return s.name == "dray-commit"
+			switch {
+			case r.servers != nil:
+				return !slices.Contains(r.servers, s.name)
+			case r.ssh:
+				return s.ssh == ""
 			}
-			return !slices.Contains(r.servers, s.name)
+			return s.addr == "" || s.name == "dray-commit"
 		})
 		start := time.Now()
 		for round := range b.rounds {
@@ -326,7 +332,7 @@ func (b *bench) all(wanted []row) []result {
 				}
 			}
 		}
-		fmt.Fprintf(os.Stderr, "%-8s%s  %v\n", r.name, r.what, time.Since(start).Round(time.Second))
+		fmt.Fprintf(os.Stderr, "%-9s%s  %v\n", r.name, r.what, time.Since(start).Round(time.Second))
 		results = append(results, res)
 	}
 	return results

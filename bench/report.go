@@ -32,9 +32,9 @@ func (r result) values(server, figure string) []float64 {
 // best is the peer with the best median, "" without any.
 func (r result) best(f figure) string {
 	best := ""
-	for name := range peers {
+	for name := range r.Samples {
 		v := r.values(name, f.name)
-		if len(v) == 0 {
+		if len(v) == 0 || strings.HasPrefix(name, "dray") {
 			continue
 		}
 		if best == "" {
@@ -112,10 +112,12 @@ func comparisons(results []result) []comparison {
 
 // report prints the table, in Markdown.
 func (b *bench) report(results []result) error {
-	names := []string{"dray", "dray-commit", "vsftpd", "proftpd", "pureftpd"}
-	names = slices.DeleteFunc(names, func(n string) bool {
-		return !slices.ContainsFunc(b.servers, func(s *server) bool { return s.name == n })
-	})
+	var names []string
+	for _, r := range recipes() {
+		if slices.ContainsFunc(results, func(res result) bool { return len(res.Samples[r.name]) > 0 }) {
+			names = append(names, r.name)
+		}
+	}
 	w := tabwriter.NewWriter(b.out, 0, 0, 1, ' ', 0)
 	fmt.Fprintf(w, "| row\t| figure\t| %s\t| best\t| ratio\t| of single rounds\t| target\t| \t|\n", strings.Join(names, "\t| "))
 	fmt.Fprintf(w, "|---\t|---%s\t|---\t|---\t|---\t|---\t|---\t|\n", strings.Repeat("\t|---", len(names)))

@@ -63,6 +63,7 @@ type row struct {
 	figures    []figure
 	servers    []string // nil: dray and the peers
 	needs      string   // the file or directory that it reads; "": none
+	ssh        bool     // it is about SFTP
 	fresh      bool     // every round has a server that has done nothing before
 	run        func(b *bench, s *server) (sample, error)
 }
@@ -105,6 +106,7 @@ func rows() []row {
 		crowd("m100d", down, clear, 12), crowd("tm100d", down, secure, 24),
 		crowd("m100u", up, clear, 12), crowd("tm100u", up, secure, 24),
 	}
+	list = append(list, sshRows()...)
 	for _, r := range []row{
 		bulk("dul1", up, 1, clear, 0, 0), bulk("dtul1", up, 1, secure, 0, 0),
 		small("dsp1", up, 1, clear, 0, 0), small("dsp8", up, 8, clear, 0, 0), small("dtsp8", up, 8, secure, 0, 0),
@@ -337,32 +339,11 @@ func idle(name string, c cover, target float64) row {
 		time.Sleep(b.sizes.rest) // its start is over
 		before := s.group.memory()
 		err = sessions(s, b.sizes.idle, c, func(clients []*client) error {
-			time.Sleep(b.sizes.rest) // they are idle, and the logins are over
-			after := s.group.memory()
-			n := float64(len(clients))
-			used, err := s.group.cpu()
-			if err != nil {
+			out, err = weigh(b, s, before, len(clients), func(i int) error {
+				_, err := clients[i].do("2", "NOOP")
 				return err
-			}
-			time.Sleep(time.Second)
-			now, err := s.group.cpu()
-			if err != nil {
-				return err
-			}
-			var took []time.Duration
-			for i := range 2000 {
-				start := time.Now()
-				if _, err := clients[i*7%len(clients)].do("2", "NOOP"); err != nil {
-					return err
-				}
-				took = append(took, time.Since(start))
-			}
-			slices.Sort(took)
-			out = sample{
-				pss: float64(after.pss-before.pss) / n / 1000, kernel: float64(after.kernel-before.kernel) / n / 1000,
-				p99: took[len(took)*99/100].Seconds() * 1000, resting: (now - used).Seconds() * 1000,
-			}
-			return nil
+			})
+			return err
 		})
 		return out, err
 	}}

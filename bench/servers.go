@@ -3,6 +3,11 @@
 package main
 
 import (
+	"cmp"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -12,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"dray/certs"
 )
@@ -31,6 +38,7 @@ type place struct {
 	home string // what the user sees as /
 	deb  string // the unpacked peers
 	dray string // the binary
+	key  ed25519.PrivateKey
 }
 
 // A server is one that runs.
@@ -38,7 +46,8 @@ type server struct {
 	name   string
 	recipe recipe
 	place  place
-	addr   string
+	addr   string // for FTP; "" without
+	ssh    string // for SFTP; "" without
 	group  *group
 	cmd    *exec.Cmd
 	exited chan error
@@ -47,21 +56,44 @@ type server struct {
 // A recipe says how a server is started: it writes what it needs into dir and
 // returns the command.
 type recipe struct {
-	name    string
-	port    int
-	prepare func(p place, dir, port string) (*exec.Cmd, error)
+	name     string
+	ftp, ssh int // ports; 0: it has none
+	prepare  func(p place, dir string, r recipe) (*exec.Cmd, error)
 }
 
 // recipes are all servers, ours first. dray-commit is dray as it comes, which
-// has an upload on the disk before it answers; the peers never do that.
+// has an upload on the disk before it answers; the peers never do that. sshd has
+// SFTP in its own process and a jail, sshd-ext the program sftp-server and none.
 func recipes() []recipe {
 	return []recipe{
-		{"dray", 2101, func(p place, dir, port string) (*exec.Cmd, error) { return drayServer(p, dir, port, "none") }},
-		{"vsftpd", 2102, vsftpd},
-		{"proftpd", 2103, proftpd},
-		{"pureftpd", 2104, pureftpd},
-		{"dray-commit", 2105, func(p place, dir, port string) (*exec.Cmd, error) { return drayServer(p, dir, port, "commit") }},
+		{"dray", 2101, 2201, func(p place, dir string, r recipe) (*exec.Cmd, error) { return drayServer(p, dir, r, "none") }},
+		{"vsftpd", 2102, 0, vsftpd},
+		{"proftpd", 2103, 0, proftpd},
+		{"pureftpd", 2104, 0, pureftpd},
+		{"dray-commit", 2105, 0, func(p place, dir string, r recipe) (*exec.Cmd, error) { return drayServer(p, dir, r, "commit") }},
+		{"sshd", 0, 2202, func(p place, dir string, r recipe) (*exec.Cmd, error) {
+			return sshd(p, dir, r, "internal-sftp", "ChrootDirectory "+p.dir, "ForceCommand internal-sftp -d /"+filepath.Base(p.home))
+		}},
+		{"sshd-ext", 0, 2203, func(p place, dir string, r recipe) (*exec.Cmd, error) {
+			program := filepath.Join(dir, "sftp-server") // where its user may run it
+			b, err := os.ReadFile(filepath.Join(p.deb, "openssh/usr/lib/openssh/sftp-server"))
+			if err == nil {
+				err = os.WriteFile(program, b, 0o755)
+			}
+			if err != nil {
+				return nil, err
+			}
+			return sshd(p, dir, r, program)
+		}},
+		{"mod_sftp", 0, 2204, modSFTP},
 	}
+}
+
+func at(port int) string {
+	if port == 0 {
+		return ""
+	}
+	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
 func (r recipe) start(p place) (*server, error) {
@@ -72,7 +104,7 @@ func (r recipe) start(p place) (*server, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	cmd, err := r.prepare(p, dir, fmt.Sprint(r.port))
+	cmd, err := r.prepare(p, dir, r)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r.name, err)
 	}
@@ -90,7 +122,7 @@ func (r recipe) start(p place) (*server, error) {
 		return nil, fmt.Errorf("%s: %w", r.name, err)
 	}
 	s := &server{
-		name: r.name, recipe: r, place: p, addr: fmt.Sprintf("127.0.0.1:%d", r.port), cmd: cmd,
+		name: r.name, recipe: r, place: p, addr: at(r.ftp), ssh: at(r.ssh), cmd: cmd,
 		group: newGroup(r.name, cmd.Process.Pid), exited: make(chan error, 1),
 	}
 	go func() { s.exited <- cmd.Wait() }()
@@ -105,7 +137,7 @@ func (r recipe) start(p place) (*server, error) {
 // ready waits until somebody can log in.
 func (s *server) ready() error {
 	for deadline := time.Now().Add(15 * time.Second); ; {
-		nc, err := net.Dial("tcp", s.addr)
+		nc, err := net.Dial("tcp", cmp.Or(s.addr, s.ssh))
 		if err == nil {
 			_ = nc.Close()
 			break
@@ -120,6 +152,14 @@ func (s *server) ready() error {
 			return fmt.Errorf("it does not listen: %w", err)
 		}
 	}
+	if s.ssh != "" {
+		if err := s.readySSH(); err != nil {
+			return fmt.Errorf("login over SSH: %w", err)
+		}
+	}
+	if s.addr == "" {
+		return nil
+	}
 	for _, secure := range []bool{false, true} {
 		c, err := login(s.addr, secure)
 		if err != nil {
@@ -127,6 +167,20 @@ func (s *server) ready() error {
 		}
 		if err := c.quit(); err != nil {
 			return fmt.Errorf("quit: %w", err)
+		}
+	}
+	return nil
+}
+
+// readySSH logs in with the password and with the key.
+func (s *server) readySSH() error {
+	for _, key := range []ed25519.PrivateKey{nil, s.place.key} {
+		c, err := openSFTP(s.ssh, aes128gcm, key)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(c.nothing(), c.close()); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -154,22 +208,26 @@ func (s *server) renew() error {
 
 func write(name, text string) error { return os.WriteFile(name, []byte(text), 0o600) }
 
-func drayServer(p place, dir, port, sync string) (*exec.Cmd, error) {
+func drayServer(p place, dir string, r recipe, sync string) (*exec.Cmd, error) {
 	config := filepath.Join(dir, "dray.toml")
+	secureShell := ""
+	if r.ssh != 0 {
+		secureShell = fmt.Sprintf("[[listener]]\nprotocol = \"sftp\"\nlisten = [\"%s\"]\n", at(r.ssh))
+	}
 	err := write(config, fmt.Sprintf(`state = %q
 passive = "31000-32999"
 sync = %q
 [[listener]]
-listen = ["127.0.0.1:%s"]
+listen = ["127.0.0.1:%d"]
 plain = true
-[[tls.certificate]]
+%s[[tls.certificate]]
 file = %q
 [limits]
 sessions = 40000
 sessions-per-address = "off"
 [log]
 xferlog = %q
-`, dir, sync, port, p.certificate(), filepath.Join(dir, "xferlog")))
+`, dir, sync, r.ftp, secureShell, p.certificate(), filepath.Join(dir, "xferlog")))
 	if err != nil {
 		return nil, err
 	}
@@ -177,6 +235,10 @@ xferlog = %q
 	add.Stdin = strings.NewReader(passwordHash + "\n")
 	if out, err := add.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("user add: %w\n%s", err, out)
+	}
+	add = exec.Command(p.dray, "user", "key", "add", userName, p.keyFile(), "--config", config)
+	if out, err := add.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("user key add: %w\n%s", err, out)
 	}
 	err = filepath.WalkDir(dir, func(name string, _ os.DirEntry, err error) error {
 		return errors.Join(err, os.Chown(name, userID, userID))
@@ -186,14 +248,14 @@ xferlog = %q
 	return cmd, err
 }
 
-func vsftpd(p place, dir, port string) (*exec.Cmd, error) {
+func vsftpd(p place, dir string, r recipe) (*exec.Cmd, error) {
 	empty, config := filepath.Join(dir, "empty"), filepath.Join(dir, "vsftpd.conf")
 	if err := os.Mkdir(empty, 0o755); err != nil {
 		return nil, err
 	}
 	own := filepath.Join(p.deb, "vsftpd")
 	return environ(exec.Command(filepath.Join(own, "usr/sbin/vsftpd"), config), own, p), write(config, strings.Join([]string{
-		"listen=YES", "background=NO", "listen_address=127.0.0.1", "listen_port=" + port,
+		"listen=YES", "background=NO", "listen_address=127.0.0.1", "listen_port=" + fmt.Sprint(r.ftp),
 		"anonymous_enable=NO", "local_enable=YES", "write_enable=YES", "pam_service_name=vsftpd",
 		"chroot_local_user=YES", "allow_writeable_chroot=YES", "secure_chroot_dir=" + empty, "local_umask=022",
 		"ascii_download_enable=YES", "xferlog_enable=YES", "xferlog_file=" + filepath.Join(dir, "xferlog"),
@@ -203,7 +265,7 @@ func vsftpd(p place, dir, port string) (*exec.Cmd, error) {
 	}, "\n"))
 }
 
-func proftpd(p place, dir, port string) (*exec.Cmd, error) {
+func proftpd(p place, dir string, r recipe) (*exec.Cmd, error) {
 	own := filepath.Join(p.deb, "proftpd")
 	config, users := filepath.Join(dir, "proftpd.conf"), filepath.Join(dir, "users")
 	if err := write(users, fmt.Sprintf("%s:%s:%d:%d::%s:/bin/sh\n", userName, passwordHash, userID, userID, p.home)); err != nil {
@@ -211,7 +273,7 @@ func proftpd(p place, dir, port string) (*exec.Cmd, error) {
 	}
 	lines := []string{
 		"ModulePath " + filepath.Join(own, "usr/lib/proftpd"), "LoadModule mod_tls.c",
-		"ServerType standalone", "ServerName bench", "DefaultAddress 127.0.0.1", "SocketBindTight on", "Port " + port, "UseIPv6 off",
+		"ServerType standalone", "ServerName bench", "DefaultAddress 127.0.0.1", "SocketBindTight on", "Port " + fmt.Sprint(r.ftp), "UseIPv6 off",
 		"User nobody", "Group nogroup", "MaxInstances none", "UseReverseDNS off", "WtmpLog off", "RequireValidShell off",
 		"AuthOrder mod_auth_file.c", "AuthUserFile " + users, "DefaultRoot ~", "AllowOverwrite on", "Umask 022",
 		"UseSendfile on", "DelayEngine off", "TimeoutIdle 3600", "TimeoutLogin 600", "PassivePorts 35000 36999",
@@ -224,7 +286,7 @@ func proftpd(p place, dir, port string) (*exec.Cmd, error) {
 	return environ(exec.Command(filepath.Join(own, "usr/sbin/proftpd"), "-n", "-q", "-c", config), own, p), write(config, strings.Join(lines, "\n"))
 }
 
-func pureftpd(p place, dir, port string) (*exec.Cmd, error) {
+func pureftpd(p place, dir string, r recipe) (*exec.Cmd, error) {
 	own := filepath.Join(p.deb, "pureftpd")
 	users := filepath.Join(dir, "users")
 	if err := write(users, fmt.Sprintf("%s:%s:%d:%d::%s/./::::::::::::\n", userName, passwordHash, userID, userID, p.home)); err != nil {
@@ -233,9 +295,43 @@ func pureftpd(p place, dir, port string) (*exec.Cmd, error) {
 	if out, err := environ(exec.Command(filepath.Join(own, "usr/bin/pure-pw"), "mkdb", users+".pdb", "-f", users), own, p).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("pure-pw: %w\n%s", err, out)
 	}
-	return environ(exec.Command(filepath.Join(own, "usr/sbin/pure-ftpd"), "-S", "127.0.0.1,"+port, "-l", "puredb:"+users+".pdb",
+	return environ(exec.Command(filepath.Join(own, "usr/sbin/pure-ftpd"), "-S", fmt.Sprintf("127.0.0.1,%d", r.ftp), "-l", "puredb:"+users+".pdb",
 		"-4", "-A", "-E", "-H", "-c", "4000", "-C", "4000", "-I", "60", "-L", "2000000:2", "-p", "37000:38999", "-U", "133:022", "-Y", "1",
 		"-2", p.certificate(), "-O", "clf:"+filepath.Join(dir, "xferlog"), "-g", filepath.Join(dir, "pid")), own, p), nil
+}
+
+// sshd is OpenSSH's server, with lines of configuration that differ.
+func sshd(p place, dir string, r recipe, subsystem string, more ...string) (*exec.Cmd, error) {
+	own := filepath.Join(p.deb, "openssh")
+	config := filepath.Join(dir, "sshd_config")
+	lines := append([]string{
+		"ListenAddress " + at(r.ssh), "HostKey " + p.hostKey(), "PidFile none", "UsePAM no", "UseDNS no", "StrictModes no",
+		"PasswordAuthentication yes", "AuthorizedKeysFile " + p.keyFile(), "LogLevel INFO",
+		"MaxStartups 4000", "LoginGraceTime 600", "Subsystem sftp " + subsystem,
+	}, more...)
+	return environ(exec.Command(filepath.Join(own, "usr/sbin/sshd"), "-D", "-e", "-f", config), own, p), write(config, strings.Join(lines, "\n")+"\n")
+}
+
+// modSFTP is ProFTPD with SFTP.
+func modSFTP(p place, dir string, r recipe) (*exec.Cmd, error) {
+	own := filepath.Join(p.deb, "proftpd")
+	config, users, keys := filepath.Join(dir, "proftpd.conf"), filepath.Join(dir, "users"), filepath.Join(dir, "keys")
+	err := errors.Join(
+		write(users, fmt.Sprintf("%s:%s:%d:%d::%s:/bin/sh\n", userName, passwordHash, userID, userID, p.home)),
+		write(keys, fmt.Sprintf("---- BEGIN SSH2 PUBLIC KEY ----\n%s\n---- END SSH2 PUBLIC KEY ----\n", base64.StdEncoding.EncodeToString(publicKey(p.key)))),
+		os.Chmod(keys, 0o644),
+		write(config, strings.Join([]string{
+			"ModulePath " + filepath.Join(own, "usr/lib/proftpd"), "LoadModule mod_sftp.c",
+			"ServerType standalone", "ServerName bench", "DefaultAddress 127.0.0.1", "SocketBindTight on", "Port " + fmt.Sprint(r.ssh), "UseIPv6 off",
+			"User nobody", "Group nogroup", "MaxInstances none", "UseReverseDNS off", "WtmpLog off", "RequireValidShell off",
+			"AuthOrder mod_auth_file.c", "AuthUserFile " + users, "DefaultRoot ~", "AllowOverwrite on", "Umask 022",
+			"DelayEngine off", "TimeoutIdle 3600", "TimeoutLogin 600", "DelayTable none",
+			"PidFile " + filepath.Join(dir, "pid"), "ScoreboardFile " + filepath.Join(dir, "scoreboard"),
+			"SystemLog " + filepath.Join(dir, "log"), "TransferLog " + filepath.Join(dir, "xferlog"),
+			"SFTPEngine on", "SFTPHostKey " + p.hostKey(), "SFTPAuthorizedUserKeys file:" + keys, "SFTPAuthMethods publickey password",
+			"",
+		}, "\n")))
+	return environ(exec.Command(filepath.Join(own, "usr/sbin/proftpd"), "-n", "-q", "-c", config), own, p), err
 }
 
 // environ gives an unpacked program its libraries, and OpenSSL the suite that
@@ -248,10 +344,38 @@ func environ(cmd *exec.Cmd, own string, p place) *exec.Cmd {
 // certificate is the file with the certificate, ECDSA P-256, and its key.
 func (p place) certificate() string { return filepath.Join(p.dir, certs.SelfSignedFile) }
 
+// keyFile is the public key of the user as authorized_keys has it, hostKey the
+// private key of the servers that do not make their own.
+func (p place) keyFile() string { return filepath.Join(p.dir, "key.pub") }
+func (p place) hostKey() string { return filepath.Join(p.dir, "hostkey") }
+
+// makeKeys makes both.
+func (p *place) makeKeys() error {
+	_, host, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	if _, p.key, err = ed25519.GenerateKey(rand.Reader); err != nil {
+		return err
+	}
+	block, err := ssh.MarshalPrivateKey(host, "bench")
+	if err != nil {
+		return err
+	}
+	public := "ssh-ed25519 " + base64.StdEncoding.EncodeToString(publicKey(p.key)) + " bench\n"
+	return errors.Join(write(p.hostKey(), string(pem.EncodeToMemory(block))), write(p.keyFile(), public), os.Chmod(p.keyFile(), 0o644))
+}
+
 // furnish writes what the servers share: a certificate, the user, the
 // configuration of OpenSSL and PAM. It runs in a mount namespace of the bench.
 func (p place) furnish() error {
 	if _, err := certs.SelfSigned(p.dir, []string{"localhost"}, nil, time.Now()); err != nil {
+		return err
+	}
+	if err := syscall.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755"); err != nil { // sshd wants a folder there
+		return fmt.Errorf("tmpfs: %w", err)
+	}
+	if err := os.Mkdir("/run/sshd", 0o755); err != nil {
 		return err
 	}
 	for name, text := range map[string]string{
@@ -274,6 +398,9 @@ func (p place) furnish() error {
 		old, err := os.ReadFile(filepath.Join("/etc", name))
 		if err != nil {
 			return err
+		}
+		if name == "passwd" && !strings.Contains(string(old), "\nsshd:") {
+			line += fmt.Sprintf("sshd:x:%d:65534::/run/sshd:/usr/sbin/nologin\n", userID+1)
 		}
 		if err := bind(filepath.Join(p.dir, name), filepath.Join("/etc", name), string(old)+line); err != nil {
 			return err
