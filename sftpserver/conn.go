@@ -32,6 +32,7 @@ type conn struct {
 	ssh     *ssh.ServerConn
 	session *gate.Session // of who logged in; nil before
 
+	told     atomic.Bool // the client was told why its login is refused
 	channels atomic.Int32
 	wg       sync.WaitGroup // of the channels
 
@@ -105,6 +106,9 @@ func (c *conn) part() {
 		case <-time.After(lastWords):
 		}
 	}
+	if c.told.Load() && len(open) == 0 { // package ssh writes nothing more when it can't read
+		time.Sleep(tellTime)
+	}
 	_ = c.wire.Conn.SetReadDeadline(longAgo)
 	c.wire.hurry()
 }
@@ -157,6 +161,9 @@ func (c *conn) failed(err error) {
 	switch {
 	case c.visit.Context().Err() != nil:
 		c.log.Info("connection ended", "reason", string(fault.Of(context.Cause(c.visit.Context())).ID))
+		if c.told.Load() {
+			c.wire.linger()
+		}
 	case errors.As(err, &auth):
 		c.log.Debug("left without a login")
 	default:
@@ -225,6 +232,9 @@ func (c *conn) config(peerVersion string) *ssh.ServerConfig {
 }
 
 func (c *conn) password(m ssh.ConnMetadata, password []byte) (*ssh.Permissions, error) {
+	if err := c.over(); err != nil {
+		return nil, err
+	}
 	s, err := c.visit.Password(c.visit.Context(), m.User(), account.NewSecret(string(password)))
 	return c.in(s, err)
 }
@@ -245,6 +255,9 @@ func (c *conn) keyboard(m ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge
 // keyWelcome is asked before any signature; what it says of one key is kept by
 // package ssh for the signature that follows.
 func (c *conn) keyWelcome(m ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+	if err := c.over(); err != nil {
+		return nil, err
+	}
 	err := c.visit.KeyWelcome(c.visit.Context(), m.User(), key.Marshal())
 	if err != nil {
 		return nil, c.refusal(err)
@@ -274,15 +287,29 @@ func (c *conn) in(s *gate.Session, err error) (*ssh.Permissions, error) {
 	return nil, c.refusal(err)
 }
 
+// over is the error of a try behind the end of the visit. It comes when nothing is
+// written any more: there was a last word.
+func (c *conn) over() error {
+	if c.visit.Context().Err() == nil {
+		return nil
+	}
+	time.Sleep(2 * tellTime)
+	return context.Cause(c.visit.Context())
+}
+
+// tellTime is how long the refusal of a login may take on its way.
+const tellTime = 100 * time.Millisecond
+
 // refusal says why, where there is more to say than that it was wrong: OpenSSH and
 // others show it above the next question. Kind Closing ends the connection.
 func (c *conn) refusal(err error) error {
 	e := fault.Of(err)
-	if e.Kind == fault.Closing {
-		c.visit.End(e)
-	}
 	if e.ID == fault.IDAuth {
 		return err
+	}
+	c.told.Store(true)
+	if e.Kind == fault.Closing {
+		c.visit.End(e)
 	}
 	return &ssh.BannerError{Err: err, Message: explain.Sentence(e) + "\n"}
 }
