@@ -28,14 +28,20 @@ func (c *conn) channel(nc ssh.NewChannel) {
 		_ = nc.Reject(ssh.ResourceShortage, fmt.Sprintf("at most %d channels at once", maxChannels))
 		return
 	}
-	ch, requests, err := nc.Accept()
+	accepted, requests, err := nc.Accept()
 	if err != nil {
 		c.channels.Add(-1)
 		return
 	}
+	if c.channels.Load() > 1 {
+		c.wire.many.Store(true)
+		c.wire.free()
+	}
+	ch := paced{accepted, &c.wire.inflow}
 	c.wg.Go(func() {
 		defer c.channels.Add(-1)
 		defer c.server.loop.Caught("channel", c.visit.Peer().Remote)
+		defer c.wire.free()
 		defer ch.Close()
 		c.mu.Lock()
 		c.open[ch] = struct{}{}

@@ -39,13 +39,8 @@ type dialogue struct {
 	stall    *time.Timer
 }
 
-const (
-	// idleBytes is the buffer of a dialogue that waits.
-	idleBytes = 512
-	// bufferBytes holds the largest packet. As much is read at a time, and replies are
-	// sent when as much has come together.
-	bufferBytes = sftp.MaxPacket + 1024
-)
+// idleBytes is the buffer of a dialogue that waits.
+const idleBytes = 512
 
 // sftp serves SFTP on a channel and returns its exit status.
 func (c *conn) sftp(ctx context.Context, ch ssh.Channel) int {
@@ -98,7 +93,7 @@ func (d *dialogue) fill(need int) error {
 	}
 	switch {
 	case need > len(d.in):
-		d.grow()
+		d.grow(need)
 	case need > len(d.in)-d.at:
 		d.have, d.at = copy(d.in, d.in[d.at:d.have]), 0
 	}
@@ -106,7 +101,7 @@ func (d *dialogue) fill(need int) error {
 	d.have += n
 	if n > 0 {
 		if d.have == len(d.in) && !d.borrowed { // more is there
-			d.grow()
+			d.grow(0)
 		}
 		return nil
 	}
@@ -119,12 +114,13 @@ func (d *dialogue) fill(need int) error {
 	return err
 }
 
-func (d *dialogue) grow() {
-	if d.borrowed {
-		return
-	}
-	b := buffers.get()
+// grow makes room for a packet of need bytes, and for more.
+func (d *dialogue) grow(need int) {
+	b := buffers.get(max(need, bulkBytes()))
 	d.have, d.at = copy(b, d.in[d.at:d.have]), 0
+	if d.borrowed {
+		buffers.put(d.in)
+	}
 	d.in, d.borrowed = b, true
 }
 
@@ -161,15 +157,19 @@ func (d *dialogue) stalled() {
 
 // room makes d.out hold n bytes more without growing.
 func (d *dialogue) room(n int) error {
-	if d.out == nil {
-		d.out = buffers.get()[:0]
+	if cap(d.out)-len(d.out) >= n {
+		return nil
 	}
-	if cap(d.out)-len(d.out) < n {
-		if err := d.flush(); err != nil {
-			return err
-		}
-		d.out = buffers.get()[:0]
+	if err := d.flush(); err != nil {
+		return err
 	}
+	if d.out != nil { // nothing is in it
+		buffers.put(d.out)
+	}
+	if n > replyBytes {
+		n = max(n, bulkBytes()) // others will follow
+	}
+	d.out = buffers.get(n)[:0]
 	return nil
 }
 

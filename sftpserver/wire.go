@@ -7,7 +7,10 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // A wire is the connection under package ssh. That reads and writes packet by
@@ -21,8 +24,11 @@ type wire struct {
 	greet int    // bytes of our version that package ssh writes, and the peer has already
 
 	// Of the reader.
-	in       *[]byte // borrowed while bytes come in large pieces; in[off:end] are unread
+	in       []byte // borrowed while bytes come in large pieces; in[off:end] are unread
 	off, end int
+	rushes   atomic.Bool // it counts in rushing
+
+	inflow
 
 	mu      sync.Mutex
 	space   sync.Cond // pending has become shorter
@@ -34,21 +40,14 @@ type wire struct {
 	stall   time.Duration // how long a write may take; 0: as long as the deadline says that others have set
 }
 
-const (
-	wireBytes = 256 << 10 // of a buffer
-	// smallWrite is what is written at once when nothing waits: a lone reply. Package
-	// ssh writes large packets in pieces of its own buffer, which has 4,096 bytes.
-	smallWrite = 4096
-)
-
-var wireBuffers = sync.Pool{New: func() any {
-	b := make([]byte, wireBytes)
-	return &b
-}}
+// smallWrite is what is written at once when nothing waits: a lone reply. Package
+// ssh writes large packets in pieces of its own buffer, which has 4,096 bytes.
+const smallWrite = 4096
 
 func newWire(nc net.Conn) *wire {
 	w := &wire{Conn: nc}
 	w.space.L = &w.mu
+	w.inflow.wake = make(chan struct{}, 1)
 	return w
 }
 
@@ -86,25 +85,35 @@ func (w *wire) Read(b []byte) (int, error) {
 		w.said = w.said[n:]
 		return n, nil
 	}
+	w.hold()
+	n, err := w.take(b)
+	w.ahead.Add(int64(n))
+	return n, err
+}
+
+// take is Read, without a look at what is ahead.
+func (w *wire) take(b []byte) (int, error) {
 	if w.in == nil {
 		n, err := w.Conn.Read(b)
 		if n == len(b) && n >= smallWrite { // there is more where that came from
-			w.in, w.off, w.end = wireBuffers.Get().(*[]byte), 0, 0
+			w.in, w.off, w.end = buffers.get(bulkBytes()), 0, 0
+			w.rushes.Store(true)
+			rushing.Add(1)
 		}
 		return n, err
 	}
 	if w.off == w.end {
-		if len(b) >= wireBytes {
+		if len(b) >= len(w.in) {
 			return w.Conn.Read(b)
 		}
-		n, err := w.Conn.Read(*w.in)
+		n, err := w.Conn.Read(w.in)
 		w.off, w.end = 0, n
 		if err != nil && n == 0 {
 			w.giveBack()
 			return 0, err
 		}
 	}
-	n := copy(b, (*w.in)[w.off:w.end])
+	n := copy(b, w.in[w.off:w.end])
 	w.off += n
 	if w.off == w.end && w.end < smallWrite { // little came: the rush is over
 		w.giveBack()
@@ -113,8 +122,121 @@ func (w *wire) Read(b []byte) (int, error) {
 }
 
 func (w *wire) giveBack() {
-	wireBuffers.Put(w.in)
+	buffers.put(w.in)
 	w.in = nil
+	w.calm()
+}
+
+// calm takes w out of those that rush.
+func (w *wire) calm() {
+	if w.rushes.Swap(false) {
+		rushing.Add(-1)
+	}
+}
+
+// An inflow bounds what lies between the wire and the program that reads the one
+// channel of its connection: package ssh takes as much as the window of a channel
+// allows, 2 MiB, packet by packet, and all of it is garbage in the end.
+type inflow struct {
+	ahead atomic.Int64 // bytes that package ssh has and the program has not, more or less
+	reads atomic.Int64 // of the program; odd while it is in one
+	turns atomic.Int64 // its writes, likewise: the client may have to make room first, and says so behind what is ahead
+	loose atomic.Bool  // nothing is held: the program takes its time
+	many  atomic.Bool  // there are several channels: one must not wait for another
+	held  atomic.Bool  // somebody is in hold
+	wake  chan struct{}
+}
+
+const (
+	// allAhead is what all connections may have ahead together, as long as each has
+	// leastAhead; one alone has no use for more than mostAhead.
+	allAhead   = 6 << 20
+	leastAhead = 64 << 10
+	mostAhead  = 1 << 20
+	// holdTime is how long a wire is not read when too much is ahead. What a program
+	// does may last: behind the data there may be a question whether we are alive.
+	holdTime = time.Second
+	// emptyTime is for how long a program must have waited to be sure that nothing is
+	// ahead, and how long a write takes that waits for the client.
+	emptyTime = 20 * time.Millisecond
+	// packetShare is the part of what comes that is head and code of packets, at
+	// least: 40 bytes of 32 KiB. What it is more adds up until it is found out that
+	// nothing is ahead.
+	packetShare = 32 << 10 / 40
+)
+
+// hold waits while too much is ahead.
+func (f *inflow) hold() {
+	if !f.much() {
+		return
+	}
+	f.held.Store(true)
+	defer f.held.Store(false)
+	t := time.NewTicker(emptyTime)
+	defer t.Stop()
+	start, reads, turns := time.Now(), int64(0), int64(0)
+	for f.much() {
+		select {
+		case <-f.wake:
+		case <-t.C:
+			switch r, w := f.reads.Load(), f.turns.Load(); {
+			case r%2 == 1 && r == reads:
+				f.ahead.Store(0)
+			case w%2 == 1 && w == turns, time.Since(start) > holdTime:
+				f.loose.Store(true) // until the program reads again
+			default:
+				reads, turns = r, w
+			}
+		}
+	}
+}
+
+func (f *inflow) much() bool {
+	ahead := f.ahead.Load()
+	return ahead > leastAhead && !f.loose.Load() && !f.many.Load() && ahead > min(mostAhead, allAhead/max(rushing.Load(), 1))
+}
+
+// free lets all through, until the program has read again.
+func (f *inflow) free() {
+	f.loose.Store(true)
+	f.look()
+}
+
+// look has who holds look again.
+func (f *inflow) look() {
+	if f.held.Load() {
+		select {
+		case f.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// took is called when the program has read n bytes.
+func (f *inflow) took(n int64) {
+	f.ahead.Add(-n - n/packetShare)
+	f.loose.Store(false)
+	f.look()
+}
+
+// A paced is a channel whose program tells the wire when it reads.
+type paced struct {
+	ssh.Channel
+	flow *inflow
+}
+
+func (p paced) Read(b []byte) (int, error) {
+	p.flow.reads.Add(1)
+	n, err := p.Channel.Read(b)
+	p.flow.reads.Add(1)
+	p.flow.took(int64(n))
+	return n, err
+}
+
+func (p paced) Write(b []byte) (int, error) {
+	p.flow.turns.Add(1)
+	defer p.flow.turns.Add(1)
+	return p.Channel.Write(b)
 }
 
 // Write takes b, which may reach the socket later: an error may be that of an
@@ -126,7 +248,7 @@ func (w *wire) Write(b []byte) (int, error) {
 		w.mu.Unlock()
 		return n, nil
 	}
-	for w.err == nil && !w.closed && len(w.pending) > 0 && len(w.pending)+len(b) > wireBytes {
+	for w.err == nil && !w.closed && len(w.pending) > 0 && len(w.pending)+len(b) > cap(w.pending) {
 		w.space.Wait()
 	}
 	switch {
@@ -138,7 +260,7 @@ func (w *wire) Write(b []byte) (int, error) {
 		return 0, w.err
 	case w.busy || len(b) >= smallWrite:
 		if w.pending == nil {
-			w.pending = (*wireBuffers.Get().(*[]byte))[:0]
+			w.pending = buffers.get(bulkBytes())[:0]
 		}
 		w.pending = append(w.pending, b...)
 		if !w.busy {
@@ -174,6 +296,7 @@ const lastWords = time.Second
 
 // hurry gives what is being written, and what still is, a moment and no more.
 func (w *wire) hurry() {
+	w.free()
 	w.patience(lastWords)
 	_ = w.Conn.SetWriteDeadline(time.Now().Add(lastWords))
 }
@@ -196,7 +319,7 @@ func (w *wire) flush() {
 	for len(w.pending) > 0 && w.err == nil {
 		out := w.pending
 		if w.pending = w.spare[:0]; w.pending == nil {
-			w.pending = (*wireBuffers.Get().(*[]byte))[:0]
+			w.pending = buffers.get(bulkBytes())[:0]
 		}
 		w.spare = nil
 		w.space.Broadcast()
@@ -219,9 +342,7 @@ func (w *wire) failed(err error) {
 func (w *wire) idle() {
 	w.busy = false
 	for _, b := range [...][]byte{w.pending, w.spare} {
-		if b = b[:cap(b)]; len(b) == wireBytes {
-			wireBuffers.Put(&b)
-		}
+		buffers.put(b)
 	}
 	w.pending, w.spare = nil, nil
 	w.space.Broadcast()
@@ -230,6 +351,8 @@ func (w *wire) idle() {
 // Close waits until what was written is on its way, as far as the write deadline
 // lets it, and closes the socket.
 func (w *wire) Close() error {
+	w.free()
+	w.calm()
 	w.mu.Lock()
 	for w.busy && w.err == nil && !w.closed {
 		w.space.Wait()
@@ -244,8 +367,29 @@ func (w *wire) Close() error {
 	return w.Conn.Close()
 }
 
+// linger sends what was written and the end of it, and takes what the client still
+// says, for a moment: a close with that unread would reset the connection, and take
+// our last words along.
+func (w *wire) linger() {
+	w.mu.Lock()
+	for w.busy && w.err == nil && !w.closed {
+		w.space.Wait()
+	}
+	w.mu.Unlock()
+	half, ok := w.Conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	_ = w.Conn.SetReadDeadline(time.Now().Add(lastWords))
+	_, _ = io.CopyN(io.Discard, w.Conn, lingerBytes)
+}
+
+// lingerBytes is what a client may say behind the end.
+const lingerBytes = 64 << 10
+
 // Abort closes the socket, whatever is pending.
 func (w *wire) Abort() {
+	w.free()
 	w.mu.Lock()
 	w.failed(errors.Join(net.ErrClosed, io.ErrClosedPipe))
 	w.space.Broadcast()
