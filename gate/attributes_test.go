@@ -167,3 +167,24 @@ func TestALinkGivesNoRight(t *testing.T) {
 	is(t, "Open", err, fault.Denied, fault.IDPerm)
 	is(t, "Symlink", s.Symlink(t.Context(), "x", at(t, "/dir/l")), fault.Denied, fault.IDPerm)
 }
+
+// The right to set modes counts where the file is made, and not where else the account
+// has it.
+func TestAModeOfANewFileTakesTheRightToItThere(t *testing.T) {
+	h := newHouse(t)
+	need(t, h.tree.MkdirAll("/in"))
+	s := h.login(account.Account{Name: "anna", Rights: account.All, Paths: places("/in", account.All&^account.Attributes)})
+	for dir, want := range map[string]fs.FileMode{"": 0o600, "/in": 0o644} {
+		need(t, store(t, s, dir+"/a", vfs.Create{Mode: 0o600}, 5))
+		e, err := s.Make(t.Context(), at(t, dir+"/b"), 0o600)
+		need(t, err)
+		need(t, e.Close(t.Context(), nil))
+		for _, name := range []string{"/a", "/b"} {
+			fi, err := h.tree.Stat(t.Context(), at(t, dir+name))
+			need(t, err)
+			if fi.Mode() != want {
+				t.Errorf("%s%s has the mode %v, want %v", dir, name, fi.Mode(), want)
+			}
+		}
+	}
+}

@@ -161,7 +161,7 @@ func (s *Session) Make(ctx context.Context, p vfs.Path, mode fs.FileMode) (*Edit
 		}
 		settle = func(files int) { s.booked(hold.Settle(context.WithoutCancel(ctx), files, 0)) }
 	}
-	f, err := tree.Make(ctx, p, mode)
+	f, err := tree.Make(ctx, p, s.modeAt(p, mode))
 	if err != nil {
 		settle(0)
 		return nil, s.fail(err, "upload to", p)

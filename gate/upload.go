@@ -89,11 +89,21 @@ func (s *Session) inPlace() bool { return s.account.Uploads == account.UploadsIn
 // Create begins an upload. how.Owner, Listed and Direct are set here. An account
 // without the right to overwrite never replaces what comes under the name
 // meanwhile; where it can't even see what is there, a taken name is no refusal,
-// because that would tell: the upload gets a name of its own.
+// because that would tell: the upload gets a name of its own. Without the right to
+// set modes at p the file has the mode that the tree gives.
 func (s *Session) Create(ctx context.Context, p vfs.Path, how vfs.Create) (*Upload, error) {
 	// What was kept before the account was set to in-place goes on as it began.
 	how.Direct = s.inPlace() && how.How != vfs.Resume
+	how.Mode = s.modeAt(p, how.Mode)
 	return s.upload(ctx, p, how)
+}
+
+// modeAt is the mode that a client gives something new at p, 0 where it may not.
+func (s *Session) modeAt(p vfs.Path, mode fs.FileMode) fs.FileMode {
+	if mode != 0 && !s.rights(p).Has(account.Attributes) {
+		return 0
+	}
+	return mode
 }
 
 // upload is Create for what comes from the server itself, too: that is never direct.

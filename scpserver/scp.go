@@ -17,7 +17,6 @@ import (
 	"strings"
 	"time"
 
-	"dray/account"
 	"dray/event"
 	"dray/explain"
 	"dray/fault"
@@ -390,13 +389,9 @@ func (c *scp) receiveFile(p vfs.Path, rec, times record, why error) error {
 	return c.ok()
 }
 
-// mode are the permission bits of a new file, less what the umask takes away; 0 for
-// what the tree gives.
+// mode are the permission bits of a new file, less what the umask takes away.
 func (c *scp) mode(m fs.FileMode) fs.FileMode {
 	a := c.session.Account()
-	if !a.AnyRights().Has(account.Attributes) {
-		return 0
-	}
 	return m &^ a.Umask()
 }
 

@@ -123,7 +123,7 @@ func (d *dialogue) beside(f *file, h *handle, how vfs.Create) (_ *file, err erro
 // what the tree gives.
 func (d *dialogue) mode(a *sftp.Attributes) fs.FileMode {
 	acc := d.session.Account()
-	if !a.Has(sftp.HasMode) || !acc.AnyRights().Has(account.Attributes) {
+	if !a.Has(sftp.HasMode) {
 		return 0
 	}
 	return a.FileMode().Perm() &^ acc.Umask()
