@@ -462,6 +462,16 @@ func TestARenameReplacesNothingWithoutTheRight(t *testing.T) {
 	}
 }
 
+// Who does not ask to replace is not refused for the right to it.
+func TestARenameToANameThatIsTaken(t *testing.T) {
+	for _, r := range []account.Rights{account.Full, account.Full &^ account.Overwrite} {
+		h := furnish(t)
+		s := h.login(account.Account{Name: "anna", Rights: r})
+		is(t, r.String(), s.Rename(t.Context(), at(t, "/file"), at(t, "/dir/other"), vfs.NoReplace), fault.Exists, fault.IDExists)
+		holds(t, h.tree, "/dir/other", "123")
+	}
+}
+
 // A copy of a directory takes the rights at each path, and never brings out what
 // can't be seen.
 func TestACopyOfADirectoryInWhichOtherRightsHold(t *testing.T) {

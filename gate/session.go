@@ -743,13 +743,12 @@ func (s *Session) Rename(ctx context.Context, from, to vfs.Path, how vfs.Rename)
 		return s.renamePart(ctx, from, name, to)
 	}
 	defer s.lock(from, to)()
-	mayReplace := s.mayName(account.Overwrite, "replace", to)
-	if mayReplace != nil {
-		how = vfs.NoReplace // also what takes the name in this moment
-	}
 	old, lerr := s.fs.Lstat(ctx, to)
-	if lerr == nil && mayReplace != nil {
-		return mayReplace
+	if err := s.mayName(account.Overwrite, "replace", to); err != nil {
+		if lerr == nil && how == vfs.Overwrite {
+			return err
+		}
+		how = vfs.NoReplace // also what takes the name in this moment
 	}
 	replaced := s.frees(old, lerr)
 	if to.Under(from) && to != from {
