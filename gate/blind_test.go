@@ -253,6 +253,17 @@ func TestInABlindPlaceATakenNameGetsANameOfItsOwn(t *testing.T) {
 	}
 }
 
+// Whoever wants a name that nothing has replaces nothing, with the right to overwrite
+// too, and does not hear that the name is taken.
+func TestInABlindPlaceANameThatMustBeNewIsOneOfItsOwn(t *testing.T) {
+	for _, r := range []account.Rights{account.UploadOnly, account.UploadOnly | account.Overwrite} {
+		h := dropBox(t)
+		need(t, store(t, h.login(account.Account{Name: "anna", Rights: r}), "/drop/file", vfs.Create{How: vfs.New}, 7))
+		holds(t, h.tree, "/drop/file", "12345")
+		holds(t, h.tree, "/drop/file.1", "xxxxxxx")
+	}
+}
+
 // A name that is as long as it may be gets a shorter one.
 func TestInABlindPlaceLongNamesGetANameOfTheirOwn(t *testing.T) {
 	for _, base := range []string{strings.Repeat("x", vfs.MaxName), strings.Repeat("é", vfs.MaxName/2), strings.Repeat("x", vfs.MaxName-1)} {

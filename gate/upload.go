@@ -88,9 +88,9 @@ func (s *Session) inPlace() bool { return s.account.Uploads == account.UploadsIn
 
 // Create begins an upload. how.Owner, Listed and Direct are set here. An account
 // without the right to overwrite never replaces what comes under the name
-// meanwhile; where it can't even see what is there, a taken name is no refusal,
-// because that would tell: the upload gets a name of its own. Without the right to
-// set modes at p the file has the mode that the tree gives.
+// meanwhile, and with vfs.New none does; where it can't even see what is there, a
+// taken name is no refusal, because that would tell: the upload gets a name of its
+// own. Without the right to set modes at p the file has the mode that the tree gives.
 func (s *Session) Create(ctx context.Context, p vfs.Path, how vfs.Create) (*Upload, error) {
 	// What was kept before the account was set to in-place goes on as it began.
 	how.Direct = s.inPlace() && how.How != vfs.Resume
@@ -109,11 +109,11 @@ func (s *Session) modeAt(p vfs.Path, mode fs.FileMode) fs.FileMode {
 // upload is Create for what comes from the server itself, too: that is never direct.
 func (s *Session) upload(ctx context.Context, p vfs.Path, how vfs.Create) (*Upload, error) {
 	r := s.rights(p)
+	blind := r&(account.List|account.Read) == 0
 	whole := how.How == vfs.Replace && how.Offset == 0
-	if !whole || r.Has(account.Overwrite) || !r.Has(account.Write) {
+	if own := blind && how.How == vfs.New; !own && (!whole || r.Has(account.Overwrite) || !r.Has(account.Write)) {
 		return s.create(ctx, p, how)
 	}
-	blind := s.blind(p)
 	if _, err := s.fs.Stat(ctx, p); err != nil || blind {
 		how.How = vfs.New
 	}

@@ -50,8 +50,8 @@ func (d *dialogue) file(p vfs.Path, q *sftp.Request, h *handle) (*file, error) {
 		if newest != nil && !newest.unlinked {
 			return nil, fault.New(fault.Exists, fault.IDExists, p.String())
 		}
-		if !d.session.RightsIn(p.Dir(), p.Base()).Has(account.List) { // whether it exists is not to be told: it may get a name of its own
-			return d.beside(f, h, vfs.Create{How: vfs.Replace})
+		if !d.session.RightsIn(p.Dir(), p.Base()).Has(account.List) { // where nothing is to be told it may get a name of its own
+			return d.beside(f, h, vfs.Create{How: vfs.New, Mode: d.mode(&q.Attrs)})
 		}
 		f.edit, err = d.session.Make(d.ctx, p, d.mode(&q.Attrs))
 		return f, err

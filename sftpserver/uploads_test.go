@@ -376,3 +376,35 @@ func TestRights(t *testing.T) {
 		t.Errorf("new holds %q, g %q", got, st.file("g"))
 	}
 }
+
+// OPEN with EXCL makes a name or fails, whether or not the account may list.
+func TestANameThatMustBeNewReplacesNothing(t *testing.T) {
+	const mustNew = sftp.OpenWrite | sftp.OpenCreate | sftp.OpenExcl
+	for _, tt := range []struct {
+		rights account.Rights
+		own    bool // the upload gets a name of its own
+	}{
+		{account.All, false}, {account.All &^ account.List, false}, {account.Read | account.Write, false},
+		{account.UploadOnly, true}, {account.UploadOnly | account.Overwrite, true},
+	} {
+		st := newStage(t)
+		a := st.people.known["anna"]
+		a.Rights = tt.rights
+		st.people.known["anna"] = a
+		st.put("f", "old")
+		w := st.newWire()
+		if tt.own {
+			h := w.open("f", mustNew)
+			w.write(h, 0, "new")
+			w.close(h)
+			if got := st.file("f.1"); got != "new" {
+				t.Errorf("%s: f.1 holds %q", tt.rights, got)
+			}
+		} else if text := w.fails(sftp.Request{Type: sftp.TypeOpen, Path: []byte("f"), Flags: mustNew}, sftp.Failure); !strings.Contains(text, "[exists]") {
+			t.Errorf("%s: %q", tt.rights, text)
+		}
+		if got := st.file("f"); got != "old" {
+			t.Errorf("%s: f holds %q", tt.rights, got)
+		}
+	}
+}
