@@ -72,7 +72,7 @@ func (d *dialogue) file(p vfs.Path, q *sftp.Request, h *handle) (*file, error) {
 		}
 	}
 	_, err = d.session.Finished(d.ctx, p)
-	if d.session.Blind(p) {
+	if d.session.Blind(p) && flags&makes != 0 {
 		err = fs.ErrNotExist // nobody may tell
 	}
 	switch {

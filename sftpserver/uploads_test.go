@@ -408,3 +408,23 @@ func TestANameThatMustBeNewReplacesNothing(t *testing.T) {
 		}
 	}
 }
+
+// Who can see nothing is told that, and not that the file is missing.
+func TestAFileThatCantBeSeenCantBeOpened(t *testing.T) {
+	st := newStage(t)
+	a := st.people.known["anna"]
+	a.Rights = account.UploadOnly | account.Overwrite
+	st.people.known["anna"] = a
+	st.put("f", "old")
+	w := st.newWire()
+	for _, name := range []string{"f", "none"} {
+		for _, flags := range []uint32{sftp.OpenRead, sftp.OpenWrite, sftp.OpenWrite | sftp.OpenTrunc, sftp.OpenWrite | sftp.OpenAppend} {
+			if text := w.fails(sftp.Request{Type: sftp.TypeOpen, Path: []byte(name), Flags: flags}, sftp.PermissionDenied); !strings.Contains(text, "[perm]") {
+				t.Errorf("OPEN %s with %x: %q", name, flags, text)
+			}
+		}
+	}
+	if got := st.file("f"); got != "old" {
+		t.Errorf("f holds %q", got)
+	}
+}
