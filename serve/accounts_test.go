@@ -58,7 +58,7 @@ func stored(t *testing.T, c config.Config) *accountsql.DB {
 	return db
 }
 
-// add stores accounts with the usual password, and full rights where none are
+// add stores accounts with the usual password and full rights, where none are
 // said.
 func add(t *testing.T, c config.Config, accounts ...account.Account) {
 	t.Helper()
@@ -68,7 +68,10 @@ func add(t *testing.T, c config.Config, accounts ...account.Account) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if a.Hash = h; a.Rights == 0 {
+		if a.Hash == "" {
+			a.Hash = h
+		}
+		if a.Rights == 0 {
 			a.Rights = account.Full
 		}
 		if err := db.Put(t.Context(), a); err != nil {
