@@ -715,8 +715,8 @@ var table = []Entry{
 	},
 	{
 		ID:       fault.IDHandle,
-		Peer:     "That handle is not open. Open the file or directory again.",
-		Means:    "An SFTP program named an open file by a handle that this session does not have: one that was closed already, or of another session.",
+		Peer:     "That handle is not open, or not for this. Open the file or directory again.",
+		Means:    "An SFTP program named an open file by a handle that this session does not have: one that was closed already, or of another session. Or it wants to read what it opened to write, or the other way round.",
 		Operator: "A client used a handle that is not open. Single ones are a mistake of the program; many are somebody trying.",
 		Confirm:  "The log at the level debug shows which requests came before it.",
 		You:      "Connect again; when it happens each time, report it to whoever makes the program.",

@@ -46,6 +46,7 @@ type Gate struct {
 
 	live    live
 	turns   turns
+	tails   tails
 	appends appends
 }
 

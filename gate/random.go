@@ -2,8 +2,10 @@ package gate
 
 import (
 	"context"
+	"hash/maphash"
 	"io/fs"
 	"math"
+	"sync"
 	"syscall"
 	"time"
 
@@ -32,10 +34,28 @@ func pass(ctx context.Context, m meter.Meter, n int) error {
 	return nil
 }
 
-// endOf is where n bytes at an offset end. EFBIG where no file does.
+// Sends waits until n bytes may be sent, all of them: clients of protocols with a
+// request for each piece take a short answer for the end of the file. It calls before
+// when it may have to wait.
+func (s *Session) Sends(ctx context.Context, n int, before func() error) error {
+	if !s.down.Limited() {
+		return nil
+	}
+	if err := before(); err != nil {
+		return err
+	}
+	return pass(ctx, s.down, n)
+}
+
+// ErrTooLarge is a length or an offset that no file has.
+func ErrTooLarge() error {
+	return fault.New(fault.BadOffset, fault.IDUnsupported, "offsets below 2^63")
+}
+
+// endOf is where n bytes at an offset end.
 func endOf(off int64, n int) (int64, error) {
 	if off < 0 || off > math.MaxInt64-int64(n) {
-		return 0, syscall.EFBIG
+		return 0, ErrTooLarge()
 	}
 	return off + int64(n), nil
 }
@@ -103,6 +123,19 @@ func (u *Upload) Path() vfs.Path { return u.p }
 // Report is what Commit and Cut want to know of an upload that was written by Write.
 func (u *Upload) Report(took time.Duration) transfer.Report {
 	return transfer.Report{Bytes: u.counter.Bytes(), Took: took, Road: transfer.RoadPackets}
+}
+
+// tails are locks on the ends of files, by identity: who appends looks where the end
+// is, and writes there.
+type tails [64]sync.Mutex
+
+var tailSeed = maphash.MakeSeed()
+
+// lock waits for its turn, and returns what ends it.
+func (t *tails) lock(id identity) (unlock func()) {
+	m := &t[maphash.Comparable(tailSeed, id)%uint64(len(t))]
+	m.Lock()
+	return m.Unlock
 }
 
 // An Edit is a finished file that the session changes where it is, as programs on a
@@ -210,12 +243,17 @@ func (e *Edit) grows(ctx context.Context, length int64, f func() error) error {
 // Write writes all of b at an offset, within the quota and at the rate of the
 // account.
 func (e *Edit) Write(ctx context.Context, b []byte, off int64) error {
+	if err := pass(ctx, e.s.up, len(b)); err != nil {
+		return err
+	}
+	return e.write(ctx, b, off)
+}
+
+// write is Write without a look at the rate.
+func (e *Edit) write(ctx context.Context, b []byte, off int64) error {
 	end, err := endOf(off, len(b))
 	if err != nil {
 		return e.s.fail(err, "change", e.p)
-	}
-	if err := pass(ctx, e.s.up, len(b)); err != nil {
-		return err
 	}
 	err = e.grows(ctx, end, func() error {
 		n, err := e.f.WriteAt(b, off)
@@ -225,14 +263,24 @@ func (e *Edit) Write(ctx context.Context, b []byte, off int64) error {
 	return e.s.fail(err, "change", e.p)
 }
 
-// Append writes all of b behind what there is.
+// Append writes all of b behind what there is, whoever else appends to the file.
 func (e *Edit) Append(ctx context.Context, b []byte) error {
+	if err := pass(ctx, e.s.up, len(b)); err != nil {
+		return err
+	}
 	fi, err := e.f.Stat()
 	if err != nil {
 		return e.s.fail(err, "change", e.p)
 	}
-	return e.Write(ctx, b, fi.Size())
+	defer e.s.gate.tails.lock(identityOf(fi))()
+	if fi, err = e.f.Stat(); err != nil {
+		return e.s.fail(err, "change", e.p)
+	}
+	return e.write(ctx, b, fi.Size())
 }
+
+// Moved tells e that its file has another name now.
+func (e *Edit) Moved(to vfs.Path) { e.p = to }
 
 // ReadAt takes the right to read.
 func (e *Edit) ReadAt(b []byte, off int64) (int, error) {

@@ -102,6 +102,9 @@ func acts() []act {
 		{"Renamable", "ask what can be renamed", account.Rename, func(t *testing.T, s *Session) error {
 			return s.Renamable(t.Context(), at(t, "/file"))
 		}},
+		{"MayRename", "ask before a rename", account.Rename, func(t *testing.T, s *Session) error {
+			return s.MayRename(at(t, "/file"), at(t, "/moved"))
+		}},
 		{"Rename", "rename", account.Rename, func(t *testing.T, s *Session) error {
 			return s.Rename(t.Context(), at(t, "/file"), at(t, "/moved"), vfs.Overwrite)
 		}},
@@ -197,7 +200,7 @@ func furnish(t *testing.T) *house {
 
 func TestEveryMethodOfASessionIsInTheMatrix(t *testing.T) {
 	// These ask for nothing in the tree, or only for the account's own partial.
-	others := []string{"Account", "Blind", "Close", "Context", "Down", "End", "Log", "OpenPartial", "Partial", "Refused", "RightsIn", "Transferred"}
+	others := []string{"Account", "Blind", "Close", "Context", "Down", "End", "Log", "OpenPartial", "Partial", "Refused", "RightsIn", "Sends", "Transferred"}
 	s := reflect.TypeFor[*Session]()
 	for i := range s.NumMethod() {
 		name := s.Method(i).Name

@@ -734,6 +734,10 @@ func (s *Session) below(p vfs.Path) iter.Seq[account.Rights] {
 	}
 }
 
+// MayRename tells whether the account may rename at all, before there is something to
+// rename.
+func (s *Session) MayRename(from, to vfs.Path) error { return s.mayMove(from, to) }
+
 // Rename moves a name. A partial stays a partial, under the new name.
 func (s *Session) Rename(ctx context.Context, from, to vfs.Path, how vfs.Rename) error {
 	if err := s.mayMove(from, to); err != nil {

@@ -58,14 +58,25 @@ func (r *Rate) Set(bytesPerSecond int64) {
 	r.grant()
 }
 
+// Limited tells whether there is a limit now.
+func (r *Rate) Limited() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.rate > 0
+}
+
 // Take waits for its turn and until there is something to grant. A ctx that ends
 // ends the wait with its cause.
 func (r *Rate) Take(ctx context.Context, want int64) (int64, error) {
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
 	}
-	t := &taker{want: want, ready: make(chan struct{})}
 	r.mu.Lock()
+	if r.rate == 0 && r.queue.Len() == 0 {
+		r.mu.Unlock()
+		return want, nil
+	}
+	t := &taker{want: want, ready: make(chan struct{})}
 	e := r.queue.PushBack(t)
 	r.fill()
 	r.grant()

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -37,7 +36,7 @@ func (c *conn) channel(nc ssh.NewChannel) {
 		c.wire.many.Store(true)
 		c.wire.free()
 	}
-	ch := paced{accepted, &c.wire.inflow}
+	ch := &paced{Channel: accepted, conn: c}
 	c.wg.Go(func() {
 		defer c.channels.Add(-1)
 		defer c.server.loop.Caught("channel", c.visit.Peer().Remote)
@@ -57,7 +56,7 @@ func (c *conn) channel(nc ssh.NewChannel) {
 
 // sessionChannel serves the requests of a channel, one of which may begin a
 // program (RFC 4254, 6.5). Those that come while it runs are refused.
-func (c *conn) sessionChannel(ch ssh.Channel, requests <-chan *ssh.Request) {
+func (c *conn) sessionChannel(ch *paced, requests <-chan *ssh.Request) {
 	for req := range requests {
 		run, told := c.program(ch, req)
 		if run == nil {
@@ -99,7 +98,7 @@ func (c *conn) pause(d time.Duration) {
 
 // program is what a request begins, nil when it is refused; told says that the client
 // was told why.
-func (c *conn) program(ch ssh.Channel, req *ssh.Request) (run func() int, told bool) {
+func (c *conn) program(ch *paced, req *ssh.Request) (run func() int, told bool) {
 	ctx := c.session.Context()
 	switch req.Type {
 	case "subsystem":
@@ -115,7 +114,7 @@ func (c *conn) program(ch ssh.Channel, req *ssh.Request) (run func() int, told b
 			return func() int {
 				c.opened() // a stop waits for it
 				defer c.closed()
-				return run(ctx, c.session, line, stream{ch})
+				return run(ctx, c.session, line, ch)
 			}, false
 		}
 		c.log.Info("command refused", "command", clean(word))
@@ -144,17 +143,10 @@ func text(payload []byte) (string, bool) {
 func clean(s string) string { return fmt.Sprintf("%.64q", s) }
 
 // tell writes a line to the standard error of the client's program.
-func (c *conn) tell(ch ssh.Channel, text string) {
-	_, _ = io.WriteString(ch.Stderr(), "dray: "+text+"\r\n")
-}
-
-// stream is a Stream.
-type stream struct{ ssh.Channel }
-
-func (s stream) Tell(text string) { _, _ = io.WriteString(s.Stderr(), text) }
+func (c *conn) tell(ch *paced, text string) { ch.Tell("dray: " + text + "\r\n") }
 
 // farewell tells the client why its session ends, where it was ended here.
-func (c *conn) farewell(ch ssh.Channel) {
+func (c *conn) farewell(ch *paced) {
 	if cause := fault.Of(context.Cause(c.session.Context())); cause.Kind == fault.Closing {
 		c.tell(ch, explain.Sentence(cause))
 	}

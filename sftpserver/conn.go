@@ -39,11 +39,11 @@ type conn struct {
 	mu       sync.Mutex
 	draining bool
 	busy     int // channels with open files
-	open     map[ssh.Channel]struct{}
+	open     map[*paced]struct{}
 }
 
 func newConn(s *Server, nc net.Conn, visit *gate.Visit, r *Rules) *conn {
-	return &conn{server: s, rules: r, wire: newWire(nc), visit: visit, log: visit.Log(), open: map[ssh.Channel]struct{}{}}
+	return &conn{server: s, rules: r, wire: newWire(nc), visit: visit, log: visit.Log(), open: map[*paced]struct{}{}}
 }
 
 // Drain ends the connection when it has no open files: until then they may be
@@ -88,7 +88,7 @@ func (c *conn) ended() { go c.part() }
 // the read that waits fails, which ends all of the rest.
 func (c *conn) part() {
 	c.mu.Lock()
-	var open []ssh.Channel
+	var open []*paced
 	for ch := range c.open {
 		open = append(open, ch)
 	}
@@ -111,6 +111,13 @@ func (c *conn) part() {
 	}
 	_ = c.wire.Conn.SetReadDeadline(longAgo)
 	c.wire.hurry()
+}
+
+// stalled ends a connection whose client takes nothing.
+func (c *conn) stalled() {
+	c.log.Warn("connection ended: the client takes nothing", "after", c.rules.Stall.String())
+	c.visit.End(fault.New(fault.Stalled, fault.IDStall, int(c.rules.Stall/time.Second)))
+	c.wire.Abort()
 }
 
 var longAgo = time.Unix(1, 0)
@@ -148,7 +155,11 @@ func (c *conn) serve() {
 	for nc := range channels {
 		c.channel(nc)
 	}
+	// What has arrived is answered still, because it may be the CLOSE of a file. What
+	// takes longer than that is for nobody.
+	late := time.AfterFunc(lastWords, func() { c.visit.End(fault.New(fault.Cut, fault.IDUploadCut)) })
 	c.wg.Wait()
+	late.Stop()
 	c.log.Debug("disconnected")
 }
 

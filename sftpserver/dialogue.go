@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"time"
-
-	"golang.org/x/crypto/ssh"
 
 	"dray/explain"
 	"dray/fault"
@@ -21,7 +18,7 @@ import (
 type dialogue struct {
 	conn    *conn
 	ctx     context.Context
-	ch      ssh.Channel
+	ch      *paced
 	session *gate.Session
 
 	req     sftp.Request // the one that is answered
@@ -36,14 +33,13 @@ type dialogue struct {
 	in       []byte // in[at:have] was read and not answered
 	at, have int
 	borrowed bool // in is one of buffers
-	stall    *time.Timer
 }
 
 // idleBytes is the buffer of a dialogue that waits.
 const idleBytes = 512
 
 // sftp serves SFTP on a channel and returns its exit status.
-func (c *conn) sftp(ctx context.Context, ch ssh.Channel) int {
+func (c *conn) sftp(ctx context.Context, ch *paced) int {
 	d := &dialogue{conn: c, ctx: ctx, ch: ch, session: c.session, in: make([]byte, idleBytes)}
 	defer d.end()
 	err := d.run()
@@ -134,25 +130,10 @@ func (d *dialogue) flush() error {
 	if len(d.out) == 0 {
 		return nil
 	}
-	// A client may take no more without a word: the window of its channel is full,
-	// and so the socket never is.
-	if d.stall == nil {
-		d.stall = time.AfterFunc(d.conn.rules.Stall, d.stalled)
-	} else {
-		d.stall.Reset(d.conn.rules.Stall)
-	}
 	_, err := d.ch.Write(d.out)
-	d.stall.Stop()
 	buffers.put(d.out)
 	d.out = nil
 	return err
-}
-
-// stalled ends a connection whose client takes nothing.
-func (d *dialogue) stalled() {
-	d.conn.log.Warn("connection ended: the client takes nothing", "after", d.conn.rules.Stall.String())
-	d.conn.visit.End(fault.New(fault.Stalled, fault.IDStall, int(d.conn.rules.Stall/time.Second)))
-	d.conn.wire.Abort()
 }
 
 // room makes d.out hold n bytes more without growing.

@@ -5,11 +5,11 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"syscall"
 	"time"
 
 	"dray/account"
 	"dray/fault"
+	"dray/gate"
 	"dray/sftp"
 	"dray/vfs"
 )
@@ -135,21 +135,18 @@ func (d *dialogue) read(q *sftp.Request) error {
 	case h.file == nil:
 		return fault.New(fault.IsDir, fault.IDIsDir, h.dir.path.String())
 	case !h.reads:
-		return fault.New(fault.Denied, fault.IDPerm, "read what was opened for writing only")
+		return fault.Because(errHandle, fault.Denied, fault.IDHandle)
 	case q.Offset > math.MaxInt64-sftp.MaxData:
 		return io.EOF
 	}
 	n := int(min(q.Length, sftp.MaxData))
-	if err := d.room(sftp.DataHeader + n); err != nil {
-		return err
-	}
 	if n > 0 {
-		granted, err := d.session.Down().Take(d.ctx, int64(n))
-		if err != nil {
+		if err := d.session.Sends(d.ctx, n, d.flush); err != nil {
 			return err
 		}
-		defer d.session.Down().Done(granted, granted)
-		n = int(granted)
+	}
+	if err := d.room(sftp.DataHeader + n); err != nil {
+		return err
 	}
 	at := len(d.out)
 	buf := d.out[at+sftp.DataHeader : at+sftp.DataHeader+n]
@@ -194,9 +191,9 @@ func (d *dialogue) write(q *sftp.Request) error {
 	case h.file == nil:
 		return fault.New(fault.IsDir, fault.IDIsDir, h.dir.path.String())
 	case !h.writes:
-		return fault.New(fault.Denied, fault.IDPerm, "write to what was opened for reading only")
+		return fault.Because(errHandle, fault.Denied, fault.IDHandle)
 	case q.Offset > math.MaxInt64:
-		return syscall.EFBIG
+		return gate.ErrTooLarge()
 	}
 	return d.writeTo(h, q.Data, int64(q.Offset))
 }
@@ -265,7 +262,7 @@ func (d *dialogue) fsetstat(q *sftp.Request) error {
 		return d.change(&named{d, h.dir.path}, &q.Attrs)
 	}
 	if q.Attrs.Has(sftp.HasSize) && !h.writes {
-		return fault.New(fault.Denied, fault.IDPerm, "write to what was opened for reading only")
+		return fault.Because(errHandle, fault.Denied, fault.IDHandle)
 	}
 	return d.change(&opened{d, h.file}, &q.Attrs)
 }
@@ -341,16 +338,20 @@ func (d *dialogue) copyData(q *sftp.Request) error {
 	case from.file == nil || to.file == nil:
 		return fault.New(fault.IsDir, fault.IDIsDir, "/")
 	case !from.reads:
-		return fault.New(fault.Denied, fault.IDPerm, "read what was opened for writing only")
+		return fault.Because(errHandle, fault.Denied, fault.IDHandle)
 	case !to.writes:
-		return fault.New(fault.Denied, fault.IDPerm, "write to what was opened for reading only")
+		return fault.Because(errHandle, fault.Denied, fault.IDHandle)
 	case from.file == to.file || q.Offset > math.MaxInt64 || q.At > math.MaxInt64 || q.Size > math.MaxInt64:
 		return fault.New(fault.Unsupported, fault.IDUnsupported, "copy-data between two files, within 2^63 bytes")
 	}
 	buf := make([]byte, copyBytes)
 	in, out, left := int64(q.Offset), int64(q.At), int64(q.Size)
-	if q.Size == 0 {
-		left = math.MaxInt64
+	if q.Size == 0 { // to the end, where it is now: both may be one file
+		fi, err := d.info(from)
+		if err != nil {
+			return err
+		}
+		left = fi.Size() - in
 	}
 	for left > 0 {
 		if err := d.ctx.Err(); err != nil {

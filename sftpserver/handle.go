@@ -156,7 +156,7 @@ func (d *dialogue) closeFile(ctx context.Context, h *handle, why error) error {
 	f := h.file
 	f.refs--
 	var err error
-	if h.creator && f.up != nil {
+	if h.creator && f.up != nil && !(f.unlinked && f.refs > 0 && why == nil) {
 		if why == nil && !f.unlinked {
 			err = d.publish(f, f.refs > 0)
 		} else {
@@ -167,6 +167,9 @@ func (d *dialogue) closeFile(ctx context.Context, h *handle, why error) error {
 	}
 	if f.refs > 0 {
 		return err
+	}
+	if f.up != nil { // its name is gone, and it had other handles than that which made it
+		err = errors.Join(err, d.discard(f, why))
 	}
 	if f.edit != nil {
 		err = errors.Join(err, f.edit.Close(context.WithoutCancel(ctx), why))

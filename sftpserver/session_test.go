@@ -121,7 +121,7 @@ func TestTheWholeTableForAReader(t *testing.T) {
 		in := (&sftp.Request{Type: sftp.TypeInit, Version: 3}).Append(nil)
 		in = (&sftp.Request{Type: sftp.TypeOpen, ID: 1, Path: []byte("file"), Flags: sftp.OpenRead}).Append(in)
 		ch := &script{in: bytes.NewReader(in)}
-		d := &dialogue{conn: c, ctx: t.Context(), ch: ch, session: c.session, in: make([]byte, idleBytes)}
+		d := &dialogue{conn: c, ctx: t.Context(), ch: &paced{Channel: ch, conn: c}, session: c.session, in: make([]byte, idleBytes)}
 		if err := d.run(); err != io.EOF {
 			t.Fatal(err)
 		}
@@ -169,7 +169,7 @@ func TestTheWholeTableWithoutAHandle(t *testing.T) {
 		in := (&sftp.Request{Type: sftp.TypeInit, Version: 3}).Append(nil)
 		q := sample(&row, []byte("12345678"))
 		ch := &script{in: bytes.NewReader(q.Append(in))}
-		d := &dialogue{conn: c, ctx: t.Context(), ch: ch, session: c.session, in: make([]byte, idleBytes)}
+		d := &dialogue{conn: c, ctx: t.Context(), ch: &paced{Channel: ch, conn: c}, session: c.session, in: make([]byte, idleBytes)}
 		if err := d.run(); err != io.EOF {
 			t.Fatal(err)
 		}
@@ -212,7 +212,7 @@ func FuzzSession(f *testing.F) {
 			ids, rest = append(ids, q.ID), more
 		}
 		ch := &script{in: bytes.NewReader(append((&sftp.Request{Type: sftp.TypeInit, Version: 3}).Append(nil), in...))}
-		c.sftp(t.Context(), ch)
+		c.sftp(t.Context(), &paced{Channel: ch, conn: c})
 		replies := ch.replies(t)
 		if len(replies) == 0 || replies[0].Type != sftp.TypeVersion || len(replies)-1 > len(ids) {
 			t.Fatalf("%d replies to %d requests", len(replies), len(ids))

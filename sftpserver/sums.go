@@ -65,7 +65,7 @@ func (d *dialogue) checkHandle(q *sftp.Request) error {
 	case d.h.file == nil:
 		return fault.New(fault.IsDir, fault.IDIsDir, d.h.dir.path.String())
 	case !d.h.reads:
-		return fault.New(fault.Denied, fault.IDPerm, "read what was opened for writing only")
+		return fault.Because(errHandle, fault.Denied, fault.IDHandle)
 	}
 	return d.check(q, &summed{d.h.file, d.info})
 }

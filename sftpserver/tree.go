@@ -6,12 +6,12 @@ import (
 	"io"
 	"io/fs"
 	"strings"
-	"syscall"
 	"time"
 
 	"dray/account"
 	"dray/fault"
 	"dray/ftp"
+	"dray/gate"
 	"dray/sftp"
 	"dray/vfs"
 )
@@ -140,7 +140,7 @@ func (d *dialogue) change(c changer, a *sftp.Attributes) error {
 	}
 	if a.Has(sftp.HasSize) {
 		if a.Size > 1<<63-1 {
-			return syscall.EFBIG
+			return gate.ErrTooLarge()
 		}
 		if err := c.setSize(int64(a.Size)); err != nil {
 			return err
@@ -384,10 +384,18 @@ func (d *dialogue) move(q *sftp.Request, how vfs.Rename) error {
 		return fault.New(fault.Exists, fault.IDExists, to.String())
 	}
 	if f := d.here(from); f != nil {
+		// What can be said before is: a rename that is refused publishes nothing.
+		if err := d.session.MayRename(from, to); err != nil {
+			return err
+		}
+		if how == vfs.NoReplace {
+			if _, err := d.session.Lstat(d.ctx, to); err == nil {
+				return fault.New(fault.Exists, fault.IDExists, to.String())
+			}
+		}
 		if err := d.publish(f, true); err != nil {
 			return err
 		}
-		f.path = to
 	}
 	if err := d.session.Rename(d.ctx, from, to, how); err != nil {
 		return err
@@ -400,23 +408,28 @@ func (d *dialogue) move(q *sftp.Request, how vfs.Rename) error {
 	return nil
 }
 
-// follow gives the uploads in a directory that was renamed the paths that they have
-// now: they go where it goes.
+// follow gives the open files that have another path now, because they or a directory
+// above them were renamed, that path: they go where it goes.
 func (d *dialogue) follow(from, to vfs.Path) {
-	var inside []*file
-	for at, f := range d.newest {
-		if at != from && at.Under(from) {
-			inside = append(inside, f)
+	seen := map[*file]bool{}
+	for _, h := range d.handles.slots {
+		if h == nil || h.file == nil || seen[h.file] || !h.file.path.Under(from) || h.file.unlinked {
+			continue
 		}
-	}
-	for _, f := range inside {
+		f := h.file
+		seen[f] = true
 		now, err := vfs.Resolve(to, strings.TrimPrefix(strings.TrimPrefix(f.path.String(), from.String()), "/"))
 		if err != nil { // too long a path to be asked for
 			continue
 		}
+		shown := d.newest[f.path] == f
 		d.forget(f)
-		f.path = now
-		d.newest[now] = f
+		if f.path = now; shown {
+			d.newest[now] = f
+		}
+		if f.edit != nil {
+			f.edit.Moved(now)
+		}
 	}
 }
 

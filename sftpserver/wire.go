@@ -9,8 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/crypto/ssh"
 )
 
 // A wire is the connection under package ssh. That reads and writes packet by
@@ -217,26 +215,6 @@ func (f *inflow) took(n int64) {
 	f.ahead.Add(-n - n/packetShare)
 	f.loose.Store(false)
 	f.look()
-}
-
-// A paced is a channel whose program tells the wire when it reads.
-type paced struct {
-	ssh.Channel
-	flow *inflow
-}
-
-func (p paced) Read(b []byte) (int, error) {
-	p.flow.reads.Add(1)
-	n, err := p.Channel.Read(b)
-	p.flow.reads.Add(1)
-	p.flow.took(int64(n))
-	return n, err
-}
-
-func (p paced) Write(b []byte) (int, error) {
-	p.flow.turns.Add(1)
-	defer p.flow.turns.Add(1)
-	return p.Channel.Write(b)
 }
 
 // Write takes b, which may reach the socket later: an error may be that of an
