@@ -32,15 +32,14 @@ func (c *conn) channel(nc ssh.NewChannel) {
 		c.channels.Add(-1)
 		return
 	}
-	if c.channels.Load() > 1 {
-		c.wire.many.Store(true)
-		c.wire.free()
-	}
+	c.wire.programs.Add(1)
+	c.wire.look()
 	ch := &paced{Channel: accepted, conn: c}
 	c.wg.Go(func() {
 		defer c.channels.Add(-1)
+		defer c.wire.look()
+		defer c.wire.programs.Add(-1)
 		defer c.server.loop.Caught("channel", c.visit.Peer().Remote)
-		defer c.wire.free()
 		defer ch.Close()
 		c.mu.Lock()
 		c.open[ch] = struct{}{}

@@ -21,9 +21,11 @@ type paced struct {
 
 func (p *paced) Read(b []byte) (int, error) {
 	flow := &p.conn.wire.inflow
-	flow.reads.Add(1)
+	flow.reading.Add(1)
+	flow.acts.Add(1)
 	n, err := p.Channel.Read(b)
-	flow.reads.Add(1)
+	flow.reading.Add(-1)
+	flow.acts.Add(1)
 	flow.took(int64(n))
 	return n, err
 }
@@ -35,8 +37,12 @@ func (p *paced) Tell(text string) { _, _ = p.write(p.Channel.Stderr(), []byte(te
 
 func (p *paced) write(to io.Writer, b []byte) (int, error) {
 	flow := &p.conn.wire.inflow
-	flow.turns.Add(1)
-	defer flow.turns.Add(1)
+	flow.writing.Add(1)
+	flow.acts.Add(1)
+	defer func() {
+		flow.writing.Add(-1)
+		flow.acts.Add(1)
+	}()
 	defer p.patience().Stop()
 	return to.Write(b)
 }

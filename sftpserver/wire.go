@@ -132,16 +132,18 @@ func (w *wire) calm() {
 	}
 }
 
-// An inflow bounds what lies between the wire and the program that reads the one
-// channel of its connection: package ssh takes as much as the window of a channel
-// allows, 2 MiB, packet by packet, and all of it is garbage in the end.
+// An inflow bounds what lies between the wire and the programs that read the channels
+// of its connection: package ssh takes as much as the window of each channel allows,
+// 2 MiB, packet by packet, and all of it is garbage in the end.
 type inflow struct {
-	ahead atomic.Int64 // bytes that package ssh has and the program has not, more or less
-	reads atomic.Int64 // of the program; odd while it is in one
-	turns atomic.Int64 // its writes, likewise: the client may have to make room first, and says so behind what is ahead
-	loose atomic.Bool  // nothing is held: the program takes its time
-	many  atomic.Bool  // there are several channels: one must not wait for another
-	held  atomic.Bool  // somebody is in hold
+	ahead atomic.Int64 // bytes that package ssh has and the programs have not, more or less
+
+	programs, reading, writing atomic.Int32 // programs that run, and what they wait in
+	acts                       atomic.Int64 // how often one of the two began or ended
+
+	loose atomic.Bool // only the bound of all is held: a program writes, or takes its time
+	over  atomic.Bool // the connection ends
+	held  atomic.Bool // somebody is in hold
 	wake  chan struct{}
 }
 
@@ -151,6 +153,9 @@ const (
 	allAhead   = 6 << 20
 	leastAhead = 64 << 10
 	mostAhead  = 1 << 20
+	// hardAhead is what a connection may have ahead whatever its programs do. A client
+	// has that much under way only when it has several channels and takes no replies.
+	hardAhead = 4 << 20
 	// holdTime is how long a wire is not read when too much is ahead. What a program
 	// does may last: behind the data there may be a question whether we are alive.
 	holdTime = time.Second
@@ -172,31 +177,38 @@ func (f *inflow) hold() {
 	defer f.held.Store(false)
 	t := time.NewTicker(emptyTime)
 	defer t.Stop()
-	start, reads, turns := time.Now(), int64(0), int64(0)
+	start, before := time.Now(), int64(-1)
 	for f.much() {
 		select {
 		case <-f.wake:
 		case <-t.C:
-			switch r, w := f.reads.Load(), f.turns.Load(); {
-			case r%2 == 1 && r == reads:
-				f.ahead.Store(0)
-			case w%2 == 1 && w == turns, time.Since(start) > holdTime:
-				f.loose.Store(true) // until the program reads again
-			default:
-				reads, turns = r, w
+			acts := f.acts.Load()
+			switch still := acts == before; {
+			case still && f.reading.Load() == f.programs.Load():
+				f.ahead.Store(0) // they have it all
+			case still && f.writing.Load() > 0, time.Since(start) > holdTime:
+				f.loose.Store(true) // until a program reads again
 			}
+			before = acts
 		}
 	}
 }
 
 func (f *inflow) much() bool {
 	ahead := f.ahead.Load()
-	return ahead > leastAhead && !f.loose.Load() && !f.many.Load() && ahead > min(mostAhead, allAhead/max(rushing.Load(), 1))
+	switch {
+	case ahead <= leastAhead, f.over.Load():
+		return false
+	case ahead > hardAhead:
+		return true
+	}
+	// One of several programs must not wait for another.
+	return !f.loose.Load() && f.programs.Load() == 1 && ahead > min(mostAhead, allAhead/max(rushing.Load(), 1))
 }
 
-// free lets all through, until the program has read again.
-func (f *inflow) free() {
-	f.loose.Store(true)
+// release lets all through.
+func (f *inflow) release() {
+	f.over.Store(true)
 	f.look()
 }
 
@@ -274,7 +286,7 @@ const lastWords = time.Second
 
 // hurry gives what is being written, and what still is, a moment and no more.
 func (w *wire) hurry() {
-	w.free()
+	w.release()
 	w.patience(lastWords)
 	_ = w.Conn.SetWriteDeadline(time.Now().Add(lastWords))
 }
@@ -329,7 +341,7 @@ func (w *wire) idle() {
 // Close waits until what was written is on its way, as far as the write deadline
 // lets it, and closes the socket.
 func (w *wire) Close() error {
-	w.free()
+	w.release()
 	w.calm()
 	w.mu.Lock()
 	for w.busy && w.err == nil && !w.closed {
@@ -367,7 +379,7 @@ const lingerBytes = 64 << 10
 
 // Abort closes the socket, whatever is pending.
 func (w *wire) Abort() {
-	w.free()
+	w.release()
 	w.mu.Lock()
 	w.failed(errors.Join(net.ErrClosed, io.ErrClosedPipe))
 	w.space.Broadcast()

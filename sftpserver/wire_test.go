@@ -1,0 +1,45 @@
+package sftpserver
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"dray/sftp"
+)
+
+// A client that asks on all of its channels and takes no answer has the server hold
+// no more of it than the bound, and may go on when it takes them.
+func TestManyChannelsAreBounded(t *testing.T) {
+	st := newStage(t)
+	st.put("f", string(make([]byte, 1<<20)))
+	c := st.dial()
+	var channels []*wireClient
+	var handles [][]byte
+	for range 8 {
+		w := open(t, c)
+		w.send((&sftp.Request{Type: sftp.TypeInit, Version: 3}).Append(nil))
+		w.receive()
+		channels, handles = append(channels, w), append(handles, w.open("f", sftp.OpenRead))
+	}
+	for i, w := range channels {
+		q := (&sftp.Request{Type: sftp.TypeRead, ID: 9, Handle: handles[i], Length: 32 << 10}).Append(nil)
+		go func() {
+			many := bytes.Repeat(q, 20_000) // half a MiB
+			for range 4 {
+				if _, err := w.ch.Write(many); err != nil {
+					return
+				}
+			}
+		}()
+	}
+	var most int64
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		for _, c := range st.server.loop.Conns() {
+			most = max(most, c.(*conn).wire.ahead.Load())
+		}
+	}
+	if most < hardAhead/2 || most > hardAhead+64<<10 { // the last packet may be the one too many
+		t.Errorf("%d bytes were ahead", most)
+	}
+}
