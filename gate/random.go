@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"io/fs"
 	"math"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -76,7 +77,74 @@ func (u *Upload) Write(ctx context.Context, b []byte, off int64) error {
 	u.Dest()
 	n, err := u.up.WriteAt(b, off)
 	u.counter.Done(int64(n), int64(n))
+	u.anywhere().add(off, off+int64(n))
 	return u.s.fail(err, "upload to", u.p)
+}
+
+// anywhere is what has come, once the upload is written by Write.
+func (u *Upload) anywhere() *extent {
+	if u.came == nil {
+		u.came = &extent{end: u.up.Offset()}
+	}
+	return u.came
+}
+
+// closeGaps takes away what lies behind a gap: what is kept has to be a true beginning.
+func (u *Upload) closeGaps() error {
+	if u.came == nil {
+		return nil
+	}
+	fi, err := u.up.Stat()
+	if err != nil || fi.Size() <= u.came.end {
+		return err
+	}
+	return u.up.Truncate(u.came.end)
+}
+
+// An extent is what has come of a file whose pieces come in any order.
+type extent struct {
+	end    int64  // up to here all has come
+	behind []span // what else has, in order, with a gap before each
+}
+
+type span struct{ from, to int64 }
+
+// maxSpans is how many pieces behind a gap are remembered. Of a file that has more
+// the last are forgotten, and less of it is kept.
+const maxSpans = 256
+
+func (e *extent) add(from, to int64) {
+	if from > e.end {
+		i := 0
+		for i < len(e.behind) && e.behind[i].to < from {
+			i++
+		}
+		j := i
+		for j < len(e.behind) && e.behind[j].from <= to {
+			from, to = min(from, e.behind[j].from), max(to, e.behind[j].to)
+			j++
+		}
+		e.behind = slices.Replace(e.behind, i, j, span{from, to})
+		e.behind = e.behind[:min(len(e.behind), maxSpans)]
+		return
+	}
+	e.end = max(e.end, to)
+	for len(e.behind) > 0 && e.behind[0].from <= e.end {
+		e.end = max(e.end, e.behind[0].to)
+		e.behind = e.behind[1:]
+	}
+}
+
+// shorten is behind a truncation. A file that became longer by one has a gap there.
+func (e *extent) shorten(size int64) {
+	e.end = min(e.end, size)
+	for i, s := range e.behind {
+		if s.from >= size {
+			e.behind = e.behind[:i]
+			break
+		}
+		e.behind[i].to = min(s.to, size)
+	}
 }
 
 // ReadAt reads what has been written so far.
@@ -97,6 +165,7 @@ func (u *Upload) Truncate(ctx context.Context, size int64) error {
 	if err := u.up.Truncate(size); err != nil {
 		return u.s.fail(err, "upload to", u.p)
 	}
+	u.anywhere().shorten(size)
 	u.grow.shrink(size)
 	return nil
 }

@@ -34,6 +34,7 @@ type Upload struct {
 	taken   footing     // the partial that it goes on with, which counts already
 	counter meter.Counter
 	grow    *growth
+	came    *extent // nil: from the offset on, one byte behind the other
 
 	id   identity // of the file that it writes to in place, in Gate.appends
 	gone bool     // that file counts no more; under appends.mu
@@ -509,6 +510,9 @@ func (u *Upload) cut(ctx context.Context, why error) footing {
 	moved := u.hold != nil && !u.inPlace() && u.moved(u.look(ctx))
 	if moved || fault.KindOf(why) == fault.OverQuota && u.how.How != vfs.Resume {
 		end = u.up.Discard // of a directory that has moved nobody could say what is left there
+	} else if err := u.closeGaps(); err != nil {
+		u.s.log.Error("a cut upload with a gap can't be kept", "path", u.p.String(), "error", err)
+		end = u.up.Discard
 	}
 	if err := end(); err != nil && !errors.Is(err, fs.ErrClosed) {
 		u.s.log.Error("a cut upload can't be put away", "path", u.p.String(), "error", err)

@@ -98,6 +98,72 @@ func TestASessionThatEndsBeforeClosePublishesNothing(t *testing.T) {
 	}
 }
 
+// drops is a session that sends what f does and is cut, as all that it leaves behind.
+func (st *stage) drops(f func(w *wireClient)) {
+	st.t.Helper()
+	before := len(st.events.transfers())
+	c := st.dial()
+	w := open(st.t, c)
+	w.send((&sftp.Request{Type: sftp.TypeInit, Version: 3}).Append(nil))
+	w.receive()
+	f(w)
+	_ = c.Close()
+	until(st.t, "a cut upload", func() bool { return len(st.events.transfers()) > before })
+}
+
+// Pieces come in any order, and a length may be set before they do. Who goes on behind
+// a gap would make a file with zeros in it.
+func TestWhatIsKeptEndsBeforeItsFirstGap(t *testing.T) {
+	piece := strings.Repeat("x", 50_000)
+	sized := func(w *wireClient, h []byte, size uint64) {
+		w.ok(sftp.Request{Type: sftp.TypeFsetstat, Handle: h, Attrs: sftp.Attributes{Flags: sftp.HasSize, Size: size}})
+	}
+	for name, tt := range map[string]struct {
+		send func(w *wireClient, h []byte)
+		came uint64
+	}{
+		"a piece is missing":   {func(w *wireClient, h []byte) { w.write(h, 0, piece); w.write(h, 100_000, piece) }, 50_000},
+		"the first is missing": {func(w *wireClient, h []byte) { w.write(h, 50_000, piece) }, 0},
+		"from back to front": {func(w *wireClient, h []byte) {
+			w.write(h, 100_000, piece)
+			w.write(h, 50_000, piece)
+			w.write(h, 0, piece)
+		}, 150_000},
+		"its length was set":   {func(w *wireClient, h []byte) { sized(w, h, 1<<20); w.write(h, 0, piece) }, 50_000},
+		"it was made shorter":  {func(w *wireClient, h []byte) { w.write(h, 0, piece); w.write(h, 50_000, piece); sized(w, h, 60_000) }, 60_000},
+		"shorter, then longer": {func(w *wireClient, h []byte) { w.write(h, 0, piece); sized(w, h, 20_000); w.write(h, 50_000, piece) }, 20_000},
+		"a piece comes in late": {func(w *wireClient, h []byte) {
+			w.write(h, 0, piece)
+			w.write(h, 100_000, piece)
+			w.write(h, 40_000, piece)
+		}, 90_000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := newStage(t)
+			st.drops(func(w *wireClient) { tt.send(w, w.open("f", makes)) })
+			p := st.newWire().do(sftp.Request{Type: sftp.TypeStat, Path: []byte("f")})
+			switch {
+			case tt.came == 0 && p.Code != sftp.NoSuchFile:
+				t.Errorf("STAT of what is kept: %+v; want nothing", p)
+			case tt.came > 0 && (p.Type != sftp.TypeAttrs || p.Attrs.Size != tt.came-4096):
+				t.Errorf("STAT of what is kept: %+v; want %d bytes", p, tt.came-4096)
+			}
+		})
+	}
+
+	// The same for one that goes on.
+	st := newStage(t)
+	st.drops(func(w *wireClient) { w.write(w.open("f", makes), 0, piece) })
+	st.drops(func(w *wireClient) {
+		h := w.open("f", sftp.OpenWrite)
+		w.write(h, 50_000-4096, piece)
+		w.write(h, 200_000, piece)
+	})
+	if p := st.newWire().do(sftp.Request{Type: sftp.TypeStat, Path: []byte("f")}); p.Attrs.Size != 100_000-2*4096 {
+		t.Errorf("what is kept of one that went on has %d bytes; want %d", p.Attrs.Size, 100_000-2*4096)
+	}
+}
+
 func TestExclusiveNamesAreThereAtOnce(t *testing.T) {
 	st := newStage(t)
 	a, b := st.newWire(), st.newWire()

@@ -638,3 +638,17 @@ func reserveRoom(f *os.File, size int64) error {
 	}
 	return nil
 }
+
+// solid is how far a file of size bytes goes without a hole, as far as the file
+// system tells. It tells of whole blocks only: before a hole the last one is left out.
+func solid(f *os.File, size int64) int64 {
+	hole, err := unix.Seek(int(f.Fd()), 0, unix.SEEK_HOLE)
+	if err != nil || hole >= size {
+		return size
+	}
+	var st unix.Stat_t
+	if unix.Fstat(int(f.Fd()), &st) == nil {
+		hole -= int64(st.Blksize)
+	}
+	return max(hole, 0)
+}

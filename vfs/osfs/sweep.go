@@ -338,11 +338,14 @@ func (t *Tree) sweep(dir handle, name string, beside []string, before time.Time,
 	if i, err = dir.lstat(name); err != nil || i.id() != opened.id() {
 		return err // it was published between the opening and the lock
 	}
-	switch {
-	case k.isNote:
+	if k.isNote {
 		gone.lines = append(gone.lines, t.disk.takeBack(dir, f, t.guise))
 		return dir.unlink(name)
-	case k.owner == noOwner || i.size <= vfs.CutTail: // whether a finished file has the name, the hash does not say
+	}
+	// Its pieces may have come in any order: behind a gap nothing counts.
+	keep := solid(f, i.size) - vfs.CutTail
+	switch {
+	case k.owner == noOwner || keep <= 0: // whether a finished file has the name, the hash does not say
 		if err := dir.unlink(name); err != nil {
 			return err
 		}
@@ -359,10 +362,10 @@ func (t *Tree) sweep(dir handle, name string, beside []string, before time.Time,
 		}
 		return nil
 	}
-	if err := f.Truncate(i.size - vfs.CutTail); err != nil {
+	if err := f.Truncate(keep); err != nil {
 		return err
 	}
-	gone.freed(vfs.CutTail)
+	gone.freed(i.size - keep)
 	return dir.rename(name, k.partial, vfs.Overwrite)
 }
 

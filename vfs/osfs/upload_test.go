@@ -153,6 +153,52 @@ func TestCommitStopsAtEveryStep(t *testing.T) {
 	}
 }
 
+// Of an upload whose process died nobody knows in what order its pieces came. What is
+// kept ends before the first hole.
+func TestSweepKeepsNothingBehindAHole(t *testing.T) {
+	const tail = vfs.CutTail
+	piece := strings.Repeat("x", 40_000)
+	for name, tt := range map[string]struct {
+		at   []int64
+		most int64 // that may be kept; 0: nothing is
+	}{
+		"whole":              {[]int64{0, 40_000}, 80_000},
+		"a gap":              {[]int64{0, 400_000}, 40_000},
+		"nothing before it":  {[]int64{400_000}, 0},
+		"from back to front": {[]int64{40_000, 0}, 80_000},
+	} {
+		tree, dir := open(t, SyncNone)
+		up, err := tree.Create(t.Context(), vpath(t, "f"), vfs.Create{Owner: "alice"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, off := range tt.at {
+			if _, err := up.WriteAt([]byte(piece), off); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = up.(*upload).f.Close() // as the kernel does
+		fi, err := os.Stat(filepath.Join(dir, up.(*upload).temp))
+		if err != nil {
+			t.Fatal(err)
+		}
+		freed := int64(0)
+		if err := tree.Sweep(t.Context(), time.Now().Add(-time.Hour), func(n int64) { freed += n }); err != nil {
+			t.Errorf("%s: Sweep: %v", name, err)
+		}
+		kept := int64(0)
+		if fi, err := tree.Partial(t.Context(), vpath(t, "f"), "alice"); err == nil {
+			kept = fi.Size()
+		}
+		if kept > max(tt.most-tail, 0) || tt.most > 0 && kept < tt.most-4*tail {
+			t.Errorf("%s: %d bytes are kept; want %d, or a few blocks less", name, kept, max(tt.most-tail, 0))
+		}
+		if freed != fi.Size()-kept {
+			t.Errorf("%s: of %d bytes %d are kept and %d freed", name, fi.Size(), kept, freed)
+		}
+	}
+}
+
 // An append whose process died is taken back at the next start, by its note.
 func TestDeadAppendIsTakenBack(t *testing.T) {
 	tree, dir := open(t, SyncCommit)
