@@ -31,6 +31,7 @@ type upload struct {
 	old   int64 // in place: the length to go back to
 	made  bool  // direct: Create has made the file
 	begun bool  // direct: what lay behind the offset is gone
+	anew  bool  // it was made shorter than it began
 	ended bool
 }
 
@@ -230,6 +231,7 @@ func (u *upload) Truncate(size int64) error {
 		if size < 0 {
 			return syscall.EINVAL
 		}
+		u.anew = u.anew || size < u.how.Offset
 		return u.change(func() error { return u.tree.resize(u.draft.node, size) })
 	})
 }
@@ -335,7 +337,7 @@ func (u *upload) Cut() error {
 		}
 		key := owned{u.name, u.how.Owner}
 		keep := int64(len(n.data)) - vfs.CutTail
-		switch came := int64(len(n.data)) > u.how.Offset; {
+		switch came := u.anew || int64(len(n.data)) > u.how.Offset; {
 		case !came && u.how.How == vfs.Resume: // as it was: its tail is off already
 			keep = int64(len(n.data))
 		case !came:

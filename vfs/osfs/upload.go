@@ -68,6 +68,7 @@ type upload struct {
 	trunc  bool        // Resume, direct: the file is to be cut to start before the first byte
 	made   bool        // direct: Create has made the file
 	perm   fs.FileMode // Resume: of the partial
+	anew   bool        // it was made shorter than it began
 
 	mu     sync.RWMutex // read: while the file is used; write: what ends it
 	synced bool
@@ -661,11 +662,12 @@ func (u *upload) Truncate(size int64) error {
 	if err := u.empty(); err != nil {
 		return err
 	}
-	u.mu.RLock()
-	defer u.mu.RUnlock()
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	if u.ended {
 		return fs.ErrClosed
 	}
+	u.anew = u.anew || size < u.base
 	return u.f.Truncate(size)
 }
 
@@ -1038,7 +1040,7 @@ func (u *upload) cut() error {
 	if err != nil {
 		return errors.Join(err, u.dir.unlink(u.temp))
 	}
-	came := !u.trunc && i.size > u.base
+	came := !u.trunc && (u.anew || i.size > u.base)
 	switch keep := max(i.size-vfs.CutTail, 0); {
 	case !came && u.how.How == vfs.Resume: // as it was: its tail is off already
 	case !came:

@@ -172,6 +172,16 @@ var partialTests = []test{
 		t.commit(up)
 		t.holds("f", want)
 	}},
+	{"Resume that is made shorter and cut loses its tail too", func(t *trial) {
+		t.partials()
+		want := content(1, 100_000)
+		t.leave("f", "alice", want[:80_000])
+		up := t.create("f", vfs.Create{How: vfs.Resume, Offset: 70_000, Owner: "alice"})
+		t.need(up.Truncate(0), "Truncate")
+		t.write(up, want[:20_000], 0) // which may be all of another file
+		t.cut(up)
+		t.partial("f", "alice", 20_000-vfs.CutTail)
+	}},
 	{"one resumes a partial at a time", func(t *trial) {
 		t.partials()
 		want := content(1, 20_000)
