@@ -329,7 +329,10 @@ func (e *Edit) write(ctx context.Context, b []byte, off int64) error {
 		e.counter.Done(int64(n), int64(n))
 		return err
 	})
-	return e.s.fail(err, "change", e.p)
+	if err = e.s.fail(err, "change", e.p); err != nil && fault.KindOf(err) == fault.NoSpace {
+		return fault.Because(err, fault.NoSpace, fault.IDNoSpace, e.s.free(e.p), "what was written before is in the file")
+	}
+	return err
 }
 
 // Append writes all of b behind what there is, whoever else appends to the file.

@@ -133,6 +133,12 @@ type sftpPlay struct {
 // in.
 func newSFTP(t *testing.T, args ...string) *sftpPlay {
 	t.Helper()
+	return newSFTPAt(t, t.TempDir(), args...)
+}
+
+// newSFTPAt is newSFTP with a given directory.
+func newSFTPAt(t *testing.T, root string, args ...string) *sftpPlay {
+	t.Helper()
 	home := t.TempDir()
 	p := &sftpPlay{home: home, key: filepath.Join(home, ".ssh", "id"), known: filepath.Join(home, ".ssh", "known_hosts")}
 	if err := os.Mkdir(filepath.Join(home, ".ssh"), 0o700); err != nil {
@@ -146,7 +152,7 @@ func newSFTP(t *testing.T, args ...string) *sftpPlay {
 	if err := os.WriteFile(authorized, keyFile(t, p.key, private), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.play = join(t, way{}, start(t, t.TempDir(), append([]string{
+	p.play = join(t, way{}, start(t, root, append([]string{
 		"--sftp", "127.0.0.1:0", "--ftp", "off", "--ftps", "off", "--authorized-keys", authorized,
 	}, args...)...))
 	p.host, p.port = address(t, "sftp", p.ready.SFTP)
@@ -549,37 +555,53 @@ func TestSFTPWithParamiko(t *testing.T) {
 	same(t, p.root, want)
 }
 
-// psftp and pscp, with the fingerprints of the ready file.
+// puttyArgs are what PuTTY's programs share, with the fingerprints of the ready file,
+// and a login.
+func (p *sftpPlay) puttyArgs(t *testing.T) (common, byPassword []string) {
+	t.Helper()
+	pwfile := filepath.Join(p.home, "password")
+	if err := os.WriteFile(pwfile, []byte(password+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range p.ready.HostKeys {
+		_, fingerprint, _ := strings.Cut(k, " ")
+		common = append(common, "-hostkey", fingerprint)
+	}
+	return append(common, "-batch", "-noagent", "-P", p.port), []string{"-pwfile", pwfile}
+}
+
+// psftp is PuTTY's client with commands, of which the first that fails ends it.
+func (p *sftpPlay) psftp(t *testing.T, args []string, commands ...string) command {
+	t.Helper()
+	batch := filepath.Join(t.TempDir(), "commands")
+	if err := os.WriteFile(batch, []byte(strings.Join(commands, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return p.command("psftp", append(slices.Clone(args), "-bc", "-b", batch, p.there())...)
+}
+
+// psftp and pscp, by key and by password.
 func TestSFTPWithPutty(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"psftp", "pscp", "puttygen"} {
 		peer(t, name)
 	}
 	p := newSFTP(t)
+	common, byPassword := p.puttyArgs(t)
 	ppk := filepath.Join(p.home, "id.ppk")
 	none := filepath.Join(p.home, "no-passphrase")
 	if err := os.WriteFile(none, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p.run(t, "puttygen", p.key, "-O", "private", "-o", ppk, "--new-passphrase", none)
-	pwfile := filepath.Join(p.home, "password")
-	if err := os.WriteFile(pwfile, []byte(password+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var common []string
-	for _, k := range p.ready.HostKeys {
-		_, fingerprint, _ := strings.Cut(k, " ")
-		common = append(common, "-hostkey", fingerprint)
-	}
-	common = append(common, "-batch", "-noagent", "-P", p.port)
-	byKey, byPassword := []string{"-i", ppk}, []string{"-pwfile", pwfile}
+	byKey := []string{"-i", ppk}
 	psftp := func(login []string, commands ...string) string {
 		t.Helper()
-		batch := filepath.Join(t.TempDir(), "commands")
-		if err := os.WriteFile(batch, []byte(strings.Join(commands, "\n")+"\n"), 0o600); err != nil {
-			t.Fatal(err)
+		out, err := p.psftp(t, slices.Concat(common, login), commands...).output()
+		if err != nil {
+			t.Fatalf("psftp: %v\n%s", err, tail(out, 6000))
 		}
-		return p.run(t, "psftp", append(slices.Concat(common, login), "-bc", "-b", batch, p.there())...)
+		return out
 	}
 
 	source := woods(t, filepath.Join(p.local, "up"))
