@@ -228,6 +228,11 @@ func (p *sftpPlay) batch(first []string, commands ...string) command {
 	return cmd
 }
 
+// scp is OpenSSH's, with "-s" over SFTP and with "-O" by its old protocol.
+func (p *sftpPlay) scp(how string, args ...string) command {
+	return p.command("scp", append(p.sshArgs(how, "-P", p.port, "-o", "BatchMode=yes"), args...)...)
+}
+
 func (p *sftpPlay) sftp(t *testing.T, commands ...string) string {
 	t.Helper()
 	out, err := p.batch(nil, commands...).output()
@@ -988,29 +993,8 @@ func TestSFTPKilledUploadsGoOn(t *testing.T) {
 // killGroup starts cmd, and kills it with all that it has started once it is due.
 func killGroup(t *testing.T, cmd command, due func() bool) {
 	t.Helper()
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	kill := func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // its group, which is gone when all have ended
-	}
-	defer kill()
-	within(t, "the moment to kill the client", func() bool {
-		select {
-		case err := <-ended:
-			t.Fatalf("the client ended before it was killed: %v\n%s", err, tail(out.String(), 4000))
-		default:
-		}
-		return due()
-	})
-	kill()
-	if err := <-ended; err == nil {
-		t.Fatalf("the client ended well, although it was killed\n%s", tail(out.String(), 4000))
+	if out, err := cutAt(t, cmd, due, func(kill func()) { kill() }); err == nil {
+		t.Fatalf("the client ended well, although it was killed\n%s", tail(out, 4000))
 	}
 }
 
