@@ -12,19 +12,27 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
 
 // disk is what a home holds, hidden files included: number and bytes of regular
-// files.
+// files, each once, however many names it has.
 func disk(t *testing.T, home string) (files int, bytes int64) {
 	t.Helper()
+	seen := map[uint64]bool{}
 	err := filepath.WalkDir(home, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
 		if fi, err := d.Info(); err == nil { // else it has another name by now
+			if st := fi.Sys().(*syscall.Stat_t); st.Nlink > 1 {
+				if seen[st.Ino] {
+					return nil
+				}
+				seen[st.Ino] = true
+			}
 			files++
 			bytes += fi.Size()
 		}

@@ -139,6 +139,21 @@ func newSFTP(t *testing.T, args ...string) *sftpPlay {
 // newSFTPAt is newSFTP with a given directory.
 func newSFTPAt(t *testing.T, root string, args ...string) *sftpPlay {
 	t.Helper()
+	p, line := traveller(t)
+	authorized := filepath.Join(p.home, "authorized_keys")
+	if err := os.WriteFile(authorized, line, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.visits(t, start(t, root, append([]string{
+		"--sftp", "127.0.0.1:0", "--ftp", "off", "--ftps", "off", "--authorized-keys", authorized,
+	}, args...)...))
+	return p
+}
+
+// traveller is a client with a home and a key, whose line of authorized_keys it returns,
+// and no server yet.
+func traveller(t *testing.T) (*sftpPlay, []byte) {
+	t.Helper()
 	home := t.TempDir()
 	p := &sftpPlay{home: home, key: filepath.Join(home, ".ssh", "id"), known: filepath.Join(home, ".ssh", "known_hosts")}
 	if err := os.Mkdir(filepath.Join(home, ".ssh"), 0o700); err != nil {
@@ -148,17 +163,16 @@ func newSFTPAt(t *testing.T, root string, args ...string) *sftpPlay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	authorized := filepath.Join(home, "authorized_keys")
-	if err := os.WriteFile(authorized, keyFile(t, p.key, private), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p.play = join(t, way{}, start(t, root, append([]string{
-		"--sftp", "127.0.0.1:0", "--ftp", "off", "--ftps", "off", "--authorized-keys", authorized,
-	}, args...)...))
+	return p, keyFile(t, p.key, private)
+}
+
+// visits gives the play its server.
+func (p *sftpPlay) visits(t *testing.T, s *server) {
+	t.Helper()
+	p.play = join(t, way{}, s)
 	p.host, p.port = address(t, "sftp", p.ready.SFTP)
-	p.env = append(p.env, "HOME="+home)
+	p.env = append(p.env, "HOME="+p.home)
 	p.trustHostKeys(t)
-	return p
 }
 
 // keyFile writes a private key to path, and returns its line of authorized_keys.
