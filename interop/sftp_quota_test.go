@@ -95,6 +95,11 @@ func TestSFTPQuotaIsExactAtItsEdge(t *testing.T) {
 		p.fits(t, "a shorter file for an old one", p.v.put("b", b[:rest-1000]))
 		p.counts(t, "shorter", quota-1000)
 		p.full(t, "one byte more than is left", p.v.put("c", b[:1001]))
+		// The numbers are those of before and of behind: what was refused in the middle of
+		// its bytes is not used.
+		p.fits(t, "no byte", p.v.setSize("b", 0))
+		refusedWith(t, "400 KiB too many", p.v.put("b", b), sftp.Failure, `^Quota exceeded: 585\.9 KiB of 1\.0 MiB used\.`)
+		p.fits(t, "the old one", p.v.put("b", b[:rest-1000]))
 		p.holds(t, "c", nil)
 		p.fits(t, "what is left", p.v.put("c", b[:1000]))
 		p.fits(t, "REMOVE", p.v.remove("a"))

@@ -511,7 +511,8 @@ func (h *hold) reserve(a amount) error {
 	e := h.e
 	used := e.total.plus(e.held)
 	if e.max.bytes > 0 && a.bytes > 0 && a.bytes > e.max.bytes-used.bytes {
-		return fault.New(fault.OverQuota, fault.IDQuota, size(used.bytes), size(e.max.bytes))
+		// Without what the hold has itself: an upload that is refused gives it back.
+		return fault.New(fault.OverQuota, fault.IDQuota, size(used.bytes-h.held.bytes), size(e.max.bytes))
 	}
 	if e.max.files > 0 && a.files > 0 && a.files > e.max.files-used.files {
 		return fault.New(fault.OverQuota, fault.IDQuota, files(used.files), files(e.max.files))

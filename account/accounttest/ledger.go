@@ -292,6 +292,14 @@ var ledgerTests = []struct {
 		if used, limit := fmt.Sprint(inFiles.Facts[0]), fmt.Sprint(inFiles.Facts[1]); !strings.HasPrefix(used, "2") || !strings.Contains(limit, "3 files") {
 			t.Errorf("too many files: %q of %q; want 2 of 3 files", used, limit)
 		}
+		// What the refused hold has itself is not used: it will be given back.
+		h = t.hold("anna", 1, 1<<20)
+		if fe := t.quota("More of too many bytes", h.More(t.Context(), 1<<20+1)); fe != nil {
+			if used := fmt.Sprint(fe.Facts[0]); !strings.HasPrefix(used, "1") {
+				t.Errorf("too many bytes of a hold that has 1 MiB: %q; want 1 MiB used", used)
+			}
+		}
+		t.settle(h, 0, 0)
 	}},
 	{"less than nothing can't be held", func(t *books) {
 		t.anna(1, 100)
