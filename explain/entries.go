@@ -747,12 +747,12 @@ var table = []Entry{
 	{
 		ID:       fault.IDResume,
 		Facts:    []string{"size of the unfinished upload"},
-		Peer:     "Beside the finished file lies an unfinished upload of %v bytes of this name: REST that size and STOR to go on, or STOR from the start or DELE to forget it.",
-		bare:     "Beside the finished file lies an unfinished upload of this name: STOR from the start, or DELE, to forget it.",
+		Peer:     "Beside the finished file lies an unfinished upload of %v bytes of this name: upload from the start, or delete the file, to forget it; over FTP, REST that size and STOR to go on.",
+		bare:     "Beside the finished file lies an unfinished upload of this name: upload from the start, or delete the file, to forget it.",
 		Means:    "A new version of the file was being uploaded and was cut off. SIZE shows the finished file, so a program that resumes by SIZE would join the beginning of the old version to the end of the new one.",
 		Operator: "A client tried to resume at the size of the finished file while an unfinished replacement exists. The refusal keeps two versions from being mixed.",
-		Confirm:  "The unfinished size stands in the sentence; SIZE gives another, that of the finished file.",
-		You:      "Upload the file from the start. A program that keeps its own record of what it sent can go on at the size in the sentence.",
+		Confirm:  "The unfinished size stands in the sentence; SIZE, or a listing, gives another, that of the finished file.",
+		You:      "Upload the file from the start. Over FTP a program that keeps its own record of what it sent can go on at the size in the sentence; over SFTP rename the finished file, and resume then.",
 	},
 
 	{

@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"hash/maphash"
+	"errors"
 	"io/fs"
 	"math"
 	"slices"
@@ -218,6 +219,8 @@ type Edit struct {
 	begun   time.Time
 	counter meter.Counter
 	adrift  int64 // booked for a file that had no name any more
+	placed  bool  // where the first bytes go has been looked at
+	mixes   error // they go on with another file than the client thinks
 }
 
 // editor is the tree as what opens files where they are.
@@ -324,6 +327,9 @@ func (e *Edit) write(ctx context.Context, b []byte, off int64) error {
 	if err != nil {
 		return e.s.fail(err, "change", e.p)
 	}
+	if err := e.mixing(ctx, off); err != nil {
+		return err
+	}
 	err = e.grows(ctx, end, func() error {
 		n, err := e.f.WriteAt(b, off)
 		e.counter.Done(int64(n), int64(n))
@@ -333,6 +339,24 @@ func (e *Edit) write(ctx context.Context, b []byte, off int64) error {
 		return fault.Because(err, fault.NoSpace, fault.IDNoSpace, e.s.free(e.p), "what was written before is in the file")
 	}
 	return err
+}
+
+// mixing refuses to go on behind a finished file while an unfinished upload to its name
+// is kept: a client that resumes by the length that it sees would join the beginning of
+// one file to the end of another. What the first bytes of a handle do decides for all.
+func (e *Edit) mixing(ctx context.Context, off int64) error {
+	if e.placed || e.made {
+		return e.mixes
+	}
+	e.placed = true
+	fi, err := e.f.Stat()
+	if err != nil || off == 0 || off != fi.Size() || e.s.inPlace() {
+		return nil
+	}
+	if part, err := e.s.Partial(ctx, e.p); err == nil {
+		e.mixes = fault.New(fault.BadOffset, fault.IDResume, part.Size())
+	}
+	return e.mixes
 }
 
 // Append writes all of b behind what there is, whoever else appends to the file.
@@ -370,6 +394,9 @@ func (e *Edit) Truncate(ctx context.Context, size int64) error {
 	if size < 0 {
 		return e.s.fail(syscall.EINVAL, "change", e.p)
 	}
+	if e.mixes != nil {
+		return e.mixes
+	}
 	return e.s.fail(e.grows(ctx, size, func() error { return e.f.Truncate(size) }), "change", e.p)
 }
 
@@ -398,9 +425,9 @@ func (e *Edit) Sync(ctx context.Context) error { return e.s.fail(e.f.Sync(ctx), 
 // Close ends the edit. What was changed is durable then, unless there is an error,
 // and why is nil: that is why it ends without the client's word.
 func (e *Edit) Close(ctx context.Context, why error) error {
-	var err error
+	err := e.mixes
 	if e.changed && why == nil {
-		err = e.Sync(ctx)
+		err = errors.Join(err, e.Sync(ctx))
 	}
 	if cerr := e.f.Close(); err == nil {
 		err = e.s.fail(cerr, "change", e.p)
@@ -443,7 +470,7 @@ func (u *Upload) Publish(ctx context.Context, r transfer.Report) (*Edit, error) 
 	if err != nil {
 		return nil, u.s.fail(err, "change", u.p)
 	}
-	return &Edit{s: u.s, p: u.p, f: f, begun: time.Now()}, nil
+	return &Edit{s: u.s, p: u.p, f: f, placed: true, begun: time.Now()}, nil
 }
 
 // Drop ends an upload of which nobody wants anything: its client has removed the

@@ -371,6 +371,69 @@ func TestSFTPUploadsThatAreCut(t *testing.T) {
 	}
 }
 
+// A cut upload of A to the name of a finished file B, and then a resume: the name holds
+// B or the whole of A afterwards, never the head of one and the tail of the other.
+func TestSFTPAResumeOntoAReplacedFileNeverMixes(t *testing.T) {
+	t.Parallel()
+	a := file{"file A", 5<<20 + 3}
+	for _, c := range []struct {
+		name   string
+		resume func(t *testing.T, p *sftpPlay) command
+	}{
+		{"sftp", func(_ *testing.T, p *sftpPlay) command { return p.batch(nil, "reput up.bin f.bin") }},
+		{"psftp", func(t *testing.T, p *sftpPlay) command {
+			common, login := p.puttyArgs(t)
+			return p.psftp(t, slices.Concat(common, login), "reput up.bin f.bin")
+		}},
+		{"curl", func(_ *testing.T, p *sftpPlay) command {
+			return p.command("curl", p.curlSFTP("-u", user+":", "--key", p.key, "-C", "-", "-T", "up.bin", p.sftpURL("f.bin"))...)
+		}},
+		{"lftp", func(t *testing.T, p *sftpPlay) command {
+			return p.command("lftp", p.lftpArgs(t, "publickey", "put -c up.bin -o f.bin")...)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			peer(t, c.name)
+			p := newSFTP(t, "--sync", "none")
+			plant(t, p.local, a.as("up.bin"))
+			for what, size := range map[string]int{
+				"a shorter old file": 1 << 20, "a longer old file": 7 << 20, "an old file of the same size": a.size,
+				"an old file of the size of the partial": a.size/2 - 4096,
+			} {
+				b := file{"file B", size}
+				plant(t, p.root, b.as("f.bin"))
+				v, err := dive(t.Context(), p.addr(), user)
+				if err != nil {
+					t.Fatal(err)
+				}
+				h, err := v.open("f.bin", toUpload)
+				if err == nil {
+					err = v.write(h, 0, a.content()[:a.size/2], nil)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				v.hangUp()
+				within(t, "the cut", func() bool {
+					_, hidden := namesIn(t, p.root)
+					return len(hidden) == 1 && cutName.MatchString(hidden[0])
+				})
+				out, err := c.resume(t, p).output()
+				switch got := scan(t, p.root)["f.bin"]; {
+				case got == sum(a.content()):
+				case got == sum(b.content()) && (err != nil || size >= a.size): // refused; or the client compared sizes and sent nothing
+				default:
+					t.Errorf("onto %s: the name holds %s, the client ended with %v; want A, %s, or an error and B, %s\n%s",
+						what, got, err, sum(a.content()), sum(b.content()), tail(out, 3000))
+				}
+				p.sftp(t, "put up.bin f.bin") // the way out that every client has: from the start
+				same(t, p.root, treeOf(a.as("f.bin")))
+			}
+		})
+	}
+}
+
 // cutAt starts a client, and calls cut when it is due. It returns how the client ended.
 func cutAt(t *testing.T, cmd command, due func() bool, cut func(kill func())) (string, error) {
 	t.Helper()

@@ -93,12 +93,6 @@ func (v *sftpVisitor) begin() error {
 // that was killed.
 func (v *sftpVisitor) hangUp() { _ = v.nc.Close() }
 
-// reset is hangUp by a network that has forgotten the connection.
-func (v *sftpVisitor) reset() {
-	_ = v.nc.(*net.TCPConn).SetLinger(0)
-	_ = v.nc.Close()
-}
-
 func (v *sftpVisitor) receive() (p sftp.Reply, err error) {
 	_ = v.nc.SetDeadline(time.Now().Add(patience))
 	for {

@@ -164,6 +164,60 @@ func TestWhatIsKeptEndsBeforeItsFirstGap(t *testing.T) {
 	}
 }
 
+// A client that resumes by the length that it sees, which is that of the old file, would
+// join the beginning of one to the end of the other.
+func TestAResumeOntoAReplacedFileIsRefused(t *testing.T) {
+	st := newStage(t)
+	st.put("f", "the old file")
+	data := strings.Repeat("x", 10_000)
+	st.drops(func(w *wireClient) { w.write(w.open("f", makes), 0, data) })
+	w := st.newWire()
+	for name, flags := range map[string]uint32{"WRITE": sftp.OpenWrite, "and CREAT": sftp.OpenWrite | sftp.OpenCreate, "and APPEND": sftp.OpenWrite | sftp.OpenAppend} {
+		h := w.open("f", flags)
+		for i := range uint64(3) { // one behind the other, as those do that do not wait
+			text := w.fails(sftp.Request{Type: sftp.TypeWrite, Handle: h, Offset: 12 + 5*i, Data: []byte("xxxxx")}, sftp.Failure)
+			if !strings.Contains(text, "5904 bytes") || !strings.HasSuffix(text, "[resume-mismatch]") {
+				t.Errorf("%s: %q", name, text)
+			}
+		}
+		w.fails(sftp.Request{Type: sftp.TypeFsetstat, Handle: h, Attrs: sftp.Attributes{Flags: sftp.HasSize, Size: 27}}, sftp.Failure)
+		w.fails(sftp.Request{Type: sftp.TypeClose, Handle: h}, sftp.Failure)
+	}
+	if got := st.file("f"); got != "the old file" {
+		t.Errorf("f holds %q", got)
+	}
+	// What does not go on behind the end is no resume.
+	h := w.open("f", sftp.OpenWrite)
+	w.write(h, 4, "OLD")
+	w.write(h, 12, "!")
+	w.close(h)
+	if got := st.file("f"); got != "the OLD file!" {
+		t.Errorf("f holds %q", got)
+	}
+	// With the old file out of the way it goes on with what was kept.
+	w.ok(sftp.Request{Type: sftp.TypeRename, Path: []byte("f"), To: []byte("old")})
+	h = w.open("f", sftp.OpenWrite)
+	w.write(h, 5904, data[5904:])
+	w.close(h)
+	if got := st.file("f"); got != data {
+		t.Errorf("f holds %d bytes", len(got))
+	}
+	// Then nothing is in the way of going on.
+	h = w.open("f", sftp.OpenWrite|sftp.OpenAppend)
+	w.write(h, 0, "more")
+	w.close(h)
+	// Nor while an upload of this session is flushed, and another is cut.
+	h = w.open("g", makes)
+	w.write(h, 0, "begun")
+	w.ok(sftp.Request{Type: sftp.TypeExtended, Extension: []byte(sftp.ExtFsync), Handle: h})
+	st.drops(func(w *wireClient) { w.write(w.open("g", makes), 0, data) })
+	w.write(h, 5, " and ended")
+	w.close(h)
+	if got := st.file("g"); got != "begun and ended" {
+		t.Errorf("g holds %q", got)
+	}
+}
+
 func TestExclusiveNamesAreThereAtOnce(t *testing.T) {
 	st := newStage(t)
 	a, b := st.newWire(), st.newWire()
