@@ -221,6 +221,7 @@ type Edit struct {
 	adrift  int64 // booked for a file that had no name any more
 	placed  bool  // where the first bytes go has been looked at
 	mixes   error // they go on with another file than the client thinks
+	lacks   error // why bytes are missing that a client has sent
 }
 
 // editor is the tree as what opens files where they are.
@@ -336,7 +337,10 @@ func (e *Edit) write(ctx context.Context, b []byte, off int64) error {
 		return err
 	})
 	if err = e.s.fail(err, "change", e.p); err != nil && fault.KindOf(err) == fault.NoSpace {
-		return fault.Because(err, fault.NoSpace, fault.IDNoSpace, e.s.free(e.p), "what was written before is in the file")
+		err = fault.Because(err, fault.NoSpace, fault.IDNoSpace, e.s.free(e.p), "what was written before is in the file")
+	}
+	if err != nil {
+		e.lacks = err
 	}
 	return err
 }
@@ -389,13 +393,20 @@ func (e *Edit) ReadAt(b []byte, off int64) (int, error) {
 // Stat tells about the file as it is.
 func (e *Edit) Stat() (fs.FileInfo, error) { return e.f.Stat() }
 
-// Truncate gives the file another length, within the quota.
+// Truncate gives the file another length, within the quota. Behind a Write that has
+// failed it makes no file longer: scp asks for the whole length then all the same, and
+// what has that looks whole.
 func (e *Edit) Truncate(ctx context.Context, size int64) error {
 	if size < 0 {
 		return e.s.fail(syscall.EINVAL, "change", e.p)
 	}
 	if e.mixes != nil {
 		return e.mixes
+	}
+	if e.lacks != nil {
+		if fi, err := e.f.Stat(); err != nil || size > fi.Size() {
+			return e.lacks
+		}
 	}
 	return e.s.fail(e.grows(ctx, size, func() error { return e.f.Truncate(size) }), "change", e.p)
 }
@@ -437,7 +448,7 @@ func (e *Edit) Close(ctx context.Context, why error) error {
 		e.adrift = 0
 	}
 	if e.changed {
-		e.record(why, err)
+		e.record(why, errors.Join(err, e.lacks))
 	}
 	return err
 }
