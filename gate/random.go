@@ -2,8 +2,8 @@ package gate
 
 import (
 	"context"
-	"hash/maphash"
 	"errors"
+	"hash/maphash"
 	"io/fs"
 	"math"
 	"slices"

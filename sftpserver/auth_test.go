@@ -1,6 +1,7 @@
 package sftpserver
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"net"
@@ -13,6 +14,7 @@ import (
 
 	"dray/account"
 	"dray/event"
+	"dray/gate"
 	"dray/guard"
 )
 
@@ -331,6 +333,32 @@ func TestHostKeysAreAnnouncedAndProved(t *testing.T) {
 		if ok, _, err := c.SendRequest(proveHostKeys, true, payload); ok || err != nil {
 			t.Errorf("a proof for %s: %v, %v", name, ok, err)
 		}
+	}
+}
+
+// A stop that waits for a command lets its status through.
+func TestAStopLetsTheStatusOfACommandThrough(t *testing.T) {
+	for range 30 {
+		begun, goOn := make(chan struct{}), make(chan struct{})
+		st := newStage(t, func(st *stage) {
+			st.rules.Exec = map[string]Command{"wait": func(context.Context, *gate.Session, string, Stream) int {
+				close(begun)
+				<-goOn
+				return 0
+			}}
+		})
+		s, err := st.dial().NewSession()
+		need(t, err)
+		need(t, s.Start("wait"))
+		<-begun
+		stopped := make(chan error, 1)
+		go func() { stopped <- st.server.Shutdown(t.Context()) }()
+		time.Sleep(time.Millisecond)
+		close(goOn)
+		if err := s.Wait(); err != nil {
+			t.Errorf("the command ends with %v", err)
+		}
+		need(t, <-stopped)
 	}
 }
 

@@ -57,7 +57,7 @@ func (c *conn) channel(nc ssh.NewChannel) {
 // program (RFC 4254, 6.5). Those that come while it runs are refused.
 func (c *conn) sessionChannel(ch *paced, requests <-chan *ssh.Request) {
 	for req := range requests {
-		run, told := c.program(ch, req)
+		run, held, told := c.program(ch, req)
 		if run == nil {
 			if told {
 				c.pause(readTime)
@@ -73,6 +73,10 @@ func (c *conn) sessionChannel(ch *paced, requests <-chan *ssh.Request) {
 				_ = req.Reply(false, nil)
 			}
 		}()
+		if held {
+			c.opened()
+			defer c.closed() // its status has arrived then: it may be all that a stop waits for
+		}
 		status := run()
 		_, _ = ch.SendRequest("exit-status", false, binary.BigEndian.AppendUint32(nil, uint32(status)))
 		_ = ch.Close()
@@ -95,38 +99,34 @@ func (c *conn) pause(d time.Duration) {
 	}
 }
 
-// program is what a request begins, nil when it is refused; told says that the client
-// was told why.
-func (c *conn) program(ch *paced, req *ssh.Request) (run func() int, told bool) {
+// program is what a request begins, nil when it is refused; held says that a stop waits
+// for its end, told that the client was told why it is refused.
+func (c *conn) program(ch *paced, req *ssh.Request) (run func() int, held, told bool) {
 	ctx := c.session.Context()
 	switch req.Type {
 	case "subsystem":
 		if name, ok := text(req.Payload); ok && name == "sftp" {
-			return func() int { return c.sftp(ctx, ch) }, false
+			return func() int { return c.sftp(ctx, ch) }, false, false
 		}
 		c.tell(ch, "this subsystem is not offered; sftp is")
-		return nil, true
+		return nil, false, true
 	case "exec":
 		line, ok := text(req.Payload)
 		word, _, _ := strings.Cut(strings.TrimLeft(line, " "), " ")
 		if run := c.rules.Exec[word]; ok && run != nil {
-			return func() int {
-				c.opened() // a stop waits for it
-				defer c.closed()
-				return run(ctx, c.session, line, ch)
-			}, false
+			return func() int { return run(ctx, c.session, line, ch) }, true, false
 		}
 		c.log.Info("command refused", "command", clean(word))
 		c.tell(ch, "commands are not run here; sftp and scp are offered")
-		return nil, true
+		return nil, false, true
 	case "shell":
 		c.tell(ch, "there is no shell here; use sftp")
-		return nil, true
+		return nil, false, true
 	case "env", "pty-req", "window-change", "signal", "eow@openssh.com":
 	default:
 		c.log.Debug("request refused", "type", clean(req.Type))
 	}
-	return nil, false
+	return nil, false, false
 }
 
 // text is the only string of a payload.

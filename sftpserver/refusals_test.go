@@ -20,7 +20,7 @@ func TestEveryKindIsAStatusWithItsID(t *testing.T) {
 	for kind := range fault.Kind(fault.NumKinds) {
 		c, _ := inMemory(t, 0)
 		ch := &script{}
-		d := &dialogue{conn: c, ctx: t.Context(), ch: ch, session: c.session}
+		d := &dialogue{conn: c, ctx: t.Context(), ch: &paced{Channel: ch, conn: c}, session: c.session}
 		e := fault.Of(&fault.Error{Kind: kind, ID: fault.IDPerm})
 		d.refuse(c.server.rows[sftp.TypeOpen], e)
 		need(t, d.flush())
