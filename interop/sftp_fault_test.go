@@ -498,7 +498,8 @@ func TestSFTPAStopLetsUploadsEnd(t *testing.T) {
 	defer c.hangUp()
 	h, err := v.open("put.bin", toUpload)
 	if err == nil {
-		err = errors.Join(v.write(h, 0, b[:len(b)/2], nil), c.send(b))
+		_, err = v.open("put.bin", sftp.OpenRead) // it is closed when the client leaves
+		err = errors.Join(err, v.write(h, 0, b[:len(b)/2], nil), c.send(b))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -522,6 +523,7 @@ func TestSFTPAStopLetsUploadsEnd(t *testing.T) {
 	if err := c.done(); err != nil {
 		t.Errorf("the end of scp's file: %v", err)
 	}
+	v.hangUp()
 	c.hangUp()
 	same(t, p.root, treeOf(named{"put.bin", b}, named{"copied.bin", b}))
 	select {
