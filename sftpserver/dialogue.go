@@ -27,6 +27,7 @@ type dialogue struct {
 	handles handles
 	newest  map[vfs.Path]*file // the newest upload to a name, while it is not published
 	line    []byte             // of a listing
+	quiet   bool               // no handle is open any more, and the connection does not know yet
 	said    bool               // the request that is answered has its reply
 
 	out      []byte // replies that have not been sent; one of buffers, or nil
@@ -127,6 +128,7 @@ func (d *dialogue) shrink() {
 
 // flush sends the replies that have come together, in one piece.
 func (d *dialogue) flush() error {
+	defer d.settled()
 	if len(d.out) == 0 {
 		return nil
 	}
@@ -157,6 +159,7 @@ func (d *dialogue) room(n int) error {
 // end gives everything back. Files that are open were cut by the end.
 func (d *dialogue) end() {
 	d.handles.closeAll(d)
+	d.settled()
 	if d.borrowed {
 		buffers.put(d.in)
 	}

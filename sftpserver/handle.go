@@ -115,7 +115,10 @@ func (d *dialogue) add(h *handle) error {
 	if err != nil {
 		return err
 	}
-	if d.handles.open == 1 {
+	switch {
+	case d.quiet:
+		d.quiet = false // it counts still
+	case d.handles.open == 1:
 		d.conn.opened()
 	}
 	if h.file != nil {
@@ -137,9 +140,14 @@ func (d *dialogue) close(q *sftp.Request) error {
 	return d.closeFile(d.ctx, h, nil)
 }
 
-// fewer is behind the end of a handle.
-func (d *dialogue) fewer() {
-	if d.handles.open == 0 {
+// fewer is behind the end of a handle. A stop of the server that waits for the last
+// one goes on when its answer is on its way.
+func (d *dialogue) fewer() { d.quiet = d.handles.open == 0 }
+
+// settled is behind the answers.
+func (d *dialogue) settled() {
+	if d.quiet {
+		d.quiet = false
 		d.conn.closed()
 	}
 }
@@ -264,7 +272,7 @@ func (hs *handles) closeAll(d *dialogue) {
 		}
 	}
 	hs.slots, hs.open = nil, 0
-	d.conn.closed()
+	d.quiet = true
 }
 
 // listed begins a listing.
