@@ -6,6 +6,7 @@ require (
 	github.com/coreos/go-systemd/v22 v22.7.0 // sockets and readiness of systemd
 	github.com/go-crypt/crypt v0.14.15 // crypt(3) hashes that accounts of other systems bring along
 	github.com/pelletier/go-toml/v2 v2.4.3 // the syntax of TOML, with positions
+	github.com/pkg/sftp v1.13.12 // the client that programs in Go have, for the tests
 	github.com/pressly/goose/v3 v3.29.0 // steps from one schema of the database to the next
 	github.com/rogpeppe/go-internal v1.16.0 // testscript: stories that test the command line
 	github.com/spf13/cobra v1.10.2 // command tree, completion, man pages
@@ -23,6 +24,7 @@ require (
 	github.com/go-crypt/x v0.4.16 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
+	github.com/kr/fs v0.1.0 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/mfridman/interpolate v0.0.2 // indirect
 	github.com/ncruces/go-strftime v1.1.0 // indirect

@@ -1,8 +1,9 @@
 // Package interop tests the program with the clients that people have: curl,
 // lftp, wget, rclone, tnftp, ncftp and the FTP libraries of Python, Perl, Ruby
-// and PHP, and over SFTP OpenSSH, PuTTY, paramiko and sshfs as well, as Debian
-// packages them. Every test runs the built binary as a process of its own and
-// compares files by SHA-256, on the server's disk and where the client put them.
+// and PHP, and over SFTP OpenSSH, PuTTY, paramiko, sshfs and the library of
+// programs in Go as well, as Debian packages them but for the last. Every test
+// runs the built binary as a process of its own and compares files by SHA-256,
+// on the server's disk and where the client put them.
 //
 // A client that is not installed is a skip that says what to install, and a
 // failure where the environment variable CI is set; peers.txt lists the
