@@ -157,14 +157,19 @@ func (m *mounted) settled(t *testing.T) {
 	})
 }
 
+// git lets git run without the configuration of who runs the tests.
+func (m *mounted) git() {
+	m.env = append(m.env, "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_AUTHOR_NAME=anna", "GIT_AUTHOR_EMAIL=anna@example.net", "GIT_COMMITTER_NAME=anna", "GIT_COMMITTER_EMAIL=anna@example.net")
+}
+
 // A repository that lives on the mount.
 func TestSFTPMountHoldsARepository(t *testing.T) {
 	t.Parallel()
 	peer(t, "git")
 	needsMount(t)
 	m := newSFTP(t).mount(t)
-	m.env = append(m.env, "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1",
-		"GIT_AUTHOR_NAME=anna", "GIT_AUTHOR_EMAIL=anna@example.net", "GIT_COMMITTER_NAME=anna", "GIT_COMMITTER_EMAIL=anna@example.net")
+	m.git()
 	m.sh(t, "git init -q -b main work")
 	work := woods(t, filepath.Join(m.at, "work"))
 	m.sh(t, "cd work", "git add -A", "git commit -q -m first")
@@ -431,4 +436,84 @@ func TestSFTPMountAppendsAndCuts(t *testing.T) {
 	if log := m.printed(t); regexp.MustCompile(`level=(ERROR|WARN)`).MatchString(log) {
 		t.Error("the server has warned")
 	}
+}
+
+// sources are a small program in C, whose parts are compiled side by side.
+var sources = []named{
+	{"Makefile", []byte(`CFLAGS = -O1
+hello: main.o libwords.a
+	$(CC) -o $@ main.o libwords.a
+libwords.a: one.o two.o three.o
+	$(AR) rcs $@ $^
+main.o one.o two.o three.o: words.h
+clean:
+	rm -f *.o *.a hello
+`)},
+	{"words.h", []byte("const char *one(void), *two(void), *three(void);\n")},
+	{"one.c", []byte("#include \"words.h\"\nconst char *one(void) { return \"made\"; }\n")},
+	{"two.c", []byte("#include \"words.h\"\nconst char *two(void) { return \"on a\"; }\n")},
+	{"three.c", []byte("#include \"words.h\"\nconst char *three(void) { return \"mount\"; }\n")},
+	{"main.c", []byte("#include <stdio.h>\n#include \"words.h\"\nint main(void) { return printf(\"%s %s %s\\n\", one(), two(), three()) < 0; }\n")},
+}
+
+// A repository from elsewhere is cloned into the mount, and built and run there.
+func TestSFTPMountBuildsAProgram(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"git", "gcc", "make"} {
+		peer(t, name)
+	}
+	needsMount(t)
+	m := newSFTP(t).mount(t)
+	m.git()
+	here := t.TempDir()
+	plant(t, here, sources...)
+	m.sh(t, "cd "+here, "git init -q -b main", "git add -A", "git commit -q -m words")
+	out := m.sh(t, "git clone -q "+here+" work", "cd work", "make -s -j4", "./hello",
+		"make -s -q",
+		"sed -i s/mount/server/ three.c", "make -s clean", "make -s", "./hello", // times are whole seconds, in which nothing is older
+		"cp hello hello.new", "strip hello.new", "mv hello.new hello", "./hello",
+		"git status --porcelain --untracked-files=no", "make -s clean", "git clean -qfdx", "git checkout -q .", "git status --porcelain")
+	if want := "made on a mount\nmade on a server\nmade on a server\n M three.c\n"; out != want {
+		t.Errorf("it prints %q; want %q", out, want)
+	}
+	m.settled(t)
+	for _, f := range sources {
+		holds(t, m.disk("work/"+f.name), f.content)
+	}
+}
+
+// What fio has written in any order is there: for who has written it, behind another
+// mount, and on the server's disk.
+func TestSFTPMountKeepsRandomWrites(t *testing.T) {
+	t.Parallel()
+	peer(t, "fio")
+	needsMount(t)
+	p := newSFTP(t)
+	m := p.mount(t)
+	// Two files at once. The second round changes finished files where they are, and
+	// reads between its writes.
+	for _, round := range [][]string{
+		{"--rw=randwrite", "--bs=4k", "--randseed=1", "--end_fsync=1"},
+		{"--rw=randwrite", "--bsrange=512-96k", "--blockalign=512", "--randseed=2"},
+		{"--rw=randrw", "--bs=4k", "--io_size=2M", "--randseed=3", "--fsync=64"},
+	} {
+		fio := func(dir string, more ...string) {
+			t.Helper()
+			args := append([]string{
+				"--name=random", "--directory=" + dir, "--numjobs=2", "--size=6M", "--ioengine=psync", "--thread", "--fallocate=none",
+				"--verify=crc32c", "--verify_fatal=1", "--verify_state_save=0", "--minimal",
+			}, round...)
+			m.run(t, "fio", append(args, more...)...)
+		}
+		fio(m.at, "--do_verify=1")
+		m.settled(t)
+		if slices.Contains(round, "--rw=randrw") { // what it reads it does not write: there is no other look
+			continue
+		}
+		fio(m.root, "--verify_only")
+		fio(p.mount(t).at, "--verify_only")
+	}
+	m.sh(t, "ls >names", "rm random.0.0 random.1.0")
+	m.settled(t)
+	holds(t, m.disk("names"), []byte("names\nrandom.0.0\nrandom.1.0\n"))
 }
