@@ -23,38 +23,77 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// A goClient is the client library that rclone and most programs in Go have, with an
-// account that may do everything.
-type goClient struct {
-	*sftp.Client
-	conn *ssh.Client
-	root string // the account's, on the server's disk
+// An sftpSite is a server of SFTP alone, and an account on it that may do everything,
+// links included. root is the account's.
+type sftpSite struct {
+	*server
+	host, port string
+	hostKey    ssh.PublicKey
 }
 
-// newGoClient starts a server and logs in, with concurrent reads and writes.
-func newGoClient(t *testing.T) *goClient {
+func newSFTPSite(t *testing.T) *sftpSite {
 	t.Helper()
 	s := newSite(t, passive(), "[[listener]]\nprotocol = \"sftp\"\nlisten = [\"127.0.0.1:0\"]\n")
 	root := s.add(t, "anna", "--rights", "full,link")
 	srv := s.serve(t)
+	srv.root = root
 	b, err := os.ReadFile(filepath.Join(s.state, "ssh_host_ed25519_key"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	host, err := ssh.ParsePrivateKey(b)
+	key, err := ssh.ParsePrivateKey(b)
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr, port := address(t, "sftp", srv.ready.SFTP)
-	conn, err := ssh.Dial("tcp", net.JoinHostPort(addr, port), &ssh.ClientConfig{
+	host, port := address(t, "sftp", srv.ready.SFTP)
+	return &sftpSite{srv, host, port, key.PublicKey()}
+}
+
+// dial logs in.
+func (s *sftpSite) dial(t *testing.T) *ssh.Client {
+	t.Helper()
+	conn, err := ssh.Dial("tcp", net.JoinHostPort(s.host, s.port), &ssh.ClientConfig{
 		User: "anna", Auth: []ssh.AuthMethod{ssh.Password(password)}, Timeout: 20 * time.Second,
-		HostKeyCallback: ssh.FixedHostKey(host.PublicKey()), HostKeyAlgorithms: []string{ssh.KeyAlgoED25519},
+		HostKeyCallback: ssh.FixedHostKey(s.hostKey), HostKeyAlgorithms: []string{ssh.KeyAlgoED25519},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	c := &goClient{conn: conn, root: root}
+	return conn
+}
+
+// channel is SFTP before its first packet.
+func (s *sftpSite) channel(t *testing.T) (in io.WriteCloser, out io.Reader) {
+	t.Helper()
+	session, err := s.dial(t).NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in, err = session.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if out, err = session.StdoutPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := session.RequestSubsystem("sftp"); err != nil {
+		t.Fatal(err)
+	}
+	return in, out
+}
+
+// A goClient is the client library that rclone and most programs in Go have.
+type goClient struct {
+	*sftp.Client
+	conn *ssh.Client
+	root string // on the server's disk
+}
+
+// newGoClient starts a server and logs in, with concurrent reads and writes.
+func newGoClient(t *testing.T) *goClient {
+	t.Helper()
+	s := newSFTPSite(t)
+	c := &goClient{conn: s.dial(t), root: s.root}
 	c.Client = c.session(t)
 	return c
 }

@@ -52,15 +52,19 @@ func cannotMount(t *testing.T, why string) {
 // mount shows the server's files in a directory until the test ends.
 func (p *sftpPlay) mount(t *testing.T) *mounted {
 	t.Helper()
+	return p.mountFrom(t, p.there(),
+		"IdentityFile="+p.key, "IdentitiesOnly=yes", "StrictHostKeyChecking=yes", "UserKnownHostsFile="+p.known,
+		"GlobalKnownHostsFile=/dev/null", "ConnectTimeout=20")
+}
+
+func (p *sftpPlay) mountFrom(t *testing.T, there string, options ...string) *mounted {
+	t.Helper()
 	own, shared := *p, *p.play // the programs of this mount have a directory of their own
 	own.play = &shared
 	m := &mounted{&own, t.TempDir()}
 	before := device(t, m.at)
-	args := []string{m.there() + ":/", m.at, "-f", "-p", m.port, "-F", "/dev/null"}
-	for _, o := range []string{
-		"IdentityFile=" + m.key, "IdentitiesOnly=yes", "StrictHostKeyChecking=yes", "UserKnownHostsFile=" + m.known,
-		"GlobalKnownHostsFile=/dev/null", "ConnectTimeout=20",
-	} {
+	args := []string{there + ":/", m.at, "-f", "-p", m.port, "-F", "/dev/null"}
+	for _, o := range options {
 		args = append(args, "-o", o)
 	}
 	var said bytes.Buffer
