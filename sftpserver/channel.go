@@ -56,10 +56,12 @@ func (c *conn) channel(nc ssh.NewChannel) {
 // sessionChannel serves the requests of a channel, one of which may begin a
 // program (RFC 4254, 6.5). Those that come while it runs are refused.
 func (c *conn) sessionChannel(ch *paced, requests <-chan *ssh.Request) {
+	deaf := false // what was told was not taken
 	for req := range requests {
-		run, held, told := c.program(ch, req)
+		run, held, why := c.program(ch, req)
 		if run == nil {
-			if told {
+			if why != "" && !deaf {
+				deaf = !c.tell(ch, why)
 				c.pause(readTime)
 			}
 			_ = req.Reply(false, nil)
@@ -100,33 +102,30 @@ func (c *conn) pause(d time.Duration) {
 }
 
 // program is what a request begins, nil when it is refused; held says that a stop waits
-// for its end, told that the client was told why it is refused.
-func (c *conn) program(ch *paced, req *ssh.Request) (run func() int, held, told bool) {
+// for its end, why is for the client, where there is more to say.
+func (c *conn) program(ch *paced, req *ssh.Request) (run func() int, held bool, why string) {
 	ctx := c.session.Context()
 	switch req.Type {
 	case "subsystem":
 		if name, ok := text(req.Payload); ok && name == "sftp" {
-			return func() int { return c.sftp(ctx, ch) }, false, false
+			return func() int { return c.sftp(ctx, ch) }, false, ""
 		}
-		c.tell(ch, "this subsystem is not offered; sftp is")
-		return nil, false, true
+		return nil, false, "this subsystem is not offered; sftp is"
 	case "exec":
 		line, ok := text(req.Payload)
 		word, _, _ := strings.Cut(strings.TrimLeft(line, " "), " ")
 		if run := c.rules.Exec[word]; ok && run != nil {
-			return func() int { return run(ctx, c.session, line, ch) }, true, false
+			return func() int { return run(ctx, c.session, line, ch) }, true, ""
 		}
 		c.log.Info("command refused", "command", clean(word))
-		c.tell(ch, "commands are not run here; sftp and scp are offered")
-		return nil, false, true
+		return nil, false, "commands are not run here; sftp and scp are offered"
 	case "shell":
-		c.tell(ch, "there is no shell here; use sftp")
-		return nil, false, true
+		return nil, false, "there is no shell here; use sftp"
 	case "env", "pty-req", "window-change", "signal", "eow@openssh.com":
 	default:
 		c.log.Debug("request refused", "type", clean(req.Type))
 	}
-	return nil, false, false
+	return nil, false, ""
 }
 
 // text is the only string of a payload.
@@ -141,8 +140,25 @@ func text(payload []byte) (string, bool) {
 // clean is what a peer has called something, for the log.
 func clean(s string) string { return fmt.Sprintf("%.64q", s) }
 
-// tell writes a line to the standard error of the client's program.
-func (c *conn) tell(ch *paced, text string) { ch.Tell("dray: " + text + "\r\n") }
+// tell writes a line to the standard error of the client's program, and says whether it
+// was taken soon. Package ssh waits for room in the window, which a client may never
+// give; who takes the requests of a channel must not wait with it, or nobody reads the
+// connection any more, and its end is not seen.
+func (c *conn) tell(ch *paced, text string) bool {
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		ch.Tell("dray: " + text + "\r\n")
+	}()
+	t := time.NewTimer(lastWords)
+	defer t.Stop()
+	select {
+	case <-said:
+		return true
+	case <-t.C:
+		return false
+	}
+}
 
 // farewell tells the client why its session ends, where it was ended here.
 func (c *conn) farewell(ch *paced) {
