@@ -2,11 +2,12 @@ package sftpserver
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
-	"io"
-	"net"
+	"fmt"
+	mathrand "math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,7 +17,10 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"dray/account"
 	"dray/sftp"
+	"dray/vfs"
+	"dray/vfs/osfs"
 )
 
 func TestPacketsThatEndTheSession(t *testing.T) {
@@ -355,53 +359,6 @@ func TestAClientThatNeverReads(t *testing.T) {
 	}
 }
 
-func TestMaximumPacketSizeOfNothing(t *testing.T) {
-	st := newStage(t)
-	for _, size := range []uint32{0, 1, 8, 1<<32 - 1} {
-		c := rawConn(t, st)
-		c.write(ssh.Marshal(struct {
-			Msg     byte `sshtype:"90"`
-			Type    string
-			ID      uint32
-			Window  uint32
-			MaxSize uint32
-		}{0, "session", 0, 0, size}))
-		// Whatever becomes of it, it is over soon, and nothing spins.
-		_ = c.nc.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
-		_, _ = io.Copy(io.Discard, c.nc)
-		_ = c.nc.Close()
-	}
-	st.newWire()
-}
-
-// raw is a connection that has logged in; what it writes is a packet of SSH as the
-// library below would not write it.
-type raw struct {
-	nc    net.Conn
-	write func([]byte)
-}
-
-func rawConn(t testing.TB, st *stage) *raw {
-	t.Helper()
-	nc, err := net.Dial("tcp", st.addr)
-	need(t, err)
-	c, chans, reqs, err := ssh.NewClientConn(nc, st.addr, &ssh.ClientConfig{
-		User: "anna", Auth: []ssh.AuthMethod{ssh.Password(password)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
-	})
-	need(t, err)
-	go ssh.DiscardRequests(reqs)
-	go func() {
-		for range chans {
-		}
-	}()
-	return &raw{nc: nc, write: func(b []byte) {
-		// A global request carries any bytes, and none of them is a packet of its own; so
-		// the message goes as one whose name is the message, and what the server makes of
-		// it is its answer to nonsense.
-		_, _, _ = c.SendRequest(string(b), false, b)
-	}}
-}
-
 func TestQuotaAndRateHold(t *testing.T) {
 	st := newStage(t, func(st *stage) {
 		a := st.people.known["anna"]
@@ -453,4 +410,283 @@ func TestReaddirStreams(t *testing.T) {
 		t.Errorf("%d names", len(seen))
 	}
 	w.close(h)
+}
+
+// A request is one of the table, cut at every byte: each is answered once, with its
+// id, and the next is understood.
+func TestRequestsCutAtEveryByte(t *testing.T) {
+	c, tree := inMemory(t, account.All)
+	for _, row := range requests() {
+		q := sample(&row, []byte("12345678"))
+		whole := q.Append(nil)[4:]
+		in := (&sftp.Request{Type: sftp.TypeInit, Version: 3}).Append(nil)
+		cuts := 0
+		for n := 5; n < len(whole); n++ {
+			in = append(binary.BigEndian.AppendUint32(in, uint32(n)), whole[:n]...)
+			cuts++
+		}
+		in = (&sftp.Request{Type: sftp.TypeRealpath, ID: 99, Path: []byte("/")}).Append(in)
+		ch := &script{in: bytes.NewReader(in)}
+		if status := c.sftp(t.Context(), ch); status != 0 {
+			t.Errorf("%s: the session ends with %d", row.name(), status)
+		}
+		got := ch.replies(t)
+		if len(got) != cuts+2 {
+			t.Fatalf("%s: %d replies to %d requests", row.name(), len(got), cuts+2)
+		}
+		for i, p := range got[1 : cuts+1] {
+			// Some are whole without what is cut off: limits, and names that end early.
+			if p.ID != q.ID || p.Type == sftp.TypeStatus && p.Code == sftp.OK && row.changes {
+				t.Errorf("%s of %d bytes: %+v", row.name(), i+5, p)
+			}
+		}
+		if p := got[cuts+1]; p.ID != 99 || p.Type != sftp.TypeName {
+			t.Errorf("behind %s: %+v", row.name(), p)
+		}
+	}
+	if b, err := tree.ReadFile("/file"); err != nil || string(b) != "12345" {
+		t.Errorf("the file holds %q, %v", b, err)
+	}
+}
+
+// Every type that is none is answered.
+func TestUnknownTypes(t *testing.T) {
+	st := newStage(t)
+	w := st.newWire()
+	for typ := range 256 {
+		if st.server.rows[typ] != nil || sftp.Type(typ) == sftp.TypeInit {
+			continue
+		}
+		id := uint32(1000 + typ)
+		body := append(binary.BigEndian.AppendUint32([]byte{byte(typ)}, id), 0, 0, 0, 3, 'f', 'o', 'o')
+		w.send(append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...))
+		if p := w.receive(); p.Type != sftp.TypeStatus || p.ID != id || p.Code != sftp.OpUnsupported {
+			t.Errorf("type %d: %+v", typ, p)
+		}
+	}
+}
+
+// A session whose last request never ends publishes nothing of what is open.
+func TestTheEndInTheMiddleOfARequest(t *testing.T) {
+	st := newStage(t)
+	for n, last := range [][]byte{{0, 0, 0}, {0, 0, 0, 13, byte(sftp.TypeClose), 0, 0}} {
+		w := st.newWire()
+		w.write(w.open("f", makes), 0, strings.Repeat("x", 10_000))
+		w.send(last)
+		need(t, w.ch.CloseWrite())
+		if p, ok := w.next(); ok {
+			t.Errorf("the answer is %+v", p)
+		}
+		until(t, "the end of the upload", func() bool { return len(st.events.transfers()) == n+1 })
+		st.missing("f")
+	}
+}
+
+// Whatever numbers a request has, it gets one answer, and no file becomes long by it.
+func TestNumbersAtTheEdgeInEveryRequest(t *testing.T) {
+	st := newStage(t)
+	w := st.newWire()
+	for _, row := range requests() {
+		edge := []uint64{0, 1<<31 - 1, 1<<32 - 1, 1<<63 - sftp.MaxData, 1<<63 - 1, 1 << 63, 1<<64 - 1}
+		switch {
+		case row.typ == sftp.TypeClose, row.typ == sftp.TypeOpen, row.typ == sftp.TypeRemove, row.typ == sftp.TypeRename, row.ext == sftp.ExtPosixRename:
+			continue // they have none
+		case row.typ == sftp.TypeSetstat, row.typ == sftp.TypeFsetstat, row.typ == sftp.TypeWrite, row.ext == sftp.ExtLsetstat, row.ext == sftp.ExtCopyData:
+			edge = []uint64{0, 1 << 63, 1<<64 - 1} // with a hole a file may be as long as the others
+		}
+		for _, n := range edge {
+			st.put("file", "12345")
+			st.put("from", "abc")
+			h, from := w.open("file", sftp.OpenRead|sftp.OpenWrite), w.open("from", sftp.OpenRead)
+			q := sample(&row, h)
+			q.Offset, q.Size, q.At, q.Length, q.Block = n, n, n, uint32(min(n, 1<<32-1)), uint32(min(n, 1<<32-1))
+			q.Attrs = sftp.Attributes{Flags: sftp.HasSize, Size: max(n, 1)}
+			if row.ext == sftp.ExtCopyData {
+				q.Handle, q.Into, q.Offset = from, h, 0
+			}
+			p := w.do(q) // it has the id
+			if p.Type == sftp.TypeStatus && p.Code > sftp.OpUnsupported {
+				t.Errorf("%s with %d: %+v", row.name(), n, p)
+			}
+			w.close(h)
+			w.close(from)
+			if got := st.file("file"); len(got) > 8 {
+				t.Errorf("behind %s with %d the file has %d bytes", row.name(), n, len(got))
+			}
+			_ = os.Remove(filepath.Join(st.dir, "made"))
+		}
+	}
+}
+
+// Names that are none, and names that lead out, in every request and in both places:
+// nothing beside the tree is read or changed, and no answer tells where it is.
+func TestNamesInEveryRequest(t *testing.T) {
+	st := newStage(t)
+	house := filepath.Dir(st.dir)
+	outside := filepath.Join(house, "outside")
+	need(t, os.Mkdir(outside, 0o755))
+	need(t, os.WriteFile(filepath.Join(outside, "secret"), []byte("secret"), 0o644))
+	need(t, os.Symlink("../outside", filepath.Join(st.dir, "out")))
+	need(t, os.Symlink(outside, filepath.Join(st.dir, "far")))
+	before := everyName(t, outside)
+	w := st.newWire()
+	for _, row := range requests() {
+		for _, name := range []string{
+			"a\x00b", "a\nb", "a\r\nb", strings.Repeat("x", 5000), strings.Repeat("y/", 2500) + "z", "\xff\xfe", "", "/", ".", "..",
+			"../outside/secret", "/../../outside/secret", "x/../../outside/secret", "out/secret", "far/secret", "out/new", "far/new", "out/..", "out",
+			outside + "/secret", ".dray-0123", "~anna/../../outside/secret", "~", "file/", "//file", "CON:stream",
+		} {
+			for place := range 3 {
+				st.put("file", "12345")
+				h := w.open("file", sftp.OpenRead|sftp.OpenWrite)
+				q := sample(&row, h)
+				if place != 1 {
+					q.Path = []byte(name)
+				}
+				if place > 0 {
+					q.To = []byte(name)
+				}
+				if row.typ == sftp.TypeClose {
+					continue
+				}
+				p := w.do(q)
+				answer := string(p.Text) + string(p.Data)
+				for _, n := range p.Names {
+					answer += string(n.Name) + string(n.Long)
+				}
+				if strings.Contains(answer, "secret\x00") || strings.Contains(answer, house) && !strings.Contains(name, house) {
+					t.Errorf("%s of %.40q: %q", row.name(), name, answer)
+				}
+				if p.Type == sftp.TypeHandle {
+					r := w.do(sftp.Request{Type: sftp.TypeRead, Handle: p.Handle, Length: 100})
+					if strings.Contains(string(r.Data), "secret") {
+						t.Errorf("%s of %.40q reads %q", row.name(), name, r.Data)
+					}
+					w.do(sftp.Request{Type: sftp.TypeClose, Handle: p.Handle})
+				}
+				w.close(h)
+			}
+		}
+	}
+	if after := everyName(t, outside); after != before {
+		t.Errorf("outside there was\n%s\nand is\n%s", before, after)
+	}
+	all, err := os.ReadDir(house)
+	need(t, err)
+	for _, e := range all {
+		if e.Name() != "outside" && e.Name() != filepath.Base(st.dir) && !strings.HasPrefix(e.Name(), "0") {
+			t.Errorf("beside the tree there is %s", e.Name())
+		}
+	}
+}
+
+// everyName is what is below dir, with modes, times and contents.
+func everyName(t testing.TB, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	need(t, filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		need(t, err)
+		fi, err := e.Info()
+		need(t, err)
+		content := ""
+		if fi.Mode().IsRegular() {
+			c, err := os.ReadFile(path)
+			need(t, err)
+			content = string(c)
+		}
+		fmt.Fprintln(&b, path, fi.Mode(), fi.ModTime(), content)
+		return nil
+	}))
+	return b.String()
+}
+
+// Somebody on the server makes a directory a link to elsewhere and back, as fast as
+// it goes: what is elsewhere is never read, written, made or removed.
+func TestDirectoriesThatBecomeLinks(t *testing.T) {
+	st := newStage(t, func(st *stage) {
+		disk := osfs.NewDisk(osfs.SyncNone, nil) // the more is tried
+		st.gate.Trees = func(context.Context, account.Account) (vfs.FS, error) { return disk.Open(st.dir) }
+	})
+	outside := filepath.Join(filepath.Dir(st.dir), "outside")
+	need(t, os.Mkdir(outside, 0o755))
+	need(t, os.WriteFile(filepath.Join(outside, "f"), []byte("secret"), 0o644))
+	need(t, os.Mkdir(filepath.Join(outside, "empty"), 0o755))
+	before := everyName(t, outside)
+	dir, link, moved := filepath.Join(st.dir, "d"), filepath.Join(st.dir, "link"), filepath.Join(st.dir, "moved")
+	need(t, os.Mkdir(dir, 0o755))
+	root, err := os.OpenRoot(dir) // wherever it is
+	need(t, err)
+	defer root.Close()
+	need(t, os.Symlink(outside, link))
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			for _, r := range [][2]string{{dir, moved}, {link, dir}, {dir, link}, {moved, dir}} {
+				select {
+				case <-stop:
+					return
+				default:
+					_ = os.Rename(r[0], r[1])
+					time.Sleep(mathrand.N(100 * time.Microsecond)) // with one processor, too, all four are seen
+				}
+			}
+		}
+	}()
+	w := st.newWire()
+	read, missed := 0, 0
+	for begun := time.Now(); time.Since(begun) < time.Second || (read < 5 || missed < 5) && time.Since(begun) < 10*time.Second; {
+		need(t, root.WriteFile("f", []byte("inside"), 0o644)) // which may have been renamed away
+		for _, flags := range []uint32{sftp.OpenRead, makes, sftp.OpenWrite, sftp.OpenWrite | sftp.OpenCreate | sftp.OpenExcl, sftp.OpenWrite | sftp.OpenCreate | sftp.OpenAppend} {
+			path := "d/f"
+			if flags&(sftp.OpenTrunc|sftp.OpenExcl) != 0 {
+				path = "d/new"
+			}
+			p := w.do(sftp.Request{Type: sftp.TypeOpen, Path: []byte(path), Flags: flags})
+			if p.Type != sftp.TypeHandle {
+				missed++
+				continue
+			}
+			h := bytes.Clone(p.Handle)
+			if flags == sftp.OpenRead {
+				if got := w.read(h, 0, 100); got == "secret" {
+					t.Fatal("what is elsewhere was read")
+				}
+				read++
+			} else {
+				w.do(sftp.Request{Type: sftp.TypeWrite, Handle: h, Data: []byte("inside")})
+			}
+			w.do(sftp.Request{Type: sftp.TypeClose, Handle: h})
+		}
+		for _, q := range []sftp.Request{
+			{Type: sftp.TypeRemove, Path: []byte("d/new")}, {Type: sftp.TypeMkdir, Path: []byte("d/dir")}, {Type: sftp.TypeRmdir, Path: []byte("d/dir")},
+			{Type: sftp.TypeRmdir, Path: []byte("d/empty")}, {Type: sftp.TypeSymlink, Path: []byte("f"), To: []byte("d/l")}, {Type: sftp.TypeRemove, Path: []byte("d/l")},
+			{Type: sftp.TypeSetstat, Path: []byte("d/f"), Attrs: sftp.Attributes{Flags: sftp.HasMode | sftp.HasTimes, Mode: 0o644, ATime: 5, MTime: 5}},
+			{Type: sftp.TypeExtended, Extension: []byte(sftp.ExtHardlink), Path: []byte("d/f"), To: []byte("taken")},
+			{Type: sftp.TypeRename, Path: []byte("d/f"), To: []byte("renamed")}, {Type: sftp.TypeRename, Path: []byte("renamed"), To: []byte("d/f")},
+		} {
+			w.do(q)
+		}
+		if b, err := os.ReadFile(filepath.Join(st.dir, "taken")); err == nil && string(b) == "secret" {
+			t.Fatal("what is elsewhere was linked")
+		}
+		w.do(sftp.Request{Type: sftp.TypeRemove, Path: []byte("taken")})
+		if p := w.do(sftp.Request{Type: sftp.TypeOpendir, Path: []byte("d")}); p.Type == sftp.TypeHandle {
+			h := bytes.Clone(p.Handle)
+			for _, n := range w.do(sftp.Request{Type: sftp.TypeReaddir, Handle: h}).Names {
+				if string(n.Name) == "empty" {
+					t.Fatal("what is elsewhere was listed")
+				}
+			}
+			w.close(h)
+		}
+	}
+	close(stop)
+	<-stopped
+	if after := everyName(t, outside); after != before {
+		t.Errorf("elsewhere there was\n%s\nand is\n%s", before, after)
+	}
+	if read == 0 || missed == 0 {
+		t.Errorf("%d times the file was read, %d times it was not to be opened: that was no race", read, missed)
+	}
 }
