@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -148,7 +149,7 @@ func (c *conn) tell(ch *paced, text string) bool {
 	said := make(chan struct{})
 	go func() {
 		defer close(said)
-		ch.Tell("dray: " + text + "\r\n")
+		_, _ = io.WriteString(ch.Channel.Stderr(), "dray: "+text+"\r\n")
 	}()
 	t := time.NewTimer(lastWords)
 	defer t.Stop()

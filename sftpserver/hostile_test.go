@@ -427,7 +427,7 @@ func TestRequestsCutAtEveryByte(t *testing.T) {
 		}
 		in = (&sftp.Request{Type: sftp.TypeRealpath, ID: 99, Path: []byte("/")}).Append(in)
 		ch := &script{in: bytes.NewReader(in)}
-		if status := c.sftp(t.Context(), ch); status != 0 {
+		if status := c.sftp(t.Context(), &paced{Channel: ch, conn: c}); status != 0 {
 			t.Errorf("%s: the session ends with %d", row.name(), status)
 		}
 		got := ch.replies(t)

@@ -295,6 +295,29 @@ func inUse() int64 {
 	return int64(m.HeapAlloc + m.StackInuse)
 }
 
+// What waits in the kernel for a client that reads nothing does so as long as the
+// client may take nothing: then the connection ends, and not its answers alone.
+func TestAClientThatTakesNoAnswers(t *testing.T) {
+	st := newStage(t, func(st *stage) { st.rules.Stall = 300 * time.Millisecond })
+	b := st.bare()
+	ping := ssh.Marshal(struct {
+		Name  string `sshtype:"80"`
+		Reply bool
+	}{"keepalive@openssh.com", true})
+	_ = b.nc.SetWriteDeadline(time.Now().Add(10 * time.Second))
+	var err error
+	for begun := time.Now(); err == nil && time.Since(begun) < 10*time.Second; {
+		var many []byte
+		for range 1000 {
+			many = append(many, b.sealed(ping)...)
+		}
+		_, err = b.nc.Write(many)
+	}
+	if err == nil || strings.Contains(err.Error(), "timeout") {
+		t.Errorf("it is never ended: %v", err)
+	}
+}
+
 // A client that asks and asks on all of its channels and reads nothing is held to
 // what its windows and a few buffers take.
 func TestAClientThatReadsNothingIsHeldToItsBuffers(t *testing.T) {
@@ -325,9 +348,9 @@ func TestAClientThatReadsNothingIsHeldToItsBuffers(t *testing.T) {
 		}
 	}
 	fine("beside it")
-	// For each channel the window and two buffers of a dialogue; two of the wire, and
+	// What may be ahead; for each channel two buffers of a dialogue; two of the wire, and
 	// what packages keep for themselves.
-	const bound = maxChannels*(2<<20+2*bufferBytes) + 2*bufferBytes + 8<<20
+	const bound = 2*hardAhead + maxChannels*2*bufferBytes + 2*bufferBytes + 8<<20 // garbage included
 	if grown := inUse() - before; grown > bound {
 		t.Errorf("it makes the server hold %d bytes more; want %d at most", grown, bound)
 	}

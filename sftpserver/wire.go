@@ -322,9 +322,13 @@ func (w *wire) flush() {
 	w.idle()
 }
 
+// failed ends the connection with its first write that fails: package ssh reads on
+// behind one, and a client that takes nothing would keep its place.
 func (w *wire) failed(err error) {
 	if err != nil && w.err == nil {
 		w.err = err
+		w.release()
+		_ = w.Conn.Close()
 	}
 }
 
