@@ -84,10 +84,16 @@ func (c *sftpClient) begin() error {
 		c.window += int(binary.BigEndian.Uint32(p[5:]))
 	}
 	c.req = sftp.Request{Type: sftp.TypeInit, Version: sftp.Version}
-	if err := c.send(nil); err != nil {
+	if err := c.do(sftp.TypeVersion); err != nil {
 		return err
 	}
-	return c.answer(sftp.TypeVersion)
+	for _, p := range c.rep.Pairs {
+		if string(p.Name) == sftp.ExtLimits { // as OpenSSH's client does
+			c.req = sftp.Request{Type: sftp.TypeExtended, Extension: []byte(sftp.ExtLimits)}
+			return c.do(sftp.TypeExtendedReply)
+		}
+	}
+	return nil
 }
 
 // send writes the request in c.req, whose Data is in data: WRITE has its data

@@ -28,6 +28,7 @@ type dialogue struct {
 	newest  map[vfs.Path]*file // the newest upload to a name, while it is not published
 	line    []byte             // of a listing
 	quiet   bool               // no handle is open any more, and the connection does not know yet
+	wide    bool               // the client has asked for limits, and takes long answers
 	said    bool               // the request that is answered has its reply
 
 	out      []byte // replies that have not been sent; one of buffers, or nil

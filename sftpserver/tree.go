@@ -174,9 +174,21 @@ func (d *dialogue) opendir(q *sftp.Request) error {
 	return d.add(&handle{dir: d.listed(p)})
 }
 
-// namesBytes is how long an answer to READDIR gets. Old clients take 34,000 bytes
-// (draft-ietf-secsh-filexfer-02, 3).
-const namesBytes = 32000
+// How long an answer to READDIR gets. Old clients take 34,000 bytes
+// (draft-ietf-secsh-filexfer-02, 3), those that ask for limits as much as READ gives:
+// OpenSSH's, which takes 256 KiB.
+const (
+	namesBytes     = 32000
+	manyNamesBytes = 120_000
+)
+
+// namesBytes is that of the next answer. The first one is short, because somebody waits.
+func (d *dialogue) namesBytes(l *directory) int {
+	if d.wide && l.bytes > 0 {
+		return manyNamesBytes
+	}
+	return namesBytes
+}
 
 // largestName is what one entry takes at most: the name, the line with it, the
 // numbers.
@@ -187,13 +199,14 @@ func (d *dialogue) readdir(q *sftp.Request) error {
 	if l == nil {
 		return fault.New(fault.NotDir, fault.IDNotDir, d.h.file.path.String())
 	}
-	if err := d.room(namesBytes + largestName); err != nil {
+	size := d.namesBytes(l)
+	if err := d.room(size + largestName); err != nil {
 		return err
 	}
 	at := len(d.out)
 	names, out := sftp.BeginNames(d.out, q.ID)
 	now := time.Now()
-	for names.Bytes(out) < namesBytes-largestName {
+	for names.Bytes(out) < size-largestName {
 		name, fi, err := d.entry(l)
 		if err != nil {
 			return err
@@ -233,6 +246,9 @@ func (d *dialogue) entry(l *directory) (string, fs.FileInfo, error) {
 		case err != nil:
 			return "", nil, err
 		case more:
+			if len(d.newest) == 0 {
+				return fi.Name(), fi, nil
+			}
 			if at, jerr := l.path.Join(fi.Name()); jerr == nil {
 				if f := d.here(at); f != nil { // what this client sees under the name
 					if up, err := f.up.Stat(); err == nil {
@@ -555,6 +571,7 @@ func (d *dialogue) space(p vfs.Path) error {
 }
 
 func (d *dialogue) limits(q *sftp.Request) error {
+	d.wide = true
 	d.say(sftp.AppendLimits(d.out, q.ID, sftp.Limits{
 		Packet: sftp.MaxPacket, Read: sftp.MaxData, Write: sftp.MaxData, Handles: maxHandles,
 	}))
