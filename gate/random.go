@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"io"
 	"io/fs"
 	"math"
 	"slices"
@@ -76,10 +77,69 @@ func (u *Upload) Write(ctx context.Context, b []byte, off int64) error {
 		return err
 	}
 	u.Dest()
+	if u.old != nil && len(u.anywhere().behind) == maxSpans { // one more would make it forget one
+		if err := u.fill(ctx); err != nil {
+			return err
+		}
+	}
 	n, err := u.up.WriteAt(b, off)
 	u.counter.Done(int64(n), int64(n))
 	u.anywhere().add(off, off+int64(n))
 	return u.s.fail(err, "upload to", u.p)
+}
+
+// Over makes u, of which nothing was written yet, an upload that goes over the file
+// that e has open: what is not written will be as it is there. The file itself stays as
+// it is until the commit. E ends by it, unless there is an error.
+func (u *Upload) Over(e *Edit) error {
+	fi, err := e.f.Stat()
+	if err != nil {
+		return e.s.fail(err, "change", e.p)
+	}
+	u.old, u.under = e.f, fi.Size()
+	return nil
+}
+
+// fill takes from the file below what was not written.
+func (u *Upload) fill(ctx context.Context) error {
+	if u.old == nil {
+		return nil
+	}
+	came := u.anywhere()
+	buf := make([]byte, min(u.under, 1<<20))
+	for came.end < u.under {
+		to := u.under
+		if len(came.behind) > 0 {
+			to = min(to, came.behind[0].from)
+		}
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		if err := u.grow.reach(ctx, to); err != nil {
+			return u.s.fail(err, "upload to", u.p)
+		}
+		n, err := u.old.ReadAt(buf[:min(to-came.end, int64(len(buf)))], came.end)
+		if n == 0 && err == io.EOF { // it became shorter meanwhile
+			break
+		}
+		if n == 0 && err != nil {
+			return u.s.fail(err, "upload to", u.p)
+		}
+		if _, err := u.up.WriteAt(buf[:n], came.end); err != nil {
+			return u.s.fail(err, "upload to", u.p)
+		}
+		came.add(came.end, came.end+int64(n))
+	}
+	u.leaveOld()
+	return nil
+}
+
+// leaveOld is behind the need for the file below.
+func (u *Upload) leaveOld() {
+	if u.old != nil {
+		_ = u.old.Close()
+		u.old, u.under = nil, 0
+	}
 }
 
 // anywhere is what has come, once the upload is written by Write.
@@ -167,6 +227,7 @@ func (u *Upload) Truncate(ctx context.Context, size int64) error {
 		return u.s.fail(err, "upload to", u.p)
 	}
 	u.anywhere().shorten(size)
+	u.under = min(u.under, size)
 	u.grow.shrink(size)
 	return nil
 }

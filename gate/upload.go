@@ -42,6 +42,9 @@ type Upload struct {
 	over   bool // settled, with gained; under appends.mu
 	gained footing
 
+	old   vfs.Edited // of an upload that goes over a file: that file
+	under int64      // up to where it shows
+
 	dir   identity // of the directory that it was begun in
 	first footing  // what the name counted then
 }
@@ -446,7 +449,10 @@ func (u *Upload) settle(ctx context.Context, gained footing) {
 // immediately before the name changes: an error of it cuts the upload. From then
 // on nothing ends the commit. After an error the upload has been cut.
 func (u *Upload) Commit(ctx context.Context, r transfer.Report, still func(context.Context) error) error {
-	err := u.up.Sync(ctx)
+	err := u.fill(ctx)
+	if err == nil {
+		err = u.up.Sync(ctx)
+	}
 	if err == nil {
 		u.begun.Store(u.how.Direct)
 		err = context.Cause(ctx)
@@ -501,6 +507,7 @@ func (u *Upload) Cut(ctx context.Context, r transfer.Report, why error) error {
 // direct upload the file. What the quota ended is not kept: it would fill the quota,
 // and where nobody lists it.
 func (u *Upload) cut(ctx context.Context, why error) footing {
+	u.leaveOld()
 	defer u.s.lock(u.p)()
 	if u.how.Direct {
 		return u.leave(ctx)

@@ -77,6 +77,9 @@ func (d *dialogue) file(p vfs.Path, q *sftp.Request, h *handle) (*file, error) {
 	}
 	switch {
 	case err == nil:
+		// OpenSSH's scp opens so what it replaces, and so does who changes a part of it: the
+		// first byte that is written tells.
+		f.fresh = flags == sftp.OpenWrite|makes && d.session.Account().Uploads != account.UploadsInPlace
 		if f.edit, err = d.session.Edit(d.ctx, p); err == nil && flags&empties != 0 {
 			if err = f.edit.Truncate(d.ctx, 0); err != nil {
 				err = errors.Join(err, f.edit.Close(d.ctx, err))
@@ -200,6 +203,13 @@ func (d *dialogue) write(q *sftp.Request) error {
 
 func (d *dialogue) writeTo(h *handle, b []byte, off int64) error {
 	f := h.file
+	if f.fresh {
+		if f.fresh = false; off == 0 {
+			if err := d.over(h); err != nil {
+				return err
+			}
+		}
+	}
 	switch {
 	case f.edit != nil && h.appends:
 		return f.edit.Append(d.ctx, b)
@@ -220,6 +230,29 @@ func (d *dialogue) writeTo(h *handle, b []byte, off int64) error {
 		// this answer says what is kept.
 		return d.discard(f, err)
 	}
+	return nil
+}
+
+// over makes a finished file that is open to be changed an upload that goes over it, so
+// that it survives when that is cut. Where no upload can be made it is changed where it is.
+func (d *dialogue) over(h *handle) error {
+	f := h.file
+	up, err := d.session.Create(d.ctx, f.path, vfs.Create{How: vfs.Replace})
+	if err != nil {
+		if fault.KindOf(err) == fault.Denied {
+			return nil
+		}
+		return err
+	}
+	if err := up.Over(f.edit); err != nil {
+		return errors.Join(err, up.Drop(d.ctx))
+	}
+	f.edit, f.up = nil, up
+	h.creator = true
+	if d.newest == nil {
+		d.newest = map[vfs.Path]*file{}
+	}
+	d.newest[f.path] = f
 	return nil
 }
 
@@ -263,6 +296,13 @@ func (d *dialogue) fsetstat(q *sftp.Request) error {
 	}
 	if q.Attrs.Has(sftp.HasSize) && !h.writes {
 		return fault.Because(errHandle, fault.Denied, fault.IDHandle)
+	}
+	if h.file.fresh && q.Attrs.Has(sftp.HasSize) {
+		if h.file.fresh = false; q.Attrs.Size == 0 {
+			if err := d.over(h); err != nil {
+				return err
+			}
+		}
 	}
 	return d.change(&opened{d, h.file}, &q.Attrs)
 }

@@ -43,6 +43,7 @@ type file struct {
 
 	sent, high int64 // of read: how much was read, and up to where
 	whole      bool  // of read: its end was seen
+	fresh      bool  // of edit: nothing was done with it yet that tells whether it is replaced
 	failed     error // of up: why it was cut, for all requests that follow
 	unlinked   bool  // of up: its name was removed; nothing is published
 }

@@ -211,3 +211,88 @@ func TestAProgramWhoseClientTakesNothing(t *testing.T) {
 		t.Error("it waits for ever")
 	}
 }
+
+// OpenSSH's scp replaces a file without saying so: it opens it to write, writes from
+// the beginning and sets the length. A cut leaves the old file, and what is not written
+// is as it was.
+func TestWritingFromTheBeginningReplaces(t *testing.T) {
+	const replaces = sftp.OpenWrite | sftp.OpenCreate
+	old := strings.Repeat("old!", 300_000)
+	size := func(h []byte, n uint64) sftp.Request {
+		return sftp.Request{Type: sftp.TypeFsetstat, Handle: h, Attrs: sftp.Attributes{Flags: sftp.HasSize, Size: n}}
+	}
+	for name, tt := range map[string]struct {
+		do   func(w *wireClient, h []byte)
+		want string
+	}{
+		"as scp does": {func(w *wireClient, h []byte) {
+			w.write(h, 0, "new")
+			w.ok(size(h, 3))
+		}, "new"},
+		"emptied first": {func(w *wireClient, h []byte) {
+			w.ok(size(h, 0))
+			w.write(h, 0, "new")
+		}, "new"},
+		"a part": {func(w *wireClient, h []byte) { w.write(h, 0, "new!") }, "new!" + old[4:]},
+		"parts": {func(w *wireClient, h []byte) {
+			w.write(h, 0, "new!")
+			w.write(h, 400_000, "new!")
+			w.write(h, 1_199_998, "longer")
+		}, "new!" + old[4:400_000] + "new!" + old[400_004:1_199_998] + "longer"},
+		"shorter and longer again": {func(w *wireClient, h []byte) {
+			w.write(h, 0, "new!")
+			w.ok(size(h, 8))
+			w.ok(size(h, 12))
+		}, "new!old!\x00\x00\x00\x00"},
+		"a part behind the beginning": {func(w *wireClient, h []byte) { w.write(h, 4, "new!") }, "old!new!" + old[8:]},
+		"nothing":                     {func(*wireClient, []byte) {}, old},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := newStage(t)
+			st.put("f", old)
+			w := st.newWire()
+			h := w.open("f", replaces)
+			tt.do(w, h)
+			if got := st.file("f"); got != old && name != "a part behind the beginning" {
+				t.Errorf("before CLOSE there are %d other bytes", len(got))
+			}
+			w.close(h)
+			if got := st.file("f"); got != tt.want {
+				t.Errorf("%d bytes, %.20q, not %d", len(got), got, len(tt.want))
+			}
+			if got := st.partials(); len(got) != 0 {
+				t.Errorf("left behind: %v", got)
+			}
+		})
+	}
+
+	// More gaps than are remembered.
+	st := newStage(t)
+	st.put("f", old)
+	w := st.newWire()
+	h := w.open("f", replaces)
+	want := []byte(old)
+	for i := 0; i < 600; i++ {
+		at := i * 1000
+		w.write(h, uint64(at), "new!")
+		copy(want[at:], "new!")
+	}
+	w.close(h)
+	if got := st.file("f"); got != string(want) {
+		t.Error("600 pieces do not make what they should")
+	}
+
+	// And the cut.
+	c := st.dial()
+	w = open(t, c)
+	w.send((&sftp.Request{Type: sftp.TypeInit, Version: 3}).Append(nil))
+	w.receive()
+	h = w.open("f", replaces)
+	w.write(h, 0, strings.Repeat("half", 10_000))
+	before := len(st.events.transfers())
+	_ = c.Close()
+	until(t, "the cut", func() bool { return len(st.events.transfers()) > before })
+	if got := st.file("f"); got != string(want) {
+		t.Error("a cut upload has changed the file")
+	}
+}
