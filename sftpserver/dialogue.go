@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"dray/explain"
 	"dray/fault"
@@ -29,6 +30,7 @@ type dialogue struct {
 	line    []byte             // of a listing
 	quiet   bool               // no handle is open any more, and the connection does not know yet
 	wide    bool               // the client has asked for limits, and takes long answers
+	told    time.Time          // when it was said beside a status what is the matter
 	said    bool               // the request that is answered has its reply
 
 	out      []byte // replies that have not been sent; one of buffers, or nil
@@ -189,7 +191,7 @@ func (d *dialogue) answer(body []byte) error {
 	case perr != nil && (q.Type == sftp.TypeInit || len(body) < 5):
 		return perr
 	case perr != nil:
-		d.status(sftp.BadMessage, "the request is malformed")
+		d.status(sftp.BadMessage, "The request is malformed. [" + string(fault.IDSyntax) + "]")
 		return nil
 	case !d.begun:
 		d.begun = true
@@ -198,7 +200,7 @@ func (d *dialogue) answer(body []byte) error {
 	}
 	row := d.conn.server.row(q)
 	if row == nil {
-		d.status(sftp.OpUnsupported, "this server does not know the request")
+		d.status(sftp.OpUnsupported, "This server does not know the request. [" + string(fault.IDUnknown) + "]")
 		return nil
 	}
 	err := d.allowed(row, q)
@@ -239,8 +241,18 @@ func (d *dialogue) refuse(row *request, err error) {
 	} else {
 		d.session.Refused(row.name(), string(d.req.Path), err)
 	}
-	d.status(statuses[e.Kind], explain.Sentence(e))
+	sentence := explain.Sentence(e)
+	d.status(statuses[e.Kind], sentence)
+	// OpenSSH and others show the status alone, which is "Failure". That the disk or
+	// the quota is full is said beside it, once and not to each WRITE that is under way.
+	if now := time.Now(); (e.Kind == fault.NoSpace || e.Kind == fault.OverQuota) && now.Sub(d.told) > tellEvery {
+		d.told = now
+		d.conn.tell(d.ch, sentence)
+	}
 }
+
+// tellEvery is how long it is before a client is told again what it was told.
+const tellEvery = 10 * time.Second
 
 // say makes out with a reply behind it the replies to be sent.
 func (d *dialogue) say(out []byte) { d.out, d.said = out, true }
