@@ -44,7 +44,7 @@ type Account struct {
 	// configured CA has issued to this name.
 	Certificates []string `json:"certificates,omitempty"`
 
-	// Keys log in over SSH, and Factors are what a login needs, all of them in this
+	// Keys log in over SSH, and Factors are what a login needs, all of them in any
 	// order, of FactorKey and FactorPassword. Without any, one of what the account has
 	// suffices; with any, no protocol but SSH lets it in.
 	Keys    []Key    `json:"keys,omitempty"`

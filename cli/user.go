@@ -348,7 +348,7 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.BoolVar(&s.enable, "enable", false, "undo --disable")
 	f.StringVar(&s.networks, "networks", "", "`LIST` of networks to log in from, between commas; any: from anywhere")
 	f.StringVar(&s.protocols, "protocols", "", "`LIST` of ftp, ftps and sftp; all: every one")
-	f.StringVar(&s.factors, "factors", "", "`LIST`: what a login over SSH needs, in this order, between commas, of publickey and password; any: one of them suffices")
+	f.StringVar(&s.factors, "factors", "", "`LIST`: what a login over SSH needs, all of them in any order, between commas, of publickey and password; any: one of them suffices")
 	f.StringArrayVar(&s.certificates, "certificate", nil, "`WHAT` logs in without a password: the PEM file or SHA-256 of a client certificate, or ca for those of the listener's client-ca; none takes all away (may be repeated)")
 	f.StringVar(&s.partials, "partials", "", "`WHAT`: hidden (the default), or listed: its own cut uploads are in its listings, as NAME.part")
 	f.StringVar(&s.uploads, "uploads", "", "`WHERE`: beside (the default), or in-place: every upload writes to its name from the first byte on, and a cut one stays there")

@@ -111,9 +111,9 @@ type Visit struct {
 	onEnd func()
 	asked int // names whose certificate was looked at
 
-	keys   int    // of SSH, that were asked for
-	passer string // the account that has shown some of its factors
-	passed int    // how many
+	keys   int      // of SSH, that were asked for
+	passer string   // the account that has shown some of its factors
+	passed []string // which
 }
 
 // maxAsked is for how many names one connection may ask with its certificate.
@@ -328,7 +328,7 @@ func (v *Visit) verifier() account.Verifier {
 // Password checks a password and opens the account's tree. A wrong one is
 // answered after a wait that grows with the failures of the peer's address;
 // kind NotLoggedIn, or Closing after the last try of this connection. A *More where
-// the account needs another factor. A right one that comes from where the account
+// the account needs other factors too. A right one that comes from where the account
 // may not log in is refused as a wrong one.
 // Kind Internal when it can't be checked or the tree can't be opened.
 func (v *Visit) Password(ctx context.Context, user string, s account.Secret) (*Session, error) {
@@ -361,7 +361,7 @@ func (v *Visit) bar(a *account.Account) string {
 	case !within(a.Networks, v.peer.Remote.Addr()):
 		return "the account may not log in from this network"
 	}
-	return v.outOfTurn(a, account.FactorPassword)
+	return v.uncounted(a, account.FactorPassword)
 }
 
 // Certificate logs user in by the certificate that Secured was told of. Kind

@@ -15,10 +15,10 @@ import (
 )
 
 // A More is the answer to a factor that was right, for an account that needs
-// another. It is no failure, and pays nothing.
-type More struct{ Method string } // account.FactorKey or account.FactorPassword
+// others too. It is no failure, and pays nothing.
+type More struct{ Methods []string } // those that are missing: account.FactorKey, account.FactorPassword
 
-func (m *More) Error() string { return "one more factor: " + m.Method }
+func (m *More) Error() string { return "more factors: " + strings.Join(m.Methods, ", ") }
 
 // maxKeys is how many keys one connection may ask for. Programs offer all that an
 // agent holds.
@@ -42,7 +42,7 @@ func (v *Visit) KeyWelcome(ctx context.Context, user string, key []byte) error {
 }
 
 // PublicKey logs user in by a key whose signature was verified. A *More where the
-// account needs another factor. Kind NotLoggedIn when the key is none of that
+// account needs other factors too. Kind NotLoggedIn when the key is none of that
 // account's, which KeyWelcome has told already.
 func (v *Visit) PublicKey(ctx context.Context, user string, key []byte) (*Session, error) {
 	a, what, err := v.owner(ctx, user, key)
@@ -76,7 +76,7 @@ func (v *Visit) owner(ctx context.Context, user string, key []byte) (a account.A
 		why = "the account may not log in from this network"
 	}
 	if why == "" {
-		why = v.outOfTurn(&a, account.FactorKey)
+		why = v.uncounted(&a, account.FactorKey)
 	}
 	if why != "" {
 		v.log.Info("a known key does not count", "user", user, "peer", v.peer.Remote.String(), "key", what, "why", why)
@@ -151,9 +151,10 @@ func fromOneOf(list string, from netip.Addr) bool {
 	return false
 }
 
-// outOfTurn is why a factor counts for nothing now, "" when it is the one that is
-// wanted.
-func (v *Visit) outOfTurn(a *account.Account, method string) string {
+// uncounted is why a factor counts for nothing now, "" when it does. Factors may be
+// shown in any order: programs try what they have, and OpenSSH's forgets a method that
+// was refused once.
+func (v *Visit) uncounted(a *account.Account, method string) string {
 	if len(a.Factors) == 0 {
 		return ""
 	}
@@ -162,34 +163,38 @@ func (v *Visit) outOfTurn(a *account.Account, method string) string {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	n := 0
-	if v.passer == a.Name {
-		n = v.passed
-	}
-	if n >= len(a.Factors) || a.Factors[n] != method {
-		return "the account needs " + strings.Join(a.Factors, " and ") + ", in this order"
+	if !slices.Contains(v.missing(a), method) {
+		return "the account needs " + strings.Join(a.Factors, " and ") + ", each once"
 	}
 	return ""
 }
 
-// shown lets an account in that has shown one factor, or asks for the next. The
-// factor is in its turn.
+// missing are the factors that the account needs and that were not shown. v.mu is held.
+func (v *Visit) missing(a *account.Account) []string {
+	var shown []string
+	if v.passer == a.Name {
+		shown = v.passed
+	}
+	return slices.DeleteFunc(slices.Clone(a.Factors), func(f string) bool { return slices.Contains(shown, f) })
+}
+
+// shown lets an account in that has shown one factor, or asks for the others. The
+// factor counts.
 func (v *Visit) shown(ctx context.Context, a account.Account, method, what string) (*Session, error) {
 	v.mu.Lock()
 	if v.passer != a.Name {
-		v.passer, v.passed = a.Name, 0
+		v.passer, v.passed = a.Name, nil
 	}
-	v.passed++
-	passed := v.passed
-	v.mu.Unlock()
-	if passed < len(a.Factors) {
-		next := a.Factors[passed]
-		v.log.Info("one factor of several was right", "user", a.Name, "peer", v.peer.Remote.String(), "method", method, "next", next)
-		return nil, &More{next}
+	v.passed = append(v.passed, method)
+	missing := v.missing(&a)
+	if len(missing) == 0 {
+		v.passer, v.passed = "", nil
 	}
-	v.mu.Lock()
-	v.passer, v.passed = "", 0
 	v.mu.Unlock()
+	if len(missing) > 0 {
+		v.log.Info("one factor of several was right", "user", a.Name, "peer", v.peer.Remote.String(), "method", method, "missing", strings.Join(missing, ", "))
+		return nil, &More{missing}
+	}
 	s, err := v.enter(ctx, a, "")
 	if err == nil && what != "" {
 		s.log.Info("login by key", "key", what)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -77,8 +78,9 @@ func TestWhichKeysAreWelcome(t *testing.T) {
 		{"an account that may not log in from here", account.Account{
 			Name: "anna", Keys: as("").Keys, Networks: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")},
 		}, wire, false},
-		{"the turn of the password", account.Account{Name: "anna", Keys: as("").Keys, Factors: []string{"password", "publickey"}}, wire, false},
-		{"its turn", account.Account{Name: "anna", Keys: as("").Keys, Factors: []string{"publickey", "password"}}, wire, true},
+		{"one of two factors", account.Account{Name: "anna", Keys: as("").Keys, Factors: []string{"publickey", "password"}}, wire, true},
+		{"one of two factors, the second in the list", account.Account{Name: "anna", Keys: as("").Keys, Factors: []string{"password", "publickey"}}, wire, true},
+		{"no factor of the account", account.Account{Name: "anna", Keys: as("").Keys, Factors: []string{"password"}}, wire, false},
 
 		{"a certificate of the door's CA", account.Account{Name: "anna"}, cert(ca, nothing), true},
 		{"for somebody else", account.Account{Name: "anna"}, cert(ca, func(c *ssh.Certificate) { c.ValidPrincipals = []string{"bob"} }), false},
@@ -151,31 +153,42 @@ func TestAKeyLogsIn(t *testing.T) {
 	is(t, "a disabled account", err, fault.NotLoggedIn, fault.IDAccountOff)
 }
 
-// Two factors are both needed, in their order, and nothing but SSH can ask for them.
-func TestFactorsInSequence(t *testing.T) {
+// Two factors are both needed, in any order and each once, and nothing but SSH can ask
+// for them.
+func TestFactorsComeInAnyOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		own, password := signer(t), account.NewSecret(right)
 		wire := own.PublicKey().Marshal()
-		both := account.Account{Rights: account.Full, Keys: []account.Key{keyOf(t, own, "")}, Factors: []string{account.FactorKey, account.FactorPassword}}
+		both := account.Account{Rights: account.Full, Keys: []account.Key{keyOf(t, own, "")}, Factors: []string{account.FactorPassword, account.FactorKey}}
 		anna, bert := both, both
 		anna.Name, bert.Name = "anna", "bert"
 		h, _ := newVault(t, anna, bert)
-		v := h.knock(alice, ssh22)
-		_, err := v.Password(t.Context(), "anna", password)
-		is(t, "the password first", err, fault.NotLoggedIn, fault.IDAuth)
-		_, err = v.PublicKey(t.Context(), "anna", wire)
-		if more := new(More); !errors.As(err, &more) || more.Method != account.FactorPassword {
-			t.Fatalf("the key: %v", err)
+		wants := func(what string, err error, method string) {
+			t.Helper()
+			if more := new(More); !errors.As(err, &more) || !slices.Equal(more.Methods, []string{method}) {
+				t.Fatalf("%s: %v; want %s to be missing", what, err, method)
+			}
 		}
-		_, err = v.Password(t.Context(), "bert", password)
-		is(t, "the password of another, behind the key of anna", err, fault.NotLoggedIn, fault.IDAuth)
+		v := h.knock(alice, ssh22)
+		_, err := v.PublicKey(t.Context(), "anna", wire)
+		wants("the key", err, account.FactorPassword)
+		is(t, "the key once more", v.KeyWelcome(t.Context(), "anna", wire), fault.NotLoggedIn, fault.IDAuth)
 		_, err = v.PublicKey(t.Context(), "anna", wire)
 		is(t, "the key again", err, fault.NotLoggedIn, fault.IDAuth)
 		s, err := v.Password(t.Context(), "anna", password)
 		need(t, err)
 		s.Close()
-		_, err = h.knock(bob, ssh22).Password(t.Context(), "anna", password)
-		is(t, "the password on another connection", err, fault.NotLoggedIn, fault.IDAuth)
+
+		v = h.knock(bob, ssh22)
+		_, err = v.Password(t.Context(), "anna", password)
+		wants("the password", err, account.FactorKey)
+		_, err = v.Password(t.Context(), "anna", password)
+		is(t, "the password again", err, fault.NotLoggedIn, fault.IDAuth)
+		_, err = v.PublicKey(t.Context(), "bert", wire)
+		wants("the key of another, behind the password of anna", err, account.FactorPassword)
+		_, err = v.PublicKey(t.Context(), "anna", wire)
+		wants("the key of anna, behind that of another", err, account.FactorPassword)
+
 		_, err = secured(h.knock(bob, safe)).Password(t.Context(), "anna", password)
 		is(t, "the password over FTP", err, fault.NotLoggedIn, fault.IDAuth)
 	})

@@ -120,22 +120,32 @@ func TestTooManyPasswords(t *testing.T) {
 func TestFactorsOverTheWire(t *testing.T) {
 	st := newStage(t)
 	a := st.people.known["anna"]
-	a.Factors = []string{account.FactorKey, account.FactorPassword}
-	st.people.known["anna"] = a
+	for _, a.Factors = range [][]string{{account.FactorKey, account.FactorPassword}, {account.FactorPassword, account.FactorKey}} {
+		st.people.mu.Lock()
+		st.people.known["anna"] = a
+		st.people.mu.Unlock()
+		st.factors(a.Factors)
+	}
+}
+
+func (st *stage) factors(list []string) {
 	for _, tt := range []struct {
 		name string
 		auth []ssh.AuthMethod
 		ok   bool
 	}{
 		{"both", []ssh.AuthMethod{ssh.PublicKeys(st.key), ssh.Password(password)}, true},
+		{"both, the password first", []ssh.AuthMethod{ssh.Password(password), ssh.PublicKeys(st.key)}, true},
 		{"both, asked by keyboard-interactive", []ssh.AuthMethod{ssh.PublicKeys(st.key), interactive(password)}, true},
+		{"the password in two ways", []ssh.AuthMethod{interactive(password), ssh.Password(password)}, false},
+		{"the key in two forms", []ssh.AuthMethod{ssh.PublicKeys(st.key), ssh.PublicKeys(st.key)}, false},
 		{"the key alone", []ssh.AuthMethod{ssh.PublicKeys(st.key)}, false},
 		{"the password alone", []ssh.AuthMethod{ssh.Password(password)}, false},
 		{"the key and a wrong password", []ssh.AuthMethod{ssh.PublicKeys(st.key), ssh.Password("guess")}, false},
-		{"another key and the password", []ssh.AuthMethod{ssh.PublicKeys(newKey(t)), ssh.Password(password)}, false},
+		{"another key and the password", []ssh.AuthMethod{ssh.PublicKeys(newKey(st.t)), ssh.Password(password)}, false},
 	} {
 		if _, _, err := st.login(&ssh.ClientConfig{Auth: tt.auth}); (err == nil) != tt.ok {
-			t.Errorf("%s: %v", tt.name, err)
+			st.t.Errorf("%q, %s: %v", list, tt.name, err)
 		}
 	}
 }

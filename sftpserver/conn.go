@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -289,9 +290,12 @@ func (c *conn) in(s *gate.Session, err error) (*ssh.Permissions, error) {
 		c.session = s
 		return &ssh.Permissions{}, nil
 	case errors.As(err, &more):
-		next := ssh.ServerAuthCallbacks{PasswordCallback: c.password, KeyboardInteractiveCallback: c.keyboard}
-		if more.Method == account.FactorKey {
-			next = ssh.ServerAuthCallbacks{PublicKeyCallback: c.keyWelcome}
+		var next ssh.ServerAuthCallbacks
+		if slices.Contains(more.Methods, account.FactorPassword) {
+			next.PasswordCallback, next.KeyboardInteractiveCallback = c.password, c.keyboard
+		}
+		if slices.Contains(more.Methods, account.FactorKey) {
+			next.PublicKeyCallback = c.keyWelcome
 		}
 		return nil, &ssh.PartialSuccessError{Next: next}
 	}

@@ -96,3 +96,35 @@ func TestOpenSSHWorks(t *testing.T) {
 		}
 	}
 }
+
+// OpenSSH offers a key first, and forgets about keys when that is refused.
+func TestOpenSSHShowsTwoFactors(t *testing.T) {
+	if _, err := exec.LookPath("ssh"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("ssh is missing")
+		}
+		t.Skip("SKIPPED: OpenSSH's ssh is missing")
+	}
+	for _, factors := range [][]string{{account.FactorPassword, account.FactorKey}, {account.FactorKey, account.FactorPassword}} {
+		for _, first := range []string{"publickey,password", "keyboard-interactive,publickey"} {
+			st := newStage(t)
+			key := st.identity()
+			a := st.people.known["anna"]
+			a.Factors = factors
+			st.people.known["anna"] = a
+			asks := filepath.Join(t.TempDir(), "askpass")
+			need(t, os.WriteFile(asks, []byte("#!/bin/sh\necho "+password+"\n"), 0o700))
+			host, port, err := net.SplitHostPort(st.addr)
+			need(t, err)
+			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, "ssh", "-p", port, "-i", key, "-F", "/dev/null", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+				"-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR", "-o", "NumberOfPasswordPrompts=1", "-o", "PreferredAuthentications="+first,
+				"-s", "anna@"+host, "sftp")
+			cmd.Env = append(os.Environ(), "SSH_ASKPASS="+asks, "SSH_ASKPASS_REQUIRE=force")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("factors %q, shown as %s: %v\n%s\nserver:\n%s", factors, first, err, out, st.log)
+			}
+		}
+	}
+}
