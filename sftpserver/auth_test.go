@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -215,6 +216,51 @@ func TestOneAddressDoesNotKeepOthersOut(t *testing.T) {
 	for _, nc := range idle {
 		_ = nc.Close()
 	}
+}
+
+// Who waits at a prompt has spoken: connections that never did go first.
+func TestSilentConnectionsGoBeforeAPrompt(t *testing.T) {
+	for name, way := range map[string]func(flood func(), key ssh.Signer) ssh.AuthMethod{
+		"password": func(flood func(), _ ssh.Signer) ssh.AuthMethod {
+			return ssh.PasswordCallback(func() (string, error) { flood(); return password, nil })
+		},
+		"keyboard-interactive": func(flood func(), _ ssh.Signer) ssh.AuthMethod {
+			return ssh.KeyboardInteractive(func(_, _ string, questions []string, _ []bool) ([]string, error) {
+				flood()
+				return slices.Repeat([]string{password}, len(questions)), nil
+			})
+		},
+		"a key that somebody has to touch": func(flood func(), key ssh.Signer) ssh.AuthMethod {
+			return ssh.PublicKeys(touched{key, flood})
+		},
+	} {
+		st := newStage(t, func(st *stage) {
+			st.gate.Guard = guard.New(guard.Limits{PendingPerAddress: 10}, nil)
+		})
+		flood := func() {
+			for range 30 {
+				nc, err := net.Dial("tcp", st.addr)
+				need(t, err)
+				defer nc.Close()
+				_, err = nc.Read(make([]byte, 1)) // it was admitted
+				need(t, err)
+			}
+		}
+		if _, _, err := st.login(&ssh.ClientConfig{Auth: []ssh.AuthMethod{way(flood, st.key)}}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// touched is a key that asks before it signs.
+type touched struct {
+	ssh.Signer
+	ask func()
+}
+
+func (k touched) Sign(r io.Reader, data []byte) (*ssh.Signature, error) {
+	k.ask()
+	return k.Signer.Sign(r, data)
 }
 
 func TestAlgorithms(t *testing.T) {

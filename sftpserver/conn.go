@@ -237,8 +237,12 @@ func (c *conn) config(peerVersion string) *ssh.ServerConfig {
 	cfg.KeyboardInteractiveCallback = c.keyboard
 	cfg.PublicKeyCallback = c.keyWelcome
 	cfg.VerifiedPublicKeyCallback = c.publicKey
-	if c.rules.Banner != "" {
-		cfg.BannerCallback = func(ssh.ConnMetadata) string { return c.rules.Banner + "\n" }
+	cfg.BannerCallback = func(ssh.ConnMetadata) string { // at the first request, also "none" before a prompt
+		c.visit.Spoke()
+		if c.rules.Banner == "" {
+			return ""
+		}
+		return c.rules.Banner + "\n"
 	}
 	return &cfg
 }
