@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -35,7 +36,8 @@ var hostKinds = []struct {
 }
 
 // HostKeys are the SSH host keys in dir, one of each kind, made where they are
-// missing. Whoever can read them can be the server: they are files of 0600.
+// missing. Whoever can read them can be the server: they are files of 0600, and others
+// are refused.
 func HostKeys(dir string) ([]ssh.Signer, error) {
 	var all []ssh.Signer
 	for _, kind := range hostKinds {
@@ -72,12 +74,19 @@ func makeHostKey(file string, gen func() (crypto.PrivateKey, error)) error {
 	})
 }
 
-// LoadHostKey reads a private key as OpenSSH keeps its host keys. One with a
-// passphrase, a DSA key and an RSA key below 2048 bits are refused.
+// LoadHostKey reads a private key as OpenSSH keeps its host keys. One that others than
+// its owner have access to, one with a passphrase, a DSA key and an RSA key below 2048
+// bits are refused.
 func LoadHostKey(file string) (ssh.Signer, error) {
-	b, err := os.ReadFile(file)
+	b, mode, err := read(file)
 	if err != nil {
 		return nil, err
+	}
+	// OpenSSH takes a key that a group may read when it belongs to somebody else.
+	if runtime.GOOS != "windows" && mode&0o077 != 0 {
+		return nil, &Error{File: file, Why: Exposed,
+			Text: fmt.Sprintf("is a host key, and others than its owner have access to it (mode %04o)", mode),
+			Do:   "chmod 600 " + quote(file) + ", as a file of the user that the server becomes; make another one if somebody may have read it"}
 	}
 	s, err := ssh.ParsePrivateKey(b)
 	var locked *ssh.PassphraseMissingError

@@ -4,8 +4,11 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/pem"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -77,8 +80,36 @@ func TestHostKeysThatAreRefused(t *testing.T) {
 			t.Errorf("%s: %v; want %q", filepath.Base(file), err, want)
 		}
 	}
-	if _, err := LoadHostKey(filepath.Join(dir, "none")); !os.IsNotExist(err) {
+	if _, err := LoadHostKey(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a file that is missing: %v", err)
+	}
+}
+
+// A host key that others can read is no secret, whoever has made it.
+func TestHostKeysThatOthersCanRead(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("SKIPPED: no modes")
+	}
+	dir := t.TempDir()
+	if _, err := HostKeys(dir); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "ssh_host_ed25519_key")
+	for mode, ok := range map[fs.FileMode]bool{0o600: true, 0o400: true, 0o640: false, 0o604: false, 0o620: false, 0o755: false} {
+		if err := os.Chmod(file, mode); err != nil {
+			t.Fatal(err)
+		}
+		_, one := LoadHostKey(file)
+		_, all := HostKeys(dir)
+		for _, err := range []error{one, all} {
+			var e *Error
+			switch {
+			case ok && err != nil:
+				t.Errorf("mode %04o: %v", mode, err)
+			case !ok && (!errors.As(err, &e) || e.Why != Exposed || !strings.Contains(err.Error(), "chmod 600 "+file)):
+				t.Errorf("mode %04o: %v; want a refusal that says chmod 600", mode, err)
+			}
+		}
 	}
 }
 

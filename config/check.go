@@ -265,7 +265,7 @@ func (ch *checker) ssh() {
 		if ch.o.HostKey == nil {
 			ch.file("ssh.host-keys", key)
 		} else if err := ch.o.HostKey(key); err != nil {
-			ch.add("ssh.host-keys", err.Error(), "name a private key that the server may read, without a passphrase")
+			ch.add("ssh.host-keys", err.Error(), "name a private key that the server alone may read, without a passphrase")
 		}
 	}
 	if ca := ch.SSH.UserCA; ca != "" {
