@@ -124,6 +124,8 @@ func (k *Key) option(o string) error {
 	case name == "cert-authority" && !hasValue:
 		k.CA = true
 		return nil
+	case (name == "from" && len(k.From) > 0 || name == "principals" && len(k.Principals) > 0) && hasValue:
+		return fmt.Errorf("%s= is there twice; write one list", name) // as OpenSSH has it
 	case name == "principals" && hasValue:
 		for p := range strings.SplitSeq(value, ",") {
 			if p == "" || !utf8.ValidString(p) || strings.ContainsFunc(p, func(r rune) bool { return r < ' ' || r == '"' || r == '\\' }) {
@@ -142,7 +144,9 @@ func (k *Key) option(o string) error {
 		return nil
 	case name == "expiry-time" && hasValue:
 		until, err := parseExpiry(value)
-		k.Expires = until
+		if k.Expires.IsZero() || until.Before(k.Expires) { // the earliest counts, as in OpenSSH
+			k.Expires = until
+		}
 		return err
 	case name == "command":
 		return errors.New("command= is refused: dray runs no commands; limit the account by its home and its rights")
@@ -166,15 +170,20 @@ func checkPattern(p string) error {
 	return nil
 }
 
-// parseExpiry reads YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS, in local time or with a Z.
+// parseExpiry reads YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS, in local time, or with
+// "Z" or "UTC" behind it in that.
 func parseExpiry(s string) (time.Time, error) {
-	digits, utc := strings.CutSuffix(s, "Z")
-	zone := time.Local
-	if utc {
-		zone = time.UTC
+	digits, zone := s, time.Local
+	for _, utc := range []string{"Z", "UTC"} {
+		if n := len(s) - len(utc); n > 0 && strings.EqualFold(s[n:], utc) {
+			digits, zone = s[:n], time.UTC
+		}
 	}
 	for _, layout := range []string{"20060102", "200601021504", "20060102150405"} {
-		if t, err := time.ParseInLocation(layout, digits, zone); err == nil {
+		if len(digits) != len(layout) { // time.Parse takes parts of a second too
+			continue
+		}
+		if t, err := time.ParseInLocation(layout, digits, zone); err == nil && t.Unix() > 0 {
 			return t, nil
 		}
 	}
