@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -155,7 +156,8 @@ func (k *Key) option(o string) error {
 }
 
 // checkPattern takes what matchPattern understands: a network, or an address with
-// "*" and "?", each with "!" before it or not.
+// "*" and "?", each with "!" before it or not. What no address can match is refused:
+// with "!" it would keep nobody out.
 func checkPattern(p string) error {
 	bare := strings.TrimPrefix(p, "!")
 	if _, err := netip.ParsePrefix(bare); err == nil {
@@ -167,7 +169,35 @@ func checkPattern(p string) error {
 	if strings.ContainsFunc(bare, func(r rune) bool { return !strings.ContainsRune("0123456789abcdefABCDEF:.*?", r) }) {
 		return fmt.Errorf("from=: %q is refused: names of hosts are not looked up; write addresses or networks", p)
 	}
+	if !possible(bare) {
+		return fmt.Errorf("from=: no address is written as %q; write a network, as 2001:db8::/32", p)
+	}
 	return nil
+}
+
+// fillers are what "*" may stand for.
+var fillers = []string{
+	"", "1", "1.1", "1.1.1", "1.1.1.1",
+	"1:1", "1:1:1", "1:1:1:1", "1:1:1:1:1", "1:1:1:1:1:1", "1:1:1:1:1:1:1", "1::", "::1", "1::1",
+}
+
+// possible tells whether the pattern matches an address of those that it can be
+// filled up to.
+func possible(pattern string) bool {
+	first, rest, _ := strings.Cut(strings.ReplaceAll(pattern, "?", "1"), "*")
+	stars := strings.Contains(pattern, "*")
+	for i, f := range fillers {
+		for j, g := range fillers {
+			if i > 0 && !stars || j > 0 && !strings.Contains(rest, "*") {
+				break
+			}
+			a, err := netip.ParseAddr(first + f + strings.ReplaceAll(rest, "*", g))
+			if err == nil && matchPattern(pattern, a.Unmap()) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // parseExpiry reads YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS, in local time, or with
@@ -262,15 +292,39 @@ func matchPatterns(patterns []string, addr netip.Addr) (in bool) {
 	return in
 }
 
+// matchPattern takes addr unmapped. A pattern with "*" or "?" is compared with the
+// forms of an address that people write: the short one, the one with all of its
+// numbers, and that with all of its zeros.
 func matchPattern(pattern string, addr netip.Addr) bool {
 	if n, err := netip.ParsePrefix(pattern); err == nil {
+		if a := n.Addr(); a.Is4In6() && n.Bits() >= 96 { // peers are compared in their IPv4 form
+			n = netip.PrefixFrom(a.Unmap(), n.Bits()-96)
+		}
 		return n.Masked().Contains(addr)
 	}
 	if a, err := netip.ParseAddr(pattern); err == nil {
-		return a == addr
+		return a.Unmap() == addr
 	}
-	ok, err := path.Match(pattern, addr.String())
-	return ok && err == nil
+	pattern = strings.ToLower(pattern)
+	if rest, mapped := strings.CutPrefix(pattern, "::ffff:"); mapped {
+		if !addr.Is4() || !strings.Contains(rest, ".") {
+			return false
+		}
+		pattern = rest
+	}
+	forms := []string{addr.String()}
+	if addr.Is6() {
+		b := addr.As16()
+		numbers := make([]string, 0, 8)
+		for i := 0; i < len(b); i += 2 {
+			numbers = append(numbers, strconv.FormatUint(uint64(b[i])<<8|uint64(b[i+1]), 16))
+		}
+		forms = append(forms, strings.Join(numbers, ":"), addr.StringExpanded())
+	}
+	return slices.ContainsFunc(forms, func(form string) bool {
+		ok, err := path.Match(pattern, form)
+		return ok && err == nil
+	})
 }
 
 // Key finds the key of the account that is the one on the wire; false when it has none.

@@ -57,6 +57,14 @@ func TestParseKey(t *testing.T) {
 		{"a time before there were keys", `expiry-time="00010101Z" ` + key, Key{}, "no time"},
 		{"parts of a second", `expiry-time="20311224235958.5Z" ` + key, Key{}, "no time"},
 		{"another zone", `expiry-time="20311224CET" ` + key, Key{}, "no time"},
+		{"addresses of IPv4 in IPv6", `from="!::ffff:127.0.0.1,::ffff:10.0.*,::FFFF:0:0/96" ` + key, Key{From: []string{"!::ffff:127.0.0.1", "::ffff:10.0.*", "::FFFF:0:0/96"}}, ""},
+		{"patterns in other forms", `from="2001:0DB8:*,2001:db8:0:0:*,*:1,*,10.?.*" ` + key, Key{From: []string{"2001:0DB8:*", "2001:db8:0:0:*", "*:1", "*", "10.?.*"}}, ""},
+		{"part of an address", `from="192.0.2" ` + key, Key{}, "no address"},
+		{"a pattern that is no form of an address", `from="2001:0db8::*" ` + key, Key{}, "no address"},
+		{"zeros that are never written", `from="192.168.001.*" ` + key, Key{}, "no address"},
+		{"a number that is too large", `from="3??.0.0.1" ` + key, Key{}, "no address"},
+		{"five numbers", `from="1.2.3.4.*" ` + key, Key{}, "no address"},
+		{"a part of what is IPv4", `from="::ffff:*" ` + key, Key{}, "no address"},
 		{"no time", `expiry-time="tomorrow" ` + key, Key{}, "no time"},
 		{"principals of no CA", `principals="anna" ` + key, Key{}, "cert-authority"},
 		{"a principal with a quote", `cert-authority,principals="a\"b" ` + key, Key{}, "no name"},
@@ -129,6 +137,17 @@ func TestWhenAKeyCounts(t *testing.T) {
 		{"a pattern that is too short", Key{From: []string{"192.0.2.?"}}, "192.0.2.11", false},
 		{"an address of IPv6, written in another way", Key{From: []string{"2001:db8:0::1"}}, "2001:db8::1", true},
 		{"what is left out of a network", Key{From: []string{"192.0.2.0/24", "!192.0.2.1"}}, "192.0.2.1", false},
+		{"what is left out, mapped into IPv6", Key{From: []string{"!::ffff:127.0.0.1", "*"}}, "127.0.0.1", false},
+		{"it leaves others in", Key{From: []string{"!::ffff:127.0.0.1", "*"}}, "127.0.0.2", true},
+		{"a network that is left out, mapped", Key{From: []string{"!::ffff:127.0.0.0/104", "*"}}, "127.9.0.1", false},
+		{"all of IPv4, mapped", Key{From: []string{"::ffff:0:0/96"}}, "192.0.2.1", true},
+		{"all of IPv4 is none of IPv6", Key{From: []string{"::ffff:0:0/96"}}, "2001:db8::1", false},
+		{"a pattern that is left out, mapped", Key{From: []string{"!::FFFF:127.0.*", "*"}}, "127.0.0.1", false},
+		{"a pattern in capitals", Key{From: []string{"2001:DB8::*"}}, "2001:db8::1", true},
+		{"capitals that are left out", Key{From: []string{"!2001:DB8:*", "*"}}, "2001:db8::1", false},
+		{"a pattern with all zeros", Key{From: []string{"2001:0db8:0000:*"}}, "2001:db8::1", true},
+		{"a pattern with zeros between colons", Key{From: []string{"2001:db8:0:0:*"}}, "2001:db8::1", true},
+		{"a pattern of IPv6 for IPv4", Key{From: []string{"*:*"}}, "192.0.2.1", false},
 		{"only what is left out", Key{From: []string{"!192.0.2.1"}}, "198.51.100.1", false},
 	}
 	for _, tt := range tests {
@@ -157,6 +176,26 @@ func TestAKeyIsFoundByItsBytes(t *testing.T) {
 	if !strings.HasPrefix(k.Fingerprint(), "SHA256:") {
 		t.Errorf("Fingerprint = %q", k.Fingerprint())
 	}
+}
+
+// FuzzPattern holds that a pattern that is taken is the same in capitals, and that an
+// address matches its own text.
+func FuzzPattern(f *testing.F) {
+	f.Add("2001:db8::*", "2001:db8::1")
+	f.Add("::ffff:10.0.0.?", "10.0.0.1")
+	f.Add("::ffff:10.0.0.0/120", "::ffff:10.0.0.1")
+	f.Fuzz(func(t *testing.T, pattern, addr string) {
+		a, err := netip.ParseAddr(addr)
+		if err != nil || a.Zone() != "" {
+			return
+		}
+		if err := checkPattern(addr); err != nil || !matchPattern(addr, a.Unmap()) {
+			t.Fatalf("%s does not match itself, %v", addr, err)
+		}
+		if checkPattern(pattern) == nil && matchPattern(pattern, a.Unmap()) != matchPattern(strings.ToUpper(pattern), a.Unmap()) {
+			t.Fatalf("%q and %s: capitals matter", pattern, addr)
+		}
+	})
 }
 
 // FuzzParseKey holds that a key that is taken is written as a line that is read as
