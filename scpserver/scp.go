@@ -298,14 +298,23 @@ func (c *scp) receive(at vfs.Path, inside bool, depth int) error {
 }
 
 // receiveDir makes a directory, unless it is there, and takes what belongs into it.
+// A new one has the mode of the record less what the umask takes away, with -p that of
+// the record; its owner may write there until it is filled.
 func (c *scp) receiveDir(p vfs.Path, rec, times record, depth int) error {
-	made := false
+	var now, want fs.FileMode // permissions of a new directory, 0 where they stay
 	if err := c.session.Enter(c.ctx, p); err != nil {
 		if err := c.session.Mkdir(c.ctx, p); err != nil {
 			_ = c.refuse("-t", p, err)
 			return err // the client sends what is in it whatever we say
 		}
-		made = true
+		if fi, err := c.session.Finished(c.ctx, p); err == nil {
+			now = fi.Mode().Perm()
+			want = now & rec.mode
+			if filled := now & (rec.mode | 0o700); filled != now {
+				c.dress(func() error { return c.session.Chmod(c.ctx, p, filled) })
+				now = filled
+			}
+		}
 	}
 	if err := c.ok(); err != nil {
 		return err
@@ -313,8 +322,11 @@ func (c *scp) receiveDir(p vfs.Path, rec, times record, depth int) error {
 	if err := c.receive(p, true, depth+1); err != nil {
 		return err
 	}
-	if made && c.preserve {
+	switch {
+	case c.preserve:
 		c.dress(func() error { return c.session.Chmod(c.ctx, p, rec.mode) })
+	case want != now:
+		c.dress(func() error { return c.session.Chmod(c.ctx, p, want) })
 	}
 	if times.kind == 'T' {
 		c.dress(func() error { return c.session.SetTime(c.ctx, p, times.mtime) })
@@ -322,10 +334,10 @@ func (c *scp) receiveDir(p vfs.Path, rec, times record, depth int) error {
 	return nil
 }
 
-// dress sets what -p keeps. Without the right to it the copy is as all are.
+// dress sets modes and times. Without the right to it the copy is as all are.
 func (c *scp) dress(f func() error) {
 	if err := f(); err != nil {
-		c.session.Log().Debug("scp -p keeps less", "error", err)
+		c.session.Log().Debug("scp keeps less", "error", err)
 	}
 }
 

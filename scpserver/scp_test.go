@@ -205,6 +205,48 @@ func TestUploads(t *testing.T) {
 	st.holds("/new/sub/b", "2")
 }
 
+// A directory is as closed as that of the client, once it is filled, and never more
+// open than the umask has it; -p keeps what the client has.
+func TestModesOfDirectories(t *testing.T) {
+	st := newStage(t, account.All)
+	mode := func(path string) fs.FileMode {
+		t.Helper()
+		fi, err := st.session.Finished(t.Context(), at(t, path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fi.Mode().Perm()
+	}
+	talk := []string{"D0700 0 d\n", "D0500 0 sub\n", "C0600 1 f\n", "1\x00", "E\n", "D0777 0 open\n", "E\n", "E\n"}
+	for i, tt := range []struct {
+		command        string
+		top, sub, open fs.FileMode
+	}{
+		{"scp -r -t one", 0o700, 0o500, 0o755}, {"scp -r -p -t two", 0o700, 0o500, 0o777},
+	} {
+		name := "/" + []string{"one", "two"}[i]
+		if a, status := st.put(tt.command, talk...); status != 0 || strings.Join(a, "") != "" {
+			t.Errorf("%s: %q, %d", tt.command, a, status)
+		}
+		if top, sub, open := mode(name), mode(name+"/sub"), mode(name+"/open"); top != tt.top || sub != tt.sub || open != tt.open {
+			t.Errorf("%s: modes %04o, %04o, %04o; want %04o, %04o, %04o", tt.command, top, sub, open, tt.top, tt.sub, tt.open)
+		}
+		st.holds(name+"/sub/f", "1")
+	}
+	// One that is there keeps its mode, but for -p.
+	for command, want := range map[string]fs.FileMode{"scp -r -t .": 0o700, "scp -r -p -t .": 0o750} {
+		if a, status := st.put(command, "D0750 0 one\n", "E\n"); status != 0 || strings.Join(a, "") != "" || mode("/one") != want {
+			t.Errorf("%s: %q, %d, mode %04o; want %04o", command, a, status, mode("/one"), want)
+		}
+		_ = st.session.Chmod(t.Context(), at(t, "/one"), 0o700)
+	}
+	// Without the right to set modes it is as all are.
+	st = newStage(t, account.All&^account.Attributes)
+	if a, status := st.put("scp -r -t one", "D0700 0 d\n", "E\n"); status != 0 || strings.Join(a, "") != "" || mode("/one") != 0o755 {
+		t.Errorf("without the right: %q, %d, mode %04o", a, status, mode("/one"))
+	}
+}
+
 func TestUploadsThatAreNotWhole(t *testing.T) {
 	st := newStage(t, account.All)
 	if err := st.tree.WriteFile("/f", []byte("old")); err != nil {

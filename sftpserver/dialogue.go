@@ -191,7 +191,7 @@ func (d *dialogue) answer(body []byte) error {
 	case perr != nil && (q.Type == sftp.TypeInit || len(body) < 5):
 		return perr
 	case perr != nil:
-		d.status(sftp.BadMessage, "The request is malformed. [" + string(fault.IDSyntax) + "]")
+		d.status(sftp.BadMessage, "The request is malformed. ["+string(fault.IDSyntax)+"]")
 		return nil
 	case !d.begun:
 		d.begun = true
@@ -200,7 +200,7 @@ func (d *dialogue) answer(body []byte) error {
 	}
 	row := d.conn.server.row(q)
 	if row == nil {
-		d.status(sftp.OpUnsupported, "This server does not know the request. [" + string(fault.IDUnknown) + "]")
+		d.status(sftp.OpUnsupported, "This server does not know the request. ["+string(fault.IDUnknown)+"]")
 		return nil
 	}
 	err := d.allowed(row, q)
