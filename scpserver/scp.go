@@ -49,6 +49,7 @@ type scp struct {
 
 	recursive, preserve, directory bool
 	failed                         bool // something was refused; the client has been told
+	slash                          bool // the target was written as a directory, and a file does not get its name
 	buf                            []byte
 }
 
@@ -228,6 +229,7 @@ func (c *scp) sink(target word) error {
 		return c.refuse("-t", vfs.Root, err)
 	}
 	inside := c.session.Enter(c.ctx, p) == nil
+	c.slash = vfs.MeansDir(target.text)
 	if c.directory && !inside {
 		return c.refuse("-t", p, fault.New(fault.NotDir, fault.IDNotDir, p.String()))
 	}
@@ -280,6 +282,9 @@ func (c *scp) receive(at vfs.Path, inside bool, depth int) error {
 		to := at
 		if inside {
 			to, err = at.Join(rec.name)
+		}
+		if err == nil && rec.kind == 'C' && !inside && c.slash {
+			err = fault.New(fault.NotDir, fault.IDNotDir, at.String())
 		}
 		switch {
 		case rec.kind == 'C':

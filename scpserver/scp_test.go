@@ -247,6 +247,31 @@ func TestModesOfDirectories(t *testing.T) {
 	}
 }
 
+// "dir/" means a directory: a file does not take its name because it is missing.
+func TestATargetWithASlash(t *testing.T) {
+	st := newStage(t, account.All)
+	if err := st.tree.MkdirAll("/dir"); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.tree.WriteFile("/old", []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	for target, want := range map[string]string{"dir/": "", "dir/.": "", "new/": "[not-dir]", "new/.": "[not-dir]", "dir/new/": "[not-dir]", "old/": "[not-dir]"} {
+		a, status := st.put("scp -t "+target, "C0644 1 f\n", "1\x00")
+		if got := strings.Join(a, ""); (status == 0) != (want == "") || !strings.Contains(got, want) {
+			t.Errorf("a file to %s: %q, %d; want %q", target, got, status, want)
+		}
+	}
+	st.holds("/dir/f", "1")
+	st.holds("/old", "old")
+	st.missing("/new")
+	st.missing("/dir/new")
+	if a, status := st.put("scp -r -t new/", "D0755 0 d\n", "C0644 1 f\n", "1\x00", "E\n"); status != 0 || strings.Join(a, "") != "" {
+		t.Errorf("a directory to new/: %q, %d", a, status)
+	}
+	st.holds("/new/f", "1")
+}
+
 func TestUploadsThatAreNotWhole(t *testing.T) {
 	st := newStage(t, account.All)
 	if err := st.tree.WriteFile("/f", []byte("old")); err != nil {

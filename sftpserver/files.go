@@ -19,7 +19,7 @@ import (
 // published by CLOSE; what changes a part of a finished file is written where it
 // is; EXCL makes the name at once, because clients use it as a lock.
 func (d *dialogue) open(q *sftp.Request) error {
-	p, err := d.resolve(q.Path)
+	p, err := d.resolveFile(q.Path)
 	if err != nil {
 		return err
 	}

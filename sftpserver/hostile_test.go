@@ -690,3 +690,24 @@ func TestDirectoriesThatBecomeLinks(t *testing.T) {
 		t.Errorf("%d times the file was read, %d times it was not to be opened: that was no race", read, missed)
 	}
 }
+
+// What ends in a slash is a directory: no file is made under its name, and none opened.
+func TestAFileHasNoSlashBehindIt(t *testing.T) {
+	st := newStage(t)
+	st.put("old", "old")
+	need(t, os.Mkdir(filepath.Join(st.dir, "dir"), 0o755))
+	w := st.newWire()
+	for _, flags := range []uint32{makes, sftp.OpenWrite | sftp.OpenCreate, sftp.OpenWrite | sftp.OpenCreate | sftp.OpenExcl, sftp.OpenRead, sftp.OpenRead | sftp.OpenWrite} {
+		for path, want := range map[string]string{"new/": "[not-dir]", "/new/.": "[not-dir]", "dir/new/": "[not-dir]", "old/": "[not-dir]", "old/.": "[not-dir]", "dir/": "[is-dir]"} {
+			p := w.do(sftp.Request{Type: sftp.TypeOpen, Path: []byte(path), Flags: flags})
+			if p.Type != sftp.TypeStatus || !strings.Contains(string(p.Text), want) && !(path == "dir/" && flags&sftp.OpenExcl != 0) {
+				t.Errorf("OPEN %s with flags %#x: type %d, %q; want %q", path, flags, p.Type, p.Text, want)
+			}
+		}
+	}
+	st.missing("new")
+	st.missing("dir/new")
+	if got := st.file("old"); got != "old" {
+		t.Errorf("old holds %q", got)
+	}
+}

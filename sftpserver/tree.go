@@ -19,6 +19,17 @@ import (
 // resolve reads a path of the wire: absolute, or relative to the home, which is "/".
 func (d *dialogue) resolve(b []byte) (vfs.Path, error) { return vfs.Resolve(vfs.Root, string(b)) }
 
+// resolveFile is resolve for what is to be opened as a file.
+func (d *dialogue) resolveFile(b []byte) (vfs.Path, error) {
+	p, err := d.resolve(b)
+	if err == nil && vfs.MeansDir(string(b)) {
+		if fi, err := d.session.Finished(d.ctx, p); err != nil || !fi.IsDir() {
+			return p, fault.New(fault.NotDir, fault.IDNotDir, p.String())
+		}
+	}
+	return p, err
+}
+
 // readOnly tells whether the account may change nothing anywhere.
 func (d *dialogue) readOnly() bool {
 	a := d.session.Account()

@@ -59,6 +59,16 @@ func Resolve(cwd Path, arg string) (Path, error) {
 	return Path{s}, nil
 }
 
+// MeansDir tells whether what a peer wrote can be a directory and nothing else: its
+// last part is empty, "." or "..". No Path tells that any more.
+func MeansDir(arg string) bool {
+	switch arg[strings.LastIndexByte(arg, '/')+1:] {
+	case "", ".", "..":
+		return true
+	}
+	return false
+}
+
 // String is the path as a peer would write it; "/" for the root.
 func (p Path) String() string {
 	if p.s == "" {

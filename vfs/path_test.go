@@ -61,6 +61,16 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+func TestMeansDir(t *testing.T) {
+	for arg, want := range map[string]bool{
+		"": true, "/": true, ".": true, "..": true, "a/": true, "a//": true, "a/.": true, "/a/..": true, "a": false, "/a": false, "a.": false, "a/..b": false, "/.a": false,
+	} {
+		if got := MeansDir(arg); got != want {
+			t.Errorf("MeansDir(%q) = %v; want %v", arg, got, want)
+		}
+	}
+}
+
 func TestResolveRefuses(t *testing.T) {
 	long := strings.Repeat("n", MaxName)
 	deep := strings.Repeat("/"+long, MaxPath/(MaxName+1))
