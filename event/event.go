@@ -13,7 +13,7 @@ import (
 type Meta struct {
 	Time     time.Time
 	Session  string // the id of the control connection, the same in every log line
-	Protocol string // "ftp", "ftps"
+	Protocol string // "ftp", "ftps", "sftp"; what comes over the last is encrypted by SSH, and never under TLS
 	Remote   netip.AddrPort
 	User     string // "" before a login
 

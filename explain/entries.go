@@ -667,7 +667,7 @@ var table = []Entry{
 	{
 		ID:       fault.IDDataLost,
 		Peer:     "The data connection was lost before everything had moved. Transfer it again, or resume.",
-		Means:    "The connection that carried the file or listing broke. The login still stands. What arrived is not whole.",
+		Means:    "The connection that carried the file or listing broke. Over FTP the login still stands. What arrived is not whole.",
 		Operator: "The peer, or something on the way, closed or reset a data connection. Clients that hang up as soon as they have seen enough do so every time, without harm.",
 		Confirm:  "`tcpdump -ni any host CLIENT` shows which side sends the reset.",
 		You:      "Resume the download. When it always breaks, try another network or passive mode.",

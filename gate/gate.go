@@ -468,9 +468,17 @@ func (v *Visit) enter(ctx context.Context, a account.Account, given string) (*Se
 	s.spread()
 	v.slot.Succeeded()
 	v.slot.LoggedIn()
-	v.log.Info("login", "user", a.Name, "peer", v.peer.Remote.String(), "tls", v.secured())
+	v.log.Info("login", append([]any{"user", a.Name, "peer", v.peer.Remote.String()}, v.how()...)...)
 	v.gate.emit(ctx, event.Login{Meta: s.meta(), OK: true, TLS: v.secured()})
 	return s, nil
+}
+
+// how is what a log line says about how a login came. SSH is no TLS, and no clear text.
+func (v *Visit) how() []any {
+	if v.overSSH() {
+		return []any{"protocol", v.peer.Door.Protocol}
+	}
+	return []any{"tls", v.secured()}
 }
 
 // turnedAway books a login that was right and may not be.
@@ -495,7 +503,7 @@ func (v *Visit) refuse(ctx context.Context, user string, err error) error {
 		return fault.Because(err, fault.Internal, fault.IDInternal)
 	}
 	wait, last := v.slot.Failed()
-	v.log.Warn("login failed", "user", user, "peer", v.peer.Remote.String(), "tls", v.secured(), "error", err)
+	v.log.Warn("login failed", append(append([]any{"user", user, "peer", v.peer.Remote.String()}, v.how()...), "error", err)...)
 	v.gate.emit(ctx, event.Login{Meta: v.meta(user), TLS: v.secured(), Reason: string(fault.IDAuth)})
 	timer := time.NewTimer(wait)
 	defer timer.Stop()

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"dray/account"
@@ -78,6 +79,29 @@ func TestLogLinesOfRefusalsAreReadableAndHaveNothingEmpty(t *testing.T) {
 	if got := log(); strings.Contains(got, right) {
 		t.Errorf("the log has a password:\n%s", got)
 	}
+}
+
+// A line about a login says how it came: over TLS, in clear text, or over SSH, which
+// is neither.
+func TestLoginsSayHowTheyCame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		log := h.logged()
+		h.people.known["anna"] = account.Account{Name: "anna", Rights: account.Full}
+		for _, tt := range []struct {
+			v    *Visit
+			want string
+		}{{h.knock(alice, open), "tls=false"}, {secured(h.knock(bob, safe)), "tls=true"}, {h.knock(alice, ssh22), "protocol=sftp"}} {
+			_, err := tt.v.Password(t.Context(), "anna", account.NewSecret("guess"))
+			is(t, "a wrong password", err, fault.NotLoggedIn, fault.IDAuth)
+			s, err := tt.v.Password(t.Context(), "anna", account.NewSecret(right))
+			need(t, err)
+			s.Close()
+			if got, want := log(), `msg="login failed" `+tt.want+` error="no such user, or wrong password"`+"\nmsg=login "+tt.want+"\n"; got != want {
+				t.Errorf("the log has\n%swant\n%s", got, want)
+			}
+		}
+	})
 }
 
 func TestLinesHaveTheirSessionAndUserFirst(t *testing.T) {

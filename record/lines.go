@@ -13,7 +13,7 @@ import (
 
 // appendXferlog appends the line of a transfer as vsftpd writes it (xferlog(5)):
 //
-//	date, seconds, address, bytes, name, a|b, _, i|o, a|r, user, ftp, 0, *, c|i
+//	date, seconds, address, bytes, name, a|b, _, i|o, a|r, user, ftp|sftp, 0, *, c|i
 //
 // The date is in local time and bytes are those that moved, not the size of the
 // file. Like vsftpd's, the log has transfers only: no "d" for what was deleted.
@@ -45,7 +45,12 @@ func appendXferlog(b []byte, t event.Transfer) []byte {
 		b = append(b, "r "...)
 		b = appendField(b, t.User)
 	}
-	b = append(b, " ftp 0 * "...)
+	if t.Protocol == "sftp" { // as ProFTPD has it
+		b = append(b, " s"...)
+	} else {
+		b = append(b, ' ')
+	}
+	b = append(b, "ftp 0 * "...)
 	return append(b, end, '\n')
 }
 

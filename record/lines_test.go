@@ -19,6 +19,10 @@ func TestXferlogLines(t *testing.T) {
 		change func(*event.Transfer)
 		want   string
 	}{
+		{"over SFTP", func(t *event.Transfer) { t.Protocol = "sftp" },
+			"Fri Nov 20 11:29:40 2026 1 203.0.113.5 7 /a b _ i r anna sftp 0 * c"},
+		{"over FTP with TLS at once", func(t *event.Transfer) { t.Protocol = "ftps" },
+			"Fri Nov 20 11:29:40 2026 1 203.0.113.5 7 /a b _ i r anna ftp 0 * c"},
 		{"an upload", func(*event.Transfer) {},
 			"Fri Nov 20 11:29:40 2026 1 203.0.113.5 7 /a b _ i r anna ftp 0 * c"},
 		{"a download", func(e *event.Transfer) { e.Direction = event.Download },

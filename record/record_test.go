@@ -282,7 +282,7 @@ func TestEnabledIsFree(t *testing.T) {
 }
 
 var (
-	xferlogLine = regexp.MustCompile(`^\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4} [1-9]\d* \S+ \d+ \S+ [ab] _ [io] [ar] \S+ ftp 0 \* [ci]$`)
+	xferlogLine = regexp.MustCompile(`^\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4} [1-9]\d* \S+ \d+ \S+ [ab] _ [io] [ar] \S+ s?ftp 0 \* [ci]$`)
 	authLine    = regexp.MustCompile(`^\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4} \[pid \d+\] \[[^\[\]" ]+\] FAIL LOGIN: Client "203\.0\.113\.5"$`)
 	logLine     = regexp.MustCompile(`^(?:time=\S+ level=INFO msg=busy session=\d+ n=\d+|\{"time":"\S+","level":"INFO","msg":"busy","session":\d+,"n":\d+\})$`)
 )

@@ -585,7 +585,7 @@ func (c *scp) sendFile(p vfs.Path) error {
 			break
 		}
 		if _, err := c.w.Write(c.buf[:m]); err != nil {
-			c.sent(p, off, begun, err)
+			c.sent(p, off, begun, c.lost(err))
 			return err
 		}
 		off += int64(m)
@@ -612,11 +612,19 @@ func (c *scp) sendFile(p vfs.Path) error {
 		return err
 	}
 	refused, err := c.answer()
-	if refused && err == nil {
-		why = fault.New(fault.Cut, fault.IDUploadCut)
+	if refused || err != nil {
+		why = c.lost(err)
 	}
-	c.sent(p, off, begun, errors.Join(err, why))
+	c.sent(p, off, begun, why)
 	return err
+}
+
+// lost is why a download has ended whose client takes no more.
+func (c *scp) lost(err error) error {
+	if c.ctx.Err() != nil {
+		return context.Cause(c.ctx)
+	}
+	return fault.Because(err, fault.Cut, fault.IDDataLost)
 }
 
 func (c *scp) sent(p vfs.Path, n int64, begun time.Time, err error) {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"dray/account"
+	"dray/event"
+	"dray/fault"
 	"dray/gate"
 	"dray/guard"
 	"dray/vfs"
@@ -86,6 +88,19 @@ type stage struct {
 	t       testing.TB
 	tree    *memfs.Tree
 	session *gate.Session
+	events  []any // by one session, one behind the other
+}
+
+func (st *stage) Event(_ context.Context, e any) { st.events = append(st.events, e) }
+
+// last is the event of the last transfer.
+func (st *stage) last() (t event.Transfer) {
+	for _, e := range st.events {
+		if e, ok := e.(event.Transfer); ok {
+			t = e
+		}
+	}
+	return t
 }
 
 type anybody struct{ a account.Account }
@@ -98,7 +113,7 @@ func newStage(t testing.TB, rights account.Rights) *stage {
 	t.Helper()
 	st := &stage{t: t, tree: memfs.New(memfs.Options{MaxBytes: 1 << 20})}
 	g := &gate.Gate{
-		Guard: guard.New(guard.Limits{}, nil), Verifier: anybody{account.Account{Name: "anna", Rights: rights}},
+		Guard: guard.New(guard.Limits{}, nil), Verifier: anybody{account.Account{Name: "anna", Rights: rights}}, Events: st,
 		Trees: func(context.Context, account.Account) (vfs.FS, error) { return st.tree, nil },
 	}
 	v, err := g.Knock(gate.Peer{Remote: netip.MustParseAddrPort("192.0.2.1:5"), Door: &gate.Door{Protocol: gate.ProtocolSFTP}})
@@ -391,6 +406,34 @@ func TestDownloads(t *testing.T) {
 		records, files, status := st.get(tt.command)
 		if status != tt.status || !reflect.DeepEqual(files, tt.files) || !strings.Contains(strings.Join(records, "\n"), tt.says) {
 			t.Errorf("%s: %q, %v, status %d; want %v, %d, %q", tt.command, records, files, status, tt.files, tt.status, tt.says)
+		}
+	}
+}
+
+// A download whose client leaves was lost, which is nobody's bug.
+func TestDownloadsThatAreLeft(t *testing.T) {
+	st := newStage(t, account.All)
+	if err := st.tree.WriteFile("/f", make([]byte, 500_000)); err != nil {
+		t.Fatal(err)
+	}
+	for _, bytes := range []int{0, 100_000, 500_001} { // the last one lacks its word about the end
+		rw, nc, wait := st.run("scp -f f")
+		_, _ = rw.WriteString("\x00")
+		_ = rw.Flush()
+		if line, err := rw.ReadString('\n'); err != nil || !strings.HasPrefix(line, "C") {
+			t.Fatalf("%q, %v", line, err)
+		}
+		_, _ = rw.WriteString("\x00")
+		_ = rw.Flush()
+		if _, err := io.CopyN(io.Discard, rw, int64(bytes)); err != nil {
+			t.Fatal(err)
+		}
+		_ = nc.Close()
+		if status := wait(); status == 0 {
+			t.Errorf("left after %d bytes: status 0", bytes)
+		}
+		if e := st.last(); e.Direction != event.Download || e.Whole || e.Reason != string(fault.IDDataLost) {
+			t.Errorf("left after %d bytes: event %+v", bytes, e)
 		}
 	}
 }

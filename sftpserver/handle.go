@@ -259,18 +259,20 @@ func (hs *handles) closeAll(d *dialogue) {
 	if hs.open == 0 {
 		return
 	}
-	why := error(fault.New(fault.Cut, fault.IDUploadCut))
-	if d.ctx.Err() != nil {
-		why = context.Cause(d.ctx)
-	}
 	for _, h := range hs.slots {
+		why := error(fault.New(fault.Cut, fault.IDUploadCut))
 		switch {
 		case h == nil:
+			continue
 		case h.dir != nil:
 			h.dir.stop()
-		default:
-			_ = d.closeFile(d.ctx, h, why)
+			continue
+		case d.ctx.Err() != nil:
+			why = context.Cause(d.ctx)
+		case h.file.read != nil:
+			why = fault.New(fault.Cut, fault.IDDataLost)
 		}
+		_ = d.closeFile(d.ctx, h, why)
 	}
 	hs.slots, hs.open = nil, 0
 	d.quiet = true

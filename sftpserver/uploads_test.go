@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"dray/account"
+	"dray/event"
+	"dray/fault"
 	"dray/sftp"
 )
 
@@ -546,5 +548,21 @@ func TestAFileThatCantBeSeenCantBeOpened(t *testing.T) {
 	}
 	if got := st.file("f"); got != "old" {
 		t.Errorf("f holds %q", got)
+	}
+}
+
+// A download whose client leaves was lost; nothing of it is an upload.
+func TestADownloadThatIsLeft(t *testing.T) {
+	st := newStage(t)
+	st.put("big", strings.Repeat("x", 100_000))
+	w := st.newWire()
+	h := w.open("big", sftp.OpenRead)
+	if got := w.read(h, 0, 1000); len(got) != 1000 {
+		t.Fatalf("%d bytes", len(got))
+	}
+	need(t, w.ch.Close())
+	until(t, "a lost download", func() bool { return len(st.events.transfers()) == 1 })
+	if e := st.events.transfers()[0]; e.Whole || e.Bytes != 1000 || e.Direction != event.Download || e.Reason != string(fault.IDDataLost) {
+		t.Errorf("event %+v", e)
 	}
 }
