@@ -385,6 +385,9 @@ func TestHostKeysAreAnnouncedAndProved(t *testing.T) {
 			t.Errorf("the proof for %s: %v, by %s", k.Type(), err, sig.Format)
 		}
 	}
+	if ok, _, err := c.SendRequest(proveHostKeys, true, ssh.Marshal(struct{ K []byte }{keys[0].Marshal()})); ok || err != nil {
+		t.Errorf("the proof for a key once more: %v, %v", ok, err)
+	}
 	for name, payload := range map[string][]byte{"nothing": nil, "junk": {1, 2, 3}, "a foreign key": ssh.Marshal(struct{ K []byte }{newKey(t).PublicKey().Marshal()})} {
 		if ok, _, err := c.SendRequest(proveHostKeys, true, payload); ok || err != nil {
 			t.Errorf("a proof for %s: %v, %v", name, ok, err)
@@ -415,6 +418,19 @@ func TestAStopLetsTheStatusOfACommandThrough(t *testing.T) {
 			t.Errorf("the command ends with %v", err)
 		}
 		need(t, <-stopped)
+	}
+}
+
+// Each key is proved once: a signature costs more than its question.
+func TestCopiesOfAHostKeyAreNotProved(t *testing.T) {
+	st := newStage(t)
+	c := st.dial()
+	var twice []byte
+	for range 2 {
+		twice = append(twice, ssh.Marshal(struct{ K []byte }{st.rules.HostKeys[0].PublicKey().Marshal()})...)
+	}
+	if ok, proof, err := c.SendRequest(proveHostKeys, true, twice); ok || err != nil {
+		t.Errorf("two copies of a key are proved: %v, %d bytes, %v", ok, len(proof), err)
 	}
 }
 

@@ -171,9 +171,10 @@ func (c *conn) farewell(ch *paced) {
 // global answers what is asked of the connection: host keys are proved, all else is
 // refused, which is an answer to keepalive@openssh.com too.
 func (c *conn) global(requests <-chan *ssh.Request) {
+	proved := map[string]bool{}
 	for req := range requests {
 		if req.Type == proveHostKeys {
-			proof, ok := c.prove(req.Payload)
+			proof, ok := c.prove(req.Payload, proved)
 			_ = req.Reply(ok, proof)
 			continue
 		}
@@ -197,8 +198,9 @@ func (c *conn) announceHostKeys() {
 	_, _, _ = c.ssh.SendRequest(hostKeys, false, all)
 }
 
-// prove signs for each key that is asked for.
-func (c *conn) prove(payload []byte) (proof []byte, ok bool) {
+// prove signs for each key that is asked for, once for each on a connection: a
+// signature costs more than its question. A repetition ends it.
+func (c *conn) prove(payload []byte, proved map[string]bool) (proof []byte, ok bool) {
 	for len(payload) > 0 {
 		var p struct {
 			Key  []byte
@@ -208,10 +210,14 @@ func (c *conn) prove(payload []byte) (proof []byte, ok bool) {
 			return nil, false
 		}
 		payload = p.Rest
+		if proved[string(p.Key)] {
+			return nil, false
+		}
 		sig := c.sign(p.Key)
 		if sig == nil {
 			return nil, false
 		}
+		proved[string(p.Key)] = true
 		proof = append(proof, ssh.Marshal(struct{ Sig []byte }{sig})...)
 	}
 	return proof, len(proof) > 0
