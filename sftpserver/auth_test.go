@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -432,6 +433,41 @@ func TestCopiesOfAHostKeyAreNotProved(t *testing.T) {
 	if ok, proof, err := c.SendRequest(proveHostKeys, true, twice); ok || err != nil {
 		t.Errorf("two copies of a key are proved: %v, %d bytes, %v", ok, len(proof), err)
 	}
+}
+
+// trap is a host key that panics when it proves itself, and not in a key exchange.
+type trap struct {
+	ssh.Signer
+	armed *atomic.Bool
+}
+
+func (k trap) Sign(r io.Reader, data []byte) (*ssh.Signature, error) {
+	if k.armed.Load() {
+		panic("trapped")
+	}
+	return k.Signer.Sign(r, data)
+}
+
+// A panic in what runs beside the channels ends its connection and no other.
+func TestAPanicBesideTheChannelsEndsTheConnection(t *testing.T) {
+	var armed atomic.Bool
+	st := newStage(t, func(st *stage) { st.rules.HostKeys = []ssh.Signer{trap{hostSigners()[0], &armed}} })
+	bystander := st.newWire()
+	c := st.dial()
+	armed.Store(true)
+	ok, _, err := c.SendRequest(proveHostKeys, true, ssh.Marshal(struct{ K []byte }{hostSigners()[0].PublicKey().Marshal()}))
+	if ok || err == nil {
+		t.Errorf("the answer is %v, %v; want the end of the connection", ok, err)
+	}
+	armed.Store(false)
+	bystander.close(bystander.open("f", makes))
+	st.dial()
+	st.log.mu.Lock()
+	defer st.log.mu.Unlock()
+	if s := st.log.b.String(); !strings.Contains(s, "msg=panic in=requests") {
+		t.Errorf("the log has no panic:\n%s", s)
+	}
+	st.log.b.Reset()
 }
 
 // A session that is ended says why.

@@ -70,12 +70,12 @@ func (c *conn) sessionChannel(ch *paced, requests <-chan *ssh.Request) {
 		}
 		_ = req.Reply(true, nil)
 		done := make(chan struct{})
-		go func() {
+		go c.beside("requests of a channel", func() {
 			defer close(done)
 			for req := range requests { // they must be taken, or the whole connection waits
 				_ = req.Reply(false, nil)
 			}
-		}()
+		})
 		if held {
 			c.opened()
 			defer c.closed() // its status has arrived then: it may be all that a stop waits for

@@ -83,7 +83,21 @@ func (c *conn) End(cause error) { c.visit.End(cause) }
 func (c *conn) Abort() { c.wire.Abort() }
 
 // ended is called when the visit or the session ends, under locks of the gate.
-func (c *conn) ended() { go c.part() }
+func (c *conn) ended() { go c.beside("end", c.part) }
+
+// beside runs what is done beside the channels. A panic in it ends the connection, and
+// no other.
+func (c *conn) beside(what string, f func()) {
+	done := false
+	defer func() {
+		if !done {
+			c.Abort()
+		}
+	}()
+	defer c.server.loop.Caught(what, c.visit.Peer().Remote)
+	f()
+	done = true
+}
 
 // part tells the open channels why they end, as far as that is quickly done. Then
 // the read that waits fails, which ends all of the rest.
@@ -96,12 +110,12 @@ func (c *conn) part() {
 	c.mu.Unlock()
 	if len(open) > 0 {
 		said := make(chan struct{})
-		go func() {
+		go c.beside("farewell", func() {
 			defer close(said)
 			for _, ch := range open {
 				c.farewell(ch)
 			}
-		}()
+		})
 		select {
 		case <-said:
 		case <-time.After(lastWords):
@@ -152,7 +166,7 @@ func (c *conn) serve() {
 		c.ended()
 	}
 	c.announceHostKeys()
-	go c.global(requests)
+	go c.beside("requests", func() { c.global(requests) })
 	for nc := range channels {
 		c.channel(nc)
 	}
