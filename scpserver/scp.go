@@ -13,6 +13,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -51,6 +52,7 @@ type scp struct {
 	failed                         bool // something was refused; the client has been told
 	slash                          bool // the target was written as a directory, and a file does not get its name
 	buf                            []byte
+	path                           []identity // of the directories that are being sent, each in the one before
 }
 
 // Run serves the command line of a client, "scp -t -r path", and returns the exit
@@ -488,14 +490,30 @@ func (c *scp) send(p vfs.Path, depth int) error {
 	case err == nil && fi.IsDir() && !c.recursive:
 		err = fault.New(fault.IsDir, fault.IDIsDir, p.String())
 	case err == nil && fi.IsDir() && depth == maxDepth:
-		err = fault.New(fault.Denied, fault.IDGlob)
+		err = fault.New(fault.Denied, fault.IDTooLarge, p.String(), fmt.Sprintf("there are %d directories above it", maxDepth))
+	case err == nil && fi.IsDir() && c.above(fi):
+		err = fault.New(fault.Denied, fault.IDTooLarge, p.String(), "a link leads back to a directory above it")
 	case err == nil && fi.IsDir():
-		return c.sendDir(p, fi, depth)
+		at := vfs.AttrOf(fi)
+		c.path = append(c.path, identity{at.Dev, at.Ino})
+		err := c.sendDir(p, fi, depth)
+		c.path = c.path[:len(c.path)-1]
+		return err
 	}
 	if err != nil {
 		return c.refuse("-f", p, err)
 	}
 	return c.sendFile(p)
+}
+
+// An identity tells two names of one directory; not every directory has any.
+type identity struct{ dev, ino uint64 }
+
+// above tells whether a directory is one of those on the way down to it. Two links that
+// lead back would stand for more directories than anybody can count.
+func (c *scp) above(fi fs.FileInfo) bool {
+	at := vfs.AttrOf(fi)
+	return at.Ino != 0 && slices.Contains(c.path, identity{at.Dev, at.Ino})
 }
 
 // announce sends a record, with the times before it where they are wanted; false when

@@ -410,6 +410,30 @@ func TestDownloads(t *testing.T) {
 	}
 }
 
+// Links that lead back are not followed: two of them stand for 2^64 directories.
+func TestLinksThatLeadBack(t *testing.T) {
+	st := newStage(t, account.All)
+	for p, content := range map[string]string{"/d/f": "1", "/d/sub/g": "2", "/other/h": "3"} {
+		_ = st.tree.MkdirAll(at(t, p).Dir().String())
+		if err := st.tree.WriteFile(p, []byte(content)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for p, target := range map[string]string{"/d/a": ".", "/d/b": ".", "/d/sub/up": "..", "/d/beside": "../other", "/d/twice": "../other"} {
+		if err := st.tree.Symlink(t.Context(), target, at(t, p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	records, files, status := st.get("scp -r -f d")
+	said := strings.Join(records, "\n")
+	if status != 1 || len(records) > 20 || strings.Count(said, "[too-large]") != 3 || !reflect.DeepEqual(files, map[string]string{"f": "1", "g": "2", "h": "3"}) {
+		t.Errorf("%d records, status %d, %v:\n%.2000s", len(records), status, files, said)
+	}
+	if strings.Count(said, " h") != 2 {
+		t.Errorf("a link that leads elsewhere is not followed:\n%s", said)
+	}
+}
+
 // A download whose client leaves was lost, which is nobody's bug.
 func TestDownloadsThatAreLeft(t *testing.T) {
 	st := newStage(t, account.All)
