@@ -1,0 +1,5 @@
+//go:build race
+
+package sftpserver
+
+func init() { raced = true }
