@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -211,12 +212,30 @@ func TestOneAddressDoesNotKeepOthersOut(t *testing.T) {
 		need(t, err)
 		idle = append(idle, nc)
 	}
+	// They are let in one beside the other: one that is late would put out a client that
+	// has not spoken yet.
+	var out sync.WaitGroup
+	gone := make(chan struct{}, len(idle))
+	for _, nc := range idle {
+		out.Go(func() {
+			_, _ = io.Copy(io.Discard, nc)
+			gone <- struct{}{}
+		})
+	}
+	for i := range len(idle) - 10 {
+		select {
+		case <-gone:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%d of %d have made room", i, len(idle))
+		}
+	}
 	for range 5 { // from the same address even: those that say nothing make room
 		st.dial()
 	}
 	for _, nc := range idle {
 		_ = nc.Close()
 	}
+	out.Wait()
 }
 
 // Who waits at a prompt has spoken: connections that never did go first.
