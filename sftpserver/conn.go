@@ -35,6 +35,7 @@ type conn struct {
 
 	told     atomic.Bool // the client was told why its login is refused
 	channels atomic.Int32
+	away     atomic.Int32   // reads beside their dialogues
 	wg       sync.WaitGroup // of the channels
 
 	mu       sync.Mutex

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"dray/explain"
@@ -32,6 +33,9 @@ type dialogue struct {
 	wide    bool               // the client has asked for limits, and takes long answers
 	told    time.Time          // when it was said beside a status what is the matter
 	said    bool               // the request that is answered has its reply
+
+	away    sync.WaitGroup // of reads beside the dialogue
+	sending sync.Mutex     // held while packets are written
 
 	out      []byte // replies that have not been sent; one of buffers, or nil
 	in       []byte // in[at:have] was read and not answered
@@ -135,7 +139,7 @@ func (d *dialogue) flush() error {
 	if len(d.out) == 0 {
 		return nil
 	}
-	_, err := d.ch.Write(d.out)
+	err := d.send(d.out)
 	buffers.put(d.out)
 	d.out = nil
 	return err
@@ -212,7 +216,7 @@ func (d *dialogue) answer(body []byte) error {
 	case err == nil && !d.said:
 		d.status(sftp.OK, "")
 	case errors.Is(err, io.EOF):
-		d.status(sftp.EOF, "end of file")
+		d.status(sftp.EOF, endOfFile)
 	case err != nil:
 		d.refuse(row, err)
 	}
@@ -227,11 +231,19 @@ func (d *dialogue) allowed(row *request, q *sftp.Request) error {
 			return fault.Because(errHandle, fault.Sequence, fault.IDHandle)
 		}
 	}
-	if row.changes && d.readOnly() {
-		return fault.New(fault.Denied, fault.IDReadOnly)
+	if row.changes {
+		if d.readOnly() {
+			return fault.New(fault.Denied, fault.IDReadOnly)
+		}
+		if row.typ != sftp.TypeWrite { // which mostly goes beside all that is read
+			d.settle()
+		}
 	}
 	return nil
 }
+
+// endOfFile is the text of the status EOF.
+const endOfFile = "end of file"
 
 // refuse answers with what an error means.
 func (d *dialogue) refuse(row *request, err error) {

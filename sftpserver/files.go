@@ -81,6 +81,7 @@ func (d *dialogue) file(p vfs.Path, q *sftp.Request, h *handle) (*file, error) {
 		// first byte that is written tells.
 		f.fresh = flags == sftp.OpenWrite|makes && d.session.Account().Uploads != account.UploadsInPlace
 		if f.edit, err = d.session.Edit(d.ctx, p); err == nil && flags&empties != 0 {
+			d.settle()
 			if err = f.edit.Truncate(d.ctx, 0); err != nil {
 				err = errors.Join(err, f.edit.Close(d.ctx, err))
 			}
@@ -106,6 +107,7 @@ func (d *dialogue) reading(f *file) (_ *file, err error) {
 			f.read, err = part, nil
 		}
 	}
+	f.ready, _ = f.read.(vfs.Ready)
 	return f, err
 }
 
@@ -153,18 +155,21 @@ func (d *dialogue) read(q *sftp.Request) error {
 	}
 	at := len(d.out)
 	buf := d.out[at+sftp.DataHeader : at+sftp.DataHeader+n]
-	got, err := h.file.readAt(buf, int64(q.Offset))
-	if got == 0 && n > 0 {
-		if err == nil || err == io.EOF {
-			h.file.whole = true
-			return io.EOF
-		}
+	got, err := d.readAt(h.file, buf, int64(q.Offset))
+	switch {
+	case err == errAway:
+		d.said = true
+		return nil
+	case got > 0 || n == 0:
+	case err == nil || err == io.EOF:
+		h.file.ended()
+		return io.EOF
+	default:
 		return err
 	}
 	d.say(d.out[:at+sftp.DataHeader+got])
 	sftp.PutData(d.out[at:], q.ID, got)
-	h.file.sent += int64(got)
-	h.file.high = max(h.file.high, int64(q.Offset)+int64(got))
+	h.file.delivered(int64(q.Offset), got)
 	return nil
 }
 
@@ -203,6 +208,9 @@ func (d *dialogue) write(q *sftp.Request) error {
 
 func (d *dialogue) writeTo(h *handle, b []byte, off int64) error {
 	f := h.file
+	if f.edit != nil {
+		d.settle()
+	}
 	if f.fresh {
 		if f.fresh = false; off == 0 {
 			if err := d.over(h); err != nil {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"iter"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"dray/event"
@@ -41,11 +42,16 @@ type file struct {
 	up   *gate.Upload
 	edit *gate.Edit
 
+	ready vfs.Ready      // of read; nil: it can't be told what has to be waited for
+	away  sync.WaitGroup // of read: what is read beside the dialogue
+
+	mu         sync.Mutex
 	sent, high int64 // of read: how much was read, and up to where
 	whole      bool  // of read: its end was seen
-	fresh      bool  // of edit: nothing was done with it yet that tells whether it is replaced
-	failed     error // of up: why it was cut, for all requests that follow
-	unlinked   bool  // of up: its name was removed; nothing is published
+
+	fresh    bool  // of edit: nothing was done with it yet that tells whether it is replaced
+	failed   error // of up: why it was cut, for all requests that follow
+	unlinked bool  // of up: its name was removed; nothing is published
 }
 
 // A directory is being listed.
@@ -185,6 +191,7 @@ func (d *dialogue) closeFile(ctx context.Context, h *handle, why error) error {
 		f.edit = nil
 	}
 	if f.read != nil {
+		f.away.Wait()
 		d.session.Transferred(f.event(why))
 		_ = f.read.Close()
 		f.read = nil

@@ -6,6 +6,7 @@ package vfs
 
 import (
 	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"iter"
@@ -53,6 +54,17 @@ type File interface {
 // bytes may be moved by the kernel, beginning at the offset that the caller
 // seeks to. nil: not now.
 type Kernel interface{ OSFile() *os.File }
+
+// A Ready is a File that reads at once what the system has in memory, without waiting
+// for a disk. ReadReady is that of io.ReaderAt, for one goroutine at a time. ErrWait
+// means that some of it would have to be waited for, and errors.ErrUnsupported that
+// this can't be told of this file.
+type Ready interface {
+	ReadReady(b []byte, off int64) (int, error)
+}
+
+// ErrWait is the answer to a read that must not wait and would have to.
+var ErrWait = errors.New("not in memory")
 
 // A How is the way in which an upload comes into being.
 type How int

@@ -186,5 +186,5 @@ func (t *Tree) OpenPartial(ctx context.Context, p vfs.Path, owner string) (vfs.F
 	if err != nil {
 		return nil, err
 	}
-	return &reading{file{f}, p.Base()}, nil
+	return &reading{file{File: f}, p.Base()}, nil
 }

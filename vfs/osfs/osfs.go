@@ -216,8 +216,7 @@ func (t *Tree) NoLinks(ctx context.Context, p vfs.Path) bool {
 	return plain
 }
 
-type file struct{ *os.File }
-
+// OSFile is the file itself; the kernel may send it.
 func (f *file) OSFile() *os.File { return f.File }
 
 // Open refuses everything but regular files, without blocking on any of them.
@@ -242,7 +241,7 @@ func (t *Tree) Open(ctx context.Context, p vfs.Path) (vfs.File, error) {
 		_ = f.Close()
 		return nil, err
 	}
-	return &file{f}, nil
+	return &file{File: f}, nil
 }
 
 // open opens what p leads to, for reading.
