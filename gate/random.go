@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"os"
 	"slices"
 	"sync"
 	"syscall"
@@ -25,8 +26,8 @@ import (
 // file is for one goroutine at a time.
 
 // pass waits until n bytes may move by a meter, and books them.
-func pass(ctx context.Context, m meter.Meter, n int) error {
-	for left := int64(n); left > 0; {
+func pass(ctx context.Context, m meter.Meter, n int64) error {
+	for left := n; left > 0; {
 		granted, err := m.Take(ctx, left)
 		if err != nil {
 			return err
@@ -47,7 +48,7 @@ func (s *Session) Sends(ctx context.Context, n int, before func() error) error {
 	if err := before(); err != nil {
 		return err
 	}
-	return pass(ctx, s.down, n)
+	return pass(ctx, s.down, int64(n))
 }
 
 // ErrTooLarge is a length or an offset that no file has.
@@ -56,36 +57,66 @@ func ErrTooLarge() error {
 }
 
 // endOf is where n bytes at an offset end.
-func endOf(off int64, n int) (int64, error) {
-	if off < 0 || off > math.MaxInt64-int64(n) {
+func endOf(off, n int64) (int64, error) {
+	if off < 0 || off > math.MaxInt64-n {
 		return 0, ErrTooLarge()
 	}
-	return off + int64(n), nil
+	return off + n, nil
 }
 
 // Write writes all of b at an offset, within the quota and at the rate of the
 // account. Where less than all of b has room nothing is written.
 func (u *Upload) Write(ctx context.Context, b []byte, off int64) error {
-	end, err := endOf(off, len(b))
+	if err := u.ready(ctx, off, int64(len(b))); err != nil {
+		return err
+	}
+	n, err := u.up.WriteAt(b, off)
+	u.wrote(off, int64(n))
+	return u.s.fail(err, "upload to", u.p)
+}
+
+// Copy is Write of n bytes that src has at from. It returns how many were written:
+// fewer where src ends.
+func (u *Upload) Copy(ctx context.Context, src vfs.File, from, off, n int64) (int64, error) {
+	if err := u.ready(ctx, off, n); err != nil {
+		return 0, err
+	}
+	n, err := copyPiece(ctx, piece{u.up, off}, src, from, n)
+	u.wrote(off, n)
+	return n, u.s.fail(err, "upload to", u.p)
+}
+
+// ready asks for all that n bytes at an offset need.
+func (u *Upload) ready(ctx context.Context, off, n int64) error {
+	end, err := endOf(off, n)
 	if err != nil {
 		return u.s.fail(err, "upload to", u.p)
 	}
 	if err := u.grow.reach(ctx, end); err != nil {
 		return u.s.fail(err, "upload to", u.p)
 	}
-	if err := pass(ctx, u.s.up, len(b)); err != nil {
+	if err := pass(ctx, u.s.up, n); err != nil {
 		return err
 	}
 	u.Dest()
 	if u.old != nil && len(u.anywhere().behind) == maxSpans { // one more would make it forget one
-		if err := u.fill(ctx); err != nil {
-			return err
-		}
+		return u.fill(ctx)
 	}
-	n, err := u.up.WriteAt(b, off)
-	u.counter.Done(int64(n), int64(n))
-	u.anywhere().add(off, off+int64(n))
-	return u.s.fail(err, "upload to", u.p)
+	return nil
+}
+
+func (u *Upload) wrote(off, n int64) {
+	u.counter.Done(n, n)
+	u.anywhere().add(off, off+n)
+}
+
+// copyPiece copies what src has of n bytes.
+func copyPiece(ctx context.Context, to transfer.Dest, src vfs.File, from, n int64) (int64, error) {
+	rep, err := transfer.Copy(ctx, to, src, from, n, transfer.Options{})
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil
+	}
+	return rep.Bytes, err
 }
 
 // Over makes u, of which nothing was written yet, an upload that goes over the file
@@ -377,15 +408,52 @@ func (e *Edit) grows(ctx context.Context, length int64, f func() error) error {
 // Write writes all of b at an offset, within the quota and at the rate of the
 // account.
 func (e *Edit) Write(ctx context.Context, b []byte, off int64) error {
-	if err := pass(ctx, e.s.up, len(b)); err != nil {
+	if err := pass(ctx, e.s.up, int64(len(b))); err != nil {
 		return err
 	}
 	return e.write(ctx, b, off)
 }
 
+// Copy is Write of n bytes that src has at from. It returns how many were written:
+// fewer where src ends.
+func (e *Edit) Copy(ctx context.Context, src vfs.File, from, off, n int64) (done int64, err error) {
+	if err := pass(ctx, e.s.up, n); err != nil {
+		return 0, err
+	}
+	err = e.change(ctx, off, n, func() (int64, error) {
+		done, err = copyPiece(ctx, place{e.f, off}, src, from, n)
+		return done, err
+	})
+	return done, err
+}
+
+// A place is where in a file what is copied begins.
+type place struct {
+	vfs.Edited
+	at int64
+}
+
+func (p place) Offset() int64 { return p.at }
+
+// OSFile lets the kernel write to the place.
+func (p place) OSFile() *os.File {
+	if k, ok := p.Edited.(vfs.Kernel); ok {
+		return k.OSFile()
+	}
+	return nil
+}
+
 // write is Write without a look at the rate.
 func (e *Edit) write(ctx context.Context, b []byte, off int64) error {
-	end, err := endOf(off, len(b))
+	return e.change(ctx, off, int64(len(b)), func() (int64, error) {
+		n, err := e.f.WriteAt(b, off)
+		return int64(n), err
+	})
+}
+
+// change runs f, which writes up to n bytes at an offset.
+func (e *Edit) change(ctx context.Context, off, n int64, f func() (int64, error)) error {
+	end, err := endOf(off, n)
 	if err != nil {
 		return e.s.fail(err, "change", e.p)
 	}
@@ -393,8 +461,8 @@ func (e *Edit) write(ctx context.Context, b []byte, off int64) error {
 		return err
 	}
 	err = e.grows(ctx, end, func() error {
-		n, err := e.f.WriteAt(b, off)
-		e.counter.Done(int64(n), int64(n))
+		n, err := f()
+		e.counter.Done(n, n)
 		return err
 	})
 	if err = e.s.fail(err, "change", e.p); err != nil && fault.KindOf(err) == fault.NoSpace {
@@ -426,7 +494,7 @@ func (e *Edit) mixing(ctx context.Context, off int64) error {
 
 // Append writes all of b behind what there is, whoever else appends to the file.
 func (e *Edit) Append(ctx context.Context, b []byte) error {
-	if err := pass(ctx, e.s.up, len(b)); err != nil {
+	if err := pass(ctx, e.s.up, int64(len(b))); err != nil {
 		return err
 	}
 	fi, err := e.f.Stat()

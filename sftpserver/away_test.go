@@ -75,6 +75,8 @@ func (f *slowFile) ReadAt(b []byte, off int64) (int, error) {
 	return f.File.ReadAt(b, off)
 }
 
+func (f *slowFile) OSFile() *os.File { return f.File.(vfs.Kernel).OSFile() }
+
 // slowStage is a stage whose files below the offset warm are on a slow disk.
 func slowStage(t *testing.T, warm int64) (*stage, *slow) {
 	s := &slow{warm: warm, release: make(chan struct{})}
@@ -245,4 +247,24 @@ func TestAnEndWithReadsAway(t *testing.T) {
 	need(t, c.Close())
 	close(disk.release)
 	until(t, "the download is recorded", func() bool { return len(st.events.transfers()) == 1 })
+}
+
+// What is copied on the server passes no memory of ours where the system can do it.
+func TestCopyDataByTheSystem(t *testing.T) {
+	st, disk := slowStage(t, 1<<30) // nobody lets go: a read would last for ever
+	content := strings.Repeat("0123456789abcdef", 1<<18)
+	st.put("f", content)
+	w := st.newWire()
+	from := w.open("f", sftp.OpenRead)
+	for name, flags := range map[string]uint32{"new": makes, "in place": makes | sftp.OpenExcl} {
+		to := w.open(name, flags)
+		w.ok(sftp.Request{Type: sftp.TypeExtended, Extension: []byte(sftp.ExtCopyData), Handle: from, Into: to, Offset: 5, Size: 3<<20 + 1, At: 7})
+		w.close(to)
+		if got := st.file(name); got != "\x00\x00\x00\x00\x00\x00\x00"+content[5:5+3<<20+1] {
+			t.Errorf("%s: %d bytes", name, len(got))
+		}
+	}
+	if disk.most > 0 {
+		t.Error("a read was waited for")
+	}
 }

@@ -207,35 +207,46 @@ func (d *dialogue) write(q *sftp.Request) error {
 }
 
 func (d *dialogue) writeTo(h *handle, b []byte, off int64) error {
-	f := h.file
-	if f.edit != nil {
-		d.settle()
+	if err := d.begin(h, off); err != nil {
+		return err
 	}
-	if f.fresh {
-		if f.fresh = false; off == 0 {
-			if err := d.over(h); err != nil {
-				return err
-			}
-		}
-	}
-	switch {
+	switch f := h.file; {
 	case f.edit != nil && h.appends:
 		return f.edit.Append(d.ctx, b)
 	case f.edit != nil:
 		return f.edit.Write(d.ctx, b, off)
 	case f.up == nil:
 		return f.gone()
-	}
-	if h.appends {
+	case h.appends:
 		fi, err := f.up.Stat()
 		if err != nil {
 			return err
 		}
-		off = fi.Size()
+		return d.wrote(f, f.up.Write(d.ctx, b, fi.Size()))
+	default:
+		return d.wrote(f, f.up.Write(d.ctx, b, off))
 	}
-	if err := f.up.Write(d.ctx, b, off); err != nil {
-		// What comes behind a piece that is missing makes no file: it ends here, and
-		// this answer says what is kept.
+}
+
+// begin is ahead of what is written to a file.
+func (d *dialogue) begin(h *handle, off int64) error {
+	f := h.file
+	if f.edit != nil {
+		d.settle()
+	}
+	if !f.fresh {
+		return nil
+	}
+	if f.fresh = false; off > 0 {
+		return nil
+	}
+	return d.over(h)
+}
+
+// wrote ends an upload with its first write that fails: what comes behind a piece that
+// is missing makes no file. The answer says what is kept.
+func (d *dialogue) wrote(f *file, err error) error {
+	if err != nil {
 		return d.discard(f, err)
 	}
 	return nil
@@ -374,7 +385,7 @@ func (d *dialogue) fsync(*sftp.Request) error {
 	return f.gone()
 }
 
-// copyBytes is how much copyData moves at a time.
+// copyBytes is how much copyData moves at a time, and what has room or is not written.
 const copyBytes = 1 << 20
 
 // copyData copies between two open files (draft-ietf-secsh-filexfer-extensions-00, 7).
@@ -392,7 +403,6 @@ func (d *dialogue) copyData(q *sftp.Request) error {
 	case from.file == to.file || q.Offset > math.MaxInt64 || q.At > math.MaxInt64 || q.Size > math.MaxInt64:
 		return fault.New(fault.Unsupported, fault.IDUnsupported, "copy-data between two files, within 2^63 bytes")
 	}
-	buf := make([]byte, copyBytes)
 	in, out, left := int64(q.Offset), int64(q.At), int64(q.Size)
 	if q.Size == 0 { // to the end, where it is now: both may be one file
 		fi, err := d.info(from)
@@ -405,21 +415,48 @@ func (d *dialogue) copyData(q *sftp.Request) error {
 		if err := d.ctx.Err(); err != nil {
 			return err
 		}
-		n, err := from.file.readAt(buf[:min(left, copyBytes)], in)
-		if n > 0 {
-			if err := d.writeTo(to, buf[:n], out); err != nil {
-				return err
-			}
-			in, out, left = in+int64(n), out+int64(n), left-int64(n)
-		}
-		if err == io.EOF || n == 0 && err == nil {
-			return nil
-		}
-		if err != nil {
+		n, err := d.copyPiece(to, from, in, out, min(left, copyBytes))
+		if n == 0 || err != nil {
 			return err
 		}
+		in, out, left = in+n, out+n, left-n
 	}
 	return nil
+}
+
+// copyPiece copies what there is of n bytes.
+func (d *dialogue) copyPiece(to, from *handle, in, out, n int64) (int64, error) {
+	fi, err := d.info(from)
+	if err != nil {
+		return 0, err
+	}
+	if n = min(n, fi.Size()-in); n <= 0 {
+		return 0, nil
+	}
+	if to.appends { // behind what there is by then, and not at out
+		b := make([]byte, n)
+		got, err := from.file.readAt(b, in)
+		if got == 0 && err != io.EOF {
+			return 0, err
+		}
+		return int64(got), d.writeTo(to, b[:got], out)
+	}
+	if err := d.begin(to, out); err != nil {
+		return 0, err
+	}
+	var src vfs.File = &summed{from.file, d.info}
+	if from.file.read != nil { // which the kernel may copy
+		src = from.file.read
+	}
+	switch f := to.file; {
+	case f.edit != nil:
+		return f.edit.Copy(d.ctx, src, in, out, n)
+	case f.up != nil:
+		n, err := f.up.Copy(d.ctx, src, in, out, n)
+		return n, d.wrote(f, err)
+	default:
+		return 0, f.gone()
+	}
 }
 
 func (d *dialogue) fstatvfs(*sftp.Request) error {

@@ -119,6 +119,13 @@ func (d *Disk) isReserved(dir handle, name string) bool {
 	return is
 }
 
+// OSFile is the file itself, which the kernel may write to.
+func (e *edited) OSFile() *os.File {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.f
+}
+
 func (e *edited) ReadAt(b []byte, off int64) (int, error) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
