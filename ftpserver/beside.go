@@ -125,10 +125,10 @@ func (c *conn) listen(b *beside) {
 		c.mu.Lock()
 		c.queue = append(c.queue, line{cmd, err, time.Now()})
 		full := len(c.queue) >= maxQueued
-		c.mu.Unlock()
-		if err == nil && cmd.Verb == "ABOR" {
+		if err == nil && cmd.Verb == "ABOR" { // as one with the line: who sees that knows that it has ended
 			b.cancel(fault.New(fault.Canceled, fault.IDAborted))
 		}
+		c.mu.Unlock()
 		if full {
 			return
 		}
