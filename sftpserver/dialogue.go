@@ -40,7 +40,8 @@ type dialogue struct {
 	out      []byte // replies that have not been sent; one of buffers, or nil
 	in       []byte // in[at:have] was read and not answered
 	at, have int
-	borrowed bool // in is one of buffers
+	borrowed bool            // in is one of buffers
+	idle     [idleBytes]byte // what in is else
 }
 
 // idleBytes is the buffer of a dialogue that waits.
@@ -48,7 +49,8 @@ const idleBytes = 512
 
 // sftp serves SFTP on a channel and returns its exit status.
 func (c *conn) sftp(ctx context.Context, ch *paced) int {
-	d := &dialogue{conn: c, ctx: ctx, ch: ch, session: c.session, in: make([]byte, idleBytes)}
+	d := &dialogue{conn: c, ctx: ctx, ch: ch, session: c.session}
+	d.in = d.idle[:]
 	defer d.end()
 	err := d.run()
 	switch {
@@ -130,7 +132,7 @@ func (d *dialogue) grow(need int) {
 
 func (d *dialogue) shrink() {
 	buffers.put(d.in)
-	d.in, d.borrowed = make([]byte, idleBytes), false
+	d.in, d.borrowed = d.idle[:], false
 }
 
 // flush sends the replies that have come together, in one piece.

@@ -31,13 +31,31 @@ func ownerHash(owner string) string {
 	if owner == "" {
 		return noOwner
 	}
-	sum := sha256.Sum256([]byte("owner\x00" + owner))
-	return hex.EncodeToString(sum[:])[:ownerDigits]
+	return string(appendHash(nil, ownerDigits, "owner", owner))
 }
 
+// partialName makes one piece of garbage: it is asked for several times an upload.
 func partialName(name, owner string) string {
-	sum := sha256.Sum256([]byte("name\x00" + owner + "\x00" + name))
-	return vfs.Hidden + ownerHash(owner) + "-" + hex.EncodeToString(sum[:])[:nameDigits]
+	var room [len(vfs.Hidden) + ownerDigits + 1 + nameDigits]byte
+	b := append(room[:0], vfs.Hidden...)
+	if owner == "" {
+		b = append(b, noOwner...)
+	} else {
+		b = appendHash(b, ownerDigits, "owner", owner)
+	}
+	return string(appendHash(append(b, '-'), nameDigits, "name", owner, name))
+}
+
+// appendHash appends the first hexadecimal digits, an even number, of the hash of
+// what and parts.
+func appendHash(b []byte, digits int, what string, parts ...string) []byte {
+	var room [512]byte
+	text := append(room[:0], what...)
+	for _, part := range parts {
+		text = append(append(text, 0), part...)
+	}
+	sum := sha256.Sum256(text)
+	return hex.AppendEncode(b, sum[:digits/2])
 }
 
 func number() string {
