@@ -36,6 +36,7 @@ type conn struct {
 	told     atomic.Bool // the client was told why its login is refused
 	channels atomic.Int32
 	wg       sync.WaitGroup // of the channels
+	silence  silence
 
 	mu       sync.Mutex
 	draining bool
@@ -167,9 +168,11 @@ func (c *conn) serve() {
 	}
 	c.announceHostKeys()
 	go c.beside("requests", func() { c.global(requests) })
+	c.listen()
 	for nc := range channels {
 		c.channel(nc)
 	}
+	c.deaf()
 	// What has arrived is answered still, because it may be the CLOSE of a file. What
 	// takes longer than that is for nobody.
 	late := time.AfterFunc(lastWords, func() { c.visit.End(fault.New(fault.Cut, fault.IDUploadCut)) })
