@@ -120,7 +120,7 @@ type Limits struct {
 	BanWindow          time.Duration  `toml:"ban-window" default:"10m" positive:"true" doc:"how far back wrong passwords count"`
 	Exempt             []netip.Prefix `toml:"exempt" example:"192.0.2.0/24" doc:"networks that are neither delayed nor banned: your own, and proxies"`
 	LoginTime          time.Duration  `toml:"login-time" default:"30s" positive:"true" doc:"from connect to login"`
-	Idle               time.Duration  `toml:"idle" default:"10m" positive:"true" doc:"between commands"`
+	Idle               time.Duration  `toml:"idle" default:"10m" positive:"true" doc:"between commands; over SSH without a word on any channel, keep-alives are none"`
 	IdleMax            time.Duration  `toml:"idle-max" default:"2h" positive:"true" doc:"what SITE IDLE may ask for"`
 	DataWait           time.Duration  `toml:"data-wait" default:"20s" positive:"true" doc:"for a data connection to come"`
 	Stall              time.Duration  `toml:"stall" default:"2m" positive:"true" doc:"without a byte in a transfer"`

@@ -396,6 +396,20 @@ func TestRefusalsAndDownloadsAreEvents(t *testing.T) {
 	}
 }
 
+// What ends a connection may be called after an upload; a download is not cut as one.
+func TestADownloadIsNotCutAsAnUpload(t *testing.T) {
+	h := newHouse(t)
+	s := h.anna()
+	for dir, want := range map[event.Direction]fault.ID{
+		event.Download: fault.IDDataLost, event.Listing: fault.IDDataLost, event.Upload: fault.IDUploadCut,
+	} {
+		s.Transferred(event.Transfer{Direction: dir, Path: "/a", Reason: string(fault.IDUploadCut)})
+		if e := one[event.Transfer](t, h.events.take(), "anna"); e.Reason != string(want) {
+			t.Errorf("%s: %+v; want the reason %s", dir, e, want)
+		}
+	}
+}
+
 func TestOnlyTheEndOfTheSessionThatIsWakesTheConnection(t *testing.T) {
 	h := newHouse(t)
 	first := h.anna()

@@ -881,8 +881,12 @@ func (s *Session) Refused(verb, arg string, err error) {
 	s.gate.emit(s.ctx, event.Refusal{Meta: s.meta(), Verb: verb, Path: arg, Reason: string(e.ID)})
 }
 
-// Transferred books a transfer that is no upload: a download or a listing.
+// Transferred books a transfer that is no upload: a download or a listing. A lost
+// connection is one of data then, whatever it was for others that ran beside it.
 func (s *Session) Transferred(t event.Transfer) {
+	if t.Direction != event.Upload && t.Reason == string(fault.IDUploadCut) {
+		t.Reason = string(fault.IDDataLost)
+	}
 	t.Meta = s.meta()
 	t.TLS = t.TLS || s.visit.secured()
 	if what := filled("path", t.Path, "bytes", t.Bytes, "took", t.Took, "road", t.Road); t.Whole {

@@ -117,6 +117,11 @@ func (c *scp) parse(command string) (paths []word, to bool, err error) {
 		}
 		break
 	}
+	if from {
+		if paths, err = spell(paths); err != nil {
+			return nil, false, err
+		}
+	}
 	switch {
 	case to == from:
 		return nil, false, errors.New("scp is offered as the far side of a copy only, with -t or -f")

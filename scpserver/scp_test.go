@@ -61,6 +61,102 @@ func TestSplit(t *testing.T) {
 	}
 }
 
+// What bash 5.2 makes of the same words.
+func TestSpell(t *testing.T) {
+	for in, want := range map[string]string{
+		"a":               "a",
+		"{a,b}":           "a|b",
+		"x{a,b}y":         "xay|xby",
+		"{a,b}{1,2}":      "a1|a2|b1|b2",
+		"{b,a,b}":         "b|a|b",
+		"a{,b}":           "a|ab",
+		"{,a,}":           "a",
+		"{,}":             "",
+		"{a,b{1,2},c}":    "a|b1|b2|c",
+		"{{a,b},c}":       "a|b|c",
+		"{}":              "{}",
+		"{a}":             "{a}",
+		"x{}y":            "x{}y",
+		"{},b}":           "{},b}",
+		"x{},b}":          "x}|xb",
+		"{a},b}":          "a}|b",
+		"{a,b":            "{a,b",
+		"a,b}":            "a,b}",
+		"a{b,{c,d}":       "a{b,c|a{b,d",
+		"{{a,b}":          "{a|{b",
+		"{a,b}}":          "a}|b}",
+		"{{a},b}":         "{a}|b",
+		"{1..3}":          "{1..3}",
+		"${a,b}":          "${a,b}",
+		"'{a,b}'":         "{a,b}",
+		`"{a,b}"`:         "{a,b}",
+		`\{a,b}`:          "{a,b}",
+		`{a\,b}`:          "{a,b}",
+		`{a,b\}`:          "{a,b}",
+		`{a,'b,c'}`:       "a|b,c",
+		`{'{',"}"}`:       "{|}",
+		"{a' 'b,c}.{d,e}": "a b.d|a b.e|c.d|c.e",
+		"'' {a,b}":        "|a|b",
+		"{*,'*'}":         "*|*",
+	} {
+		words, err := split(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		words, err = spell(words)
+		var got []string
+		for _, w := range words {
+			got = append(got, w.text)
+		}
+		if err != nil || strings.Join(got, "|") != want {
+			t.Errorf("%s is %q, %v; want %q", in, got, err, want)
+		}
+	}
+	words, _ := split("{*,'*'}")
+	if words, _ = spell(words); !words[0].pattern() || words[1].pattern() {
+		t.Error("what is quoted in braces is not what it was")
+	}
+}
+
+// However a line is written, it stands for a thousand names, and is seen through at once.
+func TestBracesThatAreTooMuch(t *testing.T) {
+	hundred := "{" + strings.Repeat("x,", 99) + "x}"
+	for name, tt := range map[string]struct {
+		line string
+		err  error
+	}{
+		"a thousand":              {hundred + "{" + strings.Repeat("y,", 9) + "y}", nil},
+		"one more":                {hundred + "{" + strings.Repeat("y,", 9) + "y} z", errBraces},
+		"ten to the power of 200": {strings.Repeat("{0,1,2,3,4,5,6,7,8,9}", 200), errBraces},
+		"a long list":             {"{" + strings.Repeat(",", 16_000) + "}", errBraces},
+		"several words":           {strings.Repeat("{1,2,3,4,5,6,7,8} ", 126), errBraces},
+		"long names":              {strings.Repeat("x", 12_000) + "{" + strings.Repeat("y,", 900) + "y}", errBraces},
+		"64 in each other":        {strings.Repeat("{a,", 63) + "b" + strings.Repeat("}", 63), nil},
+		"5,000 in each other":     {strings.Repeat("{a,", 5000) + strings.Repeat("}", 1000), errBraces},
+		"none that is closed":     {strings.Repeat("{", 16_000), errBraces},
+		"none with a comma":       {strings.Repeat("{a}", 5000), errBraces},
+		"a few of them":           {strings.Repeat("{a}", 500), nil},
+	} {
+		words, err := split(tt.line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		words, err = spell(words)
+		if !errors.Is(err, tt.err) || len(words) > maxBraces {
+			t.Errorf("%s: %d names, %v; want %v", name, len(words), err, tt.err)
+		}
+		if took := time.Since(begun); took > 5*time.Second {
+			t.Errorf("%s takes %v", name, took)
+		}
+	}
+	st := newStage(t, account.All)
+	_, _, wait := st.run("scp -f " + strings.Repeat("{0,1,2,3,4,5,6,7,8,9}", 4))
+	if status := wait(); status != 1 {
+		t.Errorf("status %d", status)
+	}
+}
+
 func TestParseRecord(t *testing.T) {
 	tests := []struct {
 		in   string
@@ -378,7 +474,7 @@ func (st *stage) get(command string) (records []string, files map[string]string,
 
 func TestDownloads(t *testing.T) {
 	st := newStage(t, account.All)
-	for p, content := range map[string]string{"/a.txt": "one", "/b.txt": "", "/c.bin": "three", "/d/e": "five", "/d/sub/g": "seven", "/star*": "literal"} {
+	for p, content := range map[string]string{"/a.txt": "one", "/b.txt": "", "/c.bin": "three", "/d/e": "five", "/d/sub/g": "seven", "/star*": "literal", "/{x,y}": "literal", "/{z}": "literal"} {
 		_ = st.tree.MkdirAll(at(t, p).Dir().String())
 		if err := st.tree.WriteFile(p, []byte(content)); err != nil {
 			t.Fatal(err)
@@ -396,6 +492,13 @@ func TestDownloads(t *testing.T) {
 		{"scp -f *.txt", map[string]string{"a.txt": "one", "b.txt": ""}, 0, ""},
 		{"scp -f '*.txt'", map[string]string{}, 1, "[not-found]"},
 		{"scp -f 'star*'", map[string]string{"star*": "literal"}, 0, ""},
+		{"scp -f {a,b}.txt", map[string]string{"a.txt": "one", "b.txt": ""}, 0, ""},
+		{"scp -f {b,none,a}.txt", map[string]string{"a.txt": "one", "b.txt": ""}, 1, "[not-found]"},
+		{"scp -r -f {a.*,d/{e,sub}}", map[string]string{"a.txt": "one", "e": "five", "g": "seven"}, 0, ""},
+		{"scp -f '{a,b}.txt'", map[string]string{}, 1, "[not-found]"},
+		{`scp -f \{x,y\}`, map[string]string{"{x,y}": "literal"}, 0, ""},
+		{"scp -f {x,y}", map[string]string{}, 1, "/x"}, // though there is a file of that name
+		{"scp -f {z}", map[string]string{"{z}": "literal"}, 0, ""},
 		{"scp -f d/?", map[string]string{"e": "five"}, 0, ""},
 		{"scp -f ~/a.txt", map[string]string{"a.txt": "one"}, 0, ""},
 		{"scp -f d", map[string]string{}, 1, "[is-dir]"},
@@ -517,4 +620,51 @@ func FuzzSplit(f *testing.F) {
 			}
 		}
 	})
+}
+
+// FuzzBraces holds that what a line spells is bounded, and is made of letters of one of
+// its words, in their order and as they were quoted; what is quoted is one name.
+func FuzzBraces(f *testing.F) {
+	for _, s := range []string{"a{b,c{d,e}}f", "{{{,},}", "{a},b}", "'{a,b}'{c,d}", "${a,b}{1..3}", "{,}{,}{,}{,}{,}{,}{,}{,}{,}{,}"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		words, err := split(line)
+		if err != nil {
+			return
+		}
+		names, err := spell(words)
+		if err != nil {
+			return
+		}
+		if len(names) > maxBraces {
+			t.Fatalf("%q spells %d names", line, len(names))
+		}
+		from := words
+		for _, n := range names {
+			for len(from) > 0 && !spells(from[0], n) {
+				from = from[1:]
+			}
+			if len(from) == 0 {
+				t.Fatalf("%q spells %q", line, n.text)
+			}
+		}
+		for _, w := range words {
+			quoted := word{w.text, make([]bool, len(w.bare))}
+			if one, err := spell([]word{quoted}); err != nil || len(one) != 1 || one[0].text != w.text {
+				t.Fatalf("%q in quotes spells %d names, %v", w.text, len(one), err)
+			}
+		}
+	})
+}
+
+// spells tells whether a name is a word without some of its letters.
+func spells(w, name word) bool {
+	at := 0
+	for i := range len(w.text) {
+		if at < len(name.text) && w.text[i] == name.text[at] && w.bare[i] == name.bare[at] {
+			at++
+		}
+	}
+	return at == len(name.text)
 }

@@ -32,7 +32,7 @@ func (w word) pattern() bool {
 }
 
 // split parts a command line as a shell does: blanks, quotes of both kinds,
-// backslashes. Nothing is expanded; "$" and "`" are letters like others.
+// backslashes. Nothing is expanded yet; "$" and "`" are letters like others.
 func split(line string) ([]word, error) {
 	if len(line) > maxCommand {
 		return nil, errLong

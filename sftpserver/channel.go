@@ -59,6 +59,7 @@ func (c *conn) channel(nc ssh.NewChannel) {
 func (c *conn) sessionChannel(ch *paced, requests <-chan *ssh.Request) {
 	deaf := false // what was told was not taken
 	for req := range requests {
+		c.silence.spoke()
 		run, held, why := c.program(ch, req)
 		if run == nil {
 			if why != "" && !deaf {
@@ -80,12 +81,20 @@ func (c *conn) sessionChannel(ch *paced, requests <-chan *ssh.Request) {
 			c.opened()
 			defer c.closed() // its status has arrived then: it may be all that a stop waits for
 		}
-		status := run()
+		status := c.answered(run)
 		_, _ = ch.SendRequest("exit-status", false, binary.BigEndian.AppendUint32(nil, uint32(status)))
 		_ = ch.Close()
 		<-done
 		return
 	}
+}
+
+// answered is the status of a program that was run.
+func (c *conn) answered(run func() int) int {
+	c.silence.running.Add(1)
+	defer c.silence.spoke()
+	defer c.silence.running.Add(-1)
+	return run()
 }
 
 // readTime is how long a refusal comes behind its sentence. OpenSSH's ssh ends at once

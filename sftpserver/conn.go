@@ -37,6 +37,7 @@ type conn struct {
 	channels atomic.Int32
 	away     atomic.Int32   // reads beside their dialogues
 	wg       sync.WaitGroup // of the channels
+	silence  silence
 
 	mu       sync.Mutex
 	draining bool
@@ -168,9 +169,11 @@ func (c *conn) serve() {
 	}
 	c.announceHostKeys()
 	go c.beside("requests", func() { c.global(requests) })
+	c.listen()
 	for nc := range channels {
 		c.channel(nc)
 	}
+	c.deaf()
 	// What has arrived is answered still, because it may be the CLOSE of a file. What
 	// takes longer than that is for nobody.
 	late := time.AfterFunc(lastWords, func() { c.visit.End(fault.New(fault.Cut, fault.IDUploadCut)) })

@@ -145,8 +145,8 @@ func need(t testing.TB, err error) {
 	}
 }
 
-// newStage begins a server, with the rules changed by with.
-func newStage(t testing.TB, with ...func(*stage)) *stage {
+// builtStage is a stage whose server does not listen.
+func builtStage(t testing.TB, with ...func(*stage)) *stage {
 	t.Helper()
 	st := &stage{
 		t: t, dir: t.TempDir(), people: &people{known: map[string]account.Account{}}, events: &seen{}, log: &lockedBuffer{},
@@ -169,6 +169,13 @@ func newStage(t testing.TB, with ...func(*stage)) *stage {
 	for _, f := range with {
 		f(st)
 	}
+	return st
+}
+
+// newStage begins a server, with the rules changed by with.
+func newStage(t testing.TB, with ...func(*stage)) *stage {
+	t.Helper()
+	st := builtStage(t, with...)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	need(t, err)
 	st.addr = l.Addr().String()

@@ -27,6 +27,9 @@ func (p *paced) Read(b []byte) (int, error) {
 	flow.reading.Add(-1)
 	flow.acts.Add(1)
 	flow.took(int64(n))
+	if n > 0 {
+		p.conn.silence.spoke()
+	}
 	return n, err
 }
 
@@ -42,6 +45,7 @@ func (p *paced) write(to io.Writer, b []byte) (int, error) {
 	defer func() {
 		flow.writing.Add(-1)
 		flow.acts.Add(1)
+		p.conn.silence.spoke()
 	}()
 	defer p.patience().Stop()
 	return to.Write(b)

@@ -566,3 +566,34 @@ func TestADownloadThatIsLeft(t *testing.T) {
 		t.Errorf("event %+v", e)
 	}
 }
+
+// So is one whose client leaves while the rate of its account makes it wait, for longer
+// than a lost connection is waited for; what is uploaded beside it is cut.
+func TestASlowDownloadThatIsLeft(t *testing.T) {
+	st := newStage(t)
+	a := st.people.known["anna"]
+	a.RateDown = 10_000
+	st.people.known["anna"] = a
+	st.put("big", strings.Repeat("x", 300_000))
+	c := st.dial()
+	w := open(t, c)
+	w.send((&sftp.Request{Type: sftp.TypeInit, Version: 3}).Append(nil))
+	w.receive()
+	w.write(w.open("new", makes), 0, "new")
+	h := w.open("big", sftp.OpenRead)
+	for i := range uint32(2) {
+		w.send((&sftp.Request{Type: sftp.TypeRead, ID: 100 + i, Handle: h, Offset: uint64(i) * 100_000, Length: 100_000}).Append(nil))
+	}
+	time.Sleep(50 * time.Millisecond)
+	need(t, c.Close())
+	until(t, "two lost transfers", func() bool { return len(st.events.transfers()) == 2 })
+	for _, e := range st.events.transfers() {
+		want := fault.IDDataLost
+		if e.Direction == event.Upload {
+			want = fault.IDUploadCut
+		}
+		if e.Whole || e.Reason != string(want) {
+			t.Errorf("event %+v; want the reason %s", e, want)
+		}
+	}
+}

@@ -1,0 +1,63 @@
+package sftpserver
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"dray/fault"
+)
+
+// A silence is how long the channels of a connection have said nothing: no request of
+// theirs, no byte moved, nothing being answered. What is asked of the connection does
+// not count, keep-alives least of all: they come from programs that nobody uses.
+type silence struct {
+	begun   time.Time
+	last    atomic.Int64 // since begun, when something was said
+	running atomic.Int32 // programs; those that do not read are answering
+
+	mu    sync.Mutex
+	timer *time.Timer // nil before the login and behind the end
+}
+
+// spoke tells that a channel has said something, or was told something.
+func (s *silence) spoke() { s.last.Store(int64(time.Since(s.begun))) }
+
+// listen begins to wait for a silence of Rules.Idle.
+func (c *conn) listen() {
+	s := &c.silence
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begun = time.Now()
+	s.timer = time.AfterFunc(c.rules.Idle, func() { c.beside("idle", c.silent) })
+}
+
+// deaf ends listen.
+func (c *conn) deaf() {
+	s := &c.silence
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.timer.Stop()
+	s.timer = nil
+}
+
+// silent ends the connection when the silence has lasted long enough, else it comes
+// again when it might have.
+func (c *conn) silent() {
+	s, idle := &c.silence, c.rules.Idle
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.timer == nil {
+		return
+	}
+	// A program that does not read answers, however long it takes.
+	if s.running.Load() > c.wire.reading.Load() {
+		s.spoke()
+	}
+	if left := idle - time.Since(s.begun) + time.Duration(s.last.Load()); left > 0 {
+		s.timer.Reset(left)
+		return
+	}
+	c.log.Info("connection ended", "reason", string(fault.IDIdle))
+	c.visit.End(fault.New(fault.Closing, fault.IDIdle, int(idle/time.Second)))
+}
