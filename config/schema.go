@@ -77,9 +77,10 @@ type TLS struct {
 
 // SSH is what all listeners for SFTP share.
 type SSH struct {
-	HostKeys []string `toml:"host-keys" form:"path" example:"/etc/ssh/ssh_host_ed25519_key" doc:"private keys by which clients know this host, as OpenSSH keeps them; without any: an ed25519, an ecdsa and an rsa key, made once and kept in the state directory"`
-	SCP      bool     `toml:"scp" default:"true" doc:"scp's old protocol, for clients that know no other; new ones use SFTP"`
-	UserCA   string   `toml:"user-ca" form:"path" example:"/etc/dray/users-ca.pub" doc:"file with the public keys of CAs, one a line, whose certificates log in to the accounts that they name"`
+	HostKeys []string      `toml:"host-keys" form:"path" example:"/etc/ssh/ssh_host_ed25519_key" doc:"private keys by which clients know this host, as OpenSSH keeps them; without any: an ed25519, an ecdsa and an rsa key, made once and kept in the state directory"`
+	SCP      bool          `toml:"scp" default:"true" doc:"scp's old protocol, for clients that know no other; new ones use SFTP"`
+	Idle     time.Duration `toml:"idle" default:"24h" positive:"true" doc:"how long a client may say nothing, not even a keep-alive"`
+	UserCA   string        `toml:"user-ca" form:"path" example:"/etc/dray/users-ca.pub" doc:"file with the public keys of CAs, one a line, whose certificates log in to the accounts that they name"`
 }
 
 // A Certificate is a pair of PEM files.
@@ -120,7 +121,7 @@ type Limits struct {
 	BanWindow          time.Duration  `toml:"ban-window" default:"10m" positive:"true" doc:"how far back wrong passwords count"`
 	Exempt             []netip.Prefix `toml:"exempt" example:"192.0.2.0/24" doc:"networks that are neither delayed nor banned: your own, and proxies"`
 	LoginTime          time.Duration  `toml:"login-time" default:"30s" positive:"true" doc:"from connect to login"`
-	Idle               time.Duration  `toml:"idle" default:"10m" positive:"true" doc:"between commands; over SSH without a word on any channel, keep-alives are none"`
+	Idle               time.Duration  `toml:"idle" default:"10m" positive:"true" doc:"between commands of FTP"`
 	IdleMax            time.Duration  `toml:"idle-max" default:"2h" positive:"true" doc:"what SITE IDLE may ask for"`
 	DataWait           time.Duration  `toml:"data-wait" default:"20s" positive:"true" doc:"for a data connection to come"`
 	Stall              time.Duration  `toml:"stall" default:"2m" positive:"true" doc:"without a byte in a transfer"`

@@ -203,10 +203,10 @@ var table = []Entry{
 		Facts:    []string{"seconds"},
 		Peer:     "Nothing was asked for %v seconds, so this connection is closed. Connect again.",
 		bare:     "Nothing was asked for too long, so this connection is closed. Connect again.",
-		Means:    "The connection was quiet too long. The time does not run during a transfer, nor while an answer is being worked on. Over SSH the keep-alives of a connection are no requests, and files that were left open are closed as if it had been lost.",
+		Means:    "The connection was quiet too long. The time does not run during a transfer, nor while an answer is being worked on. Over SSH every packet counts, keep-alives too, and files that were left open are closed as if the connection had been lost.",
 		Operator: "A session was closed for doing nothing. Many of these at once are programs that keep connections in store.",
 		Confirm:  "Logging in and waiting shows the same after the time that the sentence names.",
-		You:      "Let the program connect again by itself (sshfs: `-o reconnect`), or let it send NOOP as keep-alive, over SFTP any request.",
+		You:      "Let the program connect again by itself (sshfs: `-o reconnect`), or let it send keep-alives: NOOP over FTP, ServerAliveInterval in OpenSSH.",
 		Dialects: []string{"421 Timeout.", "421 No transfer timeout"},
 	},
 	{

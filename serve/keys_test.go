@@ -84,6 +84,7 @@ func used() map[string]keyUse {
 			}
 			c.SSH.HostKeys = []string{filepath.Join(c.State, "other", "ssh_host_ed25519_key")}
 		}},
+		"ssh.idle":    set("SFTP.Idle", func(c *config.Config) { c.SSH.Idle++ }),
 		"ssh.scp":     set("SFTP.Exec", func(c *config.Config) { c.SSH.SCP = !c.SSH.SCP }),
 		"ssh.user-ca": {"Door.UserCAs", func(t *testing.T, c *config.Config) { c.SSH.UserCA = publicKeyFile(t) }},
 
@@ -108,7 +109,7 @@ func used() map[string]keyUse {
 		"limits.ban-window":           set("Guard.Window", func(c *config.Config) { c.Limits.BanWindow++ }),
 		"limits.exempt":               set("Guard.Exempt", func(c *config.Config) { c.Limits.Exempt = nil }),
 		"limits.login-time":           set("Rules.LoginTime, SFTP.LoginTime", func(c *config.Config) { c.Limits.LoginTime++ }),
-		"limits.idle":                 set("Rules.Idle, SFTP.Idle", func(c *config.Config) { c.Limits.Idle++ }),
+		"limits.idle":                 set("Rules.Idle", func(c *config.Config) { c.Limits.Idle++ }),
 		"limits.idle-max":             set("Rules.IdleMax", func(c *config.Config) { c.Limits.IdleMax++ }),
 		"limits.data-wait":            set("Rules.DataWait", func(c *config.Config) { c.Limits.DataWait++ }),
 		"limits.stall":                set("Rules.Stall, SFTP.Stall", func(c *config.Config) { c.Limits.Stall++ }),

@@ -56,7 +56,7 @@ func (g *generation) sftp(l *config.Listener, verifier account.Verifier) *sftpse
 		Door: &gate.Door{
 			Name: l.Name, Protocol: l.Protocol, Networks: l.Networks, Verifier: verifier, MaxSessions: c.Limits.SessionsPerAccount, UserCAs: g.userCAs,
 		},
-		HostKeys: g.hostKeys, Banner: l.Banner, LoginTime: c.Limits.LoginTime, Idle: c.Limits.Idle, Stall: c.Limits.Stall,
+		HostKeys: g.hostKeys, Banner: l.Banner, LoginTime: c.Limits.LoginTime, Idle: c.SSH.Idle, Stall: c.Limits.Stall,
 	}
 	if c.SSH.SCP {
 		rules.Exec = map[string]sftpserver.Command{"scp": scp}

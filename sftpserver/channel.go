@@ -59,7 +59,6 @@ func (c *conn) channel(nc ssh.NewChannel) {
 func (c *conn) sessionChannel(ch *paced, requests <-chan *ssh.Request) {
 	deaf := false // what was told was not taken
 	for req := range requests {
-		c.silence.spoke()
 		run, held, why := c.program(ch, req)
 		if run == nil {
 			if why != "" && !deaf {

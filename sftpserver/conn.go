@@ -46,7 +46,10 @@ type conn struct {
 }
 
 func newConn(s *Server, nc net.Conn, visit *gate.Visit, r *Rules) *conn {
-	return &conn{server: s, rules: r, wire: newWire(nc), visit: visit, log: visit.Log(), open: map[*paced]struct{}{}}
+	c := &conn{server: s, rules: r, wire: newWire(nc), visit: visit, log: visit.Log(), open: map[*paced]struct{}{}}
+	c.silence.begun = time.Now()
+	c.wire.heard = c.silence.spoke
+	return c
 }
 
 // Drain ends the connection when it has no open files: until then they may be

@@ -8,11 +8,11 @@ import (
 	"dray/fault"
 )
 
-// A silence is how long the channels of a connection have said nothing: no request of
-// theirs, no byte moved, nothing being answered. What is asked of the connection does
-// not count, keep-alives least of all: they come from programs that nobody uses.
+// A silence is how long a connection has said nothing: no packet of the client, no byte
+// moved, nothing being answered. Keep-alives are packets, as a NOOP of FTP is a command:
+// who sends them wants to stay.
 type silence struct {
-	begun   time.Time
+	begun   time.Time    // that of the connection
 	last    atomic.Int64 // since begun, when something was said
 	running atomic.Int32 // programs; those that do not read are answering
 
@@ -20,7 +20,7 @@ type silence struct {
 	timer *time.Timer // nil before the login and behind the end
 }
 
-// spoke tells that a channel has said something, or was told something.
+// spoke tells that the client has said something, or was told something.
 func (s *silence) spoke() { s.last.Store(int64(time.Since(s.begun))) }
 
 // listen begins to wait for a silence of Rules.Idle.
@@ -28,7 +28,7 @@ func (c *conn) listen() {
 	s := &c.silence
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.begun = time.Now()
+	s.spoke()
 	s.timer = time.AfterFunc(c.rules.Idle, func() { c.beside("idle", c.silent) })
 }
 

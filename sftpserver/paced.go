@@ -27,9 +27,6 @@ func (p *paced) Read(b []byte) (int, error) {
 	flow.reading.Add(-1)
 	flow.acts.Add(1)
 	flow.took(int64(n))
-	if n > 0 {
-		p.conn.silence.spoke()
-	}
 	return n, err
 }
 

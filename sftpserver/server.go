@@ -36,7 +36,7 @@ type Rules struct {
 	// For is the rules of one peer, where they differ from those of the others.
 	For       func(peer netip.Addr) *Rules
 	LoginTime time.Duration // from accept to login; 30 s
-	Idle      time.Duration // without a word on any channel; 10 min
+	Idle      time.Duration // without a word of the client; 24 h
 	Stall     time.Duration // without the client taking a byte; 120 s
 	// Exec runs the commands that are offered beside SFTP, by their first word; a
 	// command of another name is refused.
@@ -68,7 +68,7 @@ func (r *Rules) Complete() *Rules {
 		d.LoginTime = 30 * time.Second
 	}
 	if d.Idle == 0 {
-		d.Idle = 10 * time.Minute
+		d.Idle = 24 * time.Hour
 	}
 	if d.Stall == 0 {
 		d.Stall = 120 * time.Second

@@ -18,6 +18,8 @@ import (
 type wire struct {
 	net.Conn
 
+	heard func() // is called when the client says something
+
 	said  []byte // what the peer has said before package ssh reads
 	greet int    // bytes of our version that package ssh writes, and the peer has already
 
@@ -43,7 +45,7 @@ type wire struct {
 const smallWrite = 4096
 
 func newWire(nc net.Conn) *wire {
-	w := &wire{Conn: nc}
+	w := &wire{Conn: nc, heard: func() {}}
 	w.space.L = &w.mu
 	w.inflow.wake = make(chan struct{}, 1)
 	return w
@@ -85,6 +87,9 @@ func (w *wire) Read(b []byte) (int, error) {
 	}
 	w.hold()
 	n, err := w.take(b)
+	if n > 0 {
+		w.heard()
+	}
 	w.ahead.Add(int64(n))
 	return n, err
 }
