@@ -176,17 +176,33 @@ func (c *conn) farewell(ch *paced) {
 	}
 }
 
-// global answers what is asked of the connection: host keys are proved, all else is
-// refused, which is an answer to keepalive@openssh.com too.
-func (c *conn) global(requests <-chan *ssh.Request) {
-	proved := map[string]bool{}
-	for req := range requests {
-		if req.Type == proveHostKeys {
-			proof, ok := c.prove(req.Payload, proved)
-			_ = req.Reply(ok, proof)
-			continue
+// asked answers what is asked of the connection, until it ends: channels are opened,
+// host keys are proved, all else is refused, which is an answer to
+// keepalive@openssh.com too.
+func (c *conn) asked(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
+	var proved map[string]bool
+	for channels != nil || requests != nil {
+		select {
+		case nc, ok := <-channels:
+			if !ok {
+				channels = nil
+				continue
+			}
+			c.channel(nc)
+		case req, ok := <-requests:
+			switch {
+			case !ok:
+				requests = nil
+			case req.Type == proveHostKeys:
+				if proved == nil {
+					proved = map[string]bool{}
+				}
+				proof, ok := c.prove(req.Payload, proved)
+				_ = req.Reply(ok, proof)
+			default:
+				_ = req.Reply(false, nil)
+			}
 		}
-		_ = req.Reply(false, nil)
 	}
 }
 

@@ -145,37 +145,23 @@ var longAgo = time.Unix(1, 0)
 // serve runs the connection to its end.
 func (c *conn) serve() {
 	defer c.wire.Close()
-	c.log.Debug("connected", "peer", c.visit.Peer().Remote.String(), "door", c.rules.Door.Name)
-	// One deadline for all of the login, so that a slow talker holds no slot.
-	_ = c.wire.SetDeadline(time.Now().Add(c.rules.LoginTime))
-	if c.visit.Context().Err() != nil { // after the deadline was set: the end may have come between
-		c.ended()
+	// A login takes a deep stack, which a session that rests has no use for: it goes with
+	// its goroutine.
+	var channels <-chan ssh.NewChannel
+	var requests <-chan *ssh.Request
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.beside("login", func() { channels, requests = c.login() })
+	}()
+	if <-done; c.session != nil {
+		defer c.session.Close()
 	}
-	version, err := c.wire.exchange(serverVersion)
-	if err != nil {
-		c.failed(err)
+	if channels == nil {
 		return
 	}
-	sc, channels, requests, err := ssh.NewServerConn(c.wire, c.config(version))
-	if err != nil {
-		c.failed(err)
-		return
-	}
-	c.ssh = sc
-	defer c.session.Close()
-	_ = c.wire.SetDeadline(time.Time{})
-	c.wire.patience(c.rules.Stall)
-	c.log = c.session.Log()
-	c.log.Debug("client", "version", string(sc.ClientVersion()))
-	if c.visit.Context().Err() != nil { // the end may have come before the deadline was taken away
-		c.ended()
-	}
-	c.announceHostKeys()
-	go c.beside("requests", func() { c.global(requests) })
 	c.listen()
-	for nc := range channels {
-		c.channel(nc)
-	}
+	c.asked(channels, requests)
 	c.deaf()
 	// What has arrived is answered still, because it may be the CLOSE of a file. What
 	// takes longer than that is for nobody.
@@ -185,11 +171,38 @@ func (c *conn) serve() {
 	c.log.Debug("disconnected")
 }
 
+// login makes the SSH session and has the client log in; nil when none came about.
+func (c *conn) login() (<-chan ssh.NewChannel, <-chan *ssh.Request) {
+	c.log.Debug("connected", "peer", c.visit.Peer().Remote.String(), "door", c.rules.Door.Name)
+	// One deadline for all of the login, so that a slow talker holds no slot.
+	_ = c.wire.SetDeadline(time.Now().Add(c.rules.LoginTime))
+	if c.visit.Context().Err() != nil { // after the deadline was set: the end may have come between
+		c.ended()
+	}
+	version, err := c.wire.exchange(serverVersion)
+	if err != nil {
+		c.failed(err)
+		return nil, nil
+	}
+	sc, channels, requests, err := ssh.NewServerConn(c.wire, c.config(version))
+	if err != nil {
+		c.failed(err)
+		return nil, nil
+	}
+	c.ssh = sc
+	_ = c.wire.SetDeadline(time.Time{})
+	c.wire.patience(c.rules.Stall)
+	c.log = c.session.Log()
+	c.log.Debug("client", "version", string(sc.ClientVersion()))
+	if c.visit.Context().Err() != nil { // the end may have come before the deadline was taken away
+		c.ended()
+	}
+	c.announceHostKeys()
+	return channels, requests
+}
+
 // failed logs a login that has not come about.
 func (c *conn) failed(err error) {
-	if c.session != nil { // the connection broke behind the login
-		c.session.Close()
-	}
 	var auth *ssh.ServerAuthError
 	switch {
 	case c.visit.Context().Err() != nil:

@@ -82,7 +82,9 @@ func (w *wire) exchange(version string) (peer string, err error) {
 func (w *wire) Read(b []byte) (int, error) {
 	if len(w.said) > 0 {
 		n := copy(b, w.said)
-		w.said = w.said[n:]
+		if w.said = w.said[n:]; len(w.said) == 0 {
+			w.said = nil // with the room that it had
+		}
 		return n, nil
 	}
 	w.hold()
