@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"io"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -467,10 +468,23 @@ func (k trap) Sign(r io.Reader, data []byte) (*ssh.Signature, error) {
 	return k.Signer.Sign(r, data)
 }
 
-// A panic in what runs beside the channels ends its connection and no other.
-func TestAPanicBesideTheChannelsEndsTheConnection(t *testing.T) {
+// bombs are people one of whom brings the house down.
+type bombs struct{ *people }
+
+func (b bombs) Verify(ctx context.Context, name string, s account.Secret, from netip.Addr, bar account.Bar) (account.Account, error) {
+	if name == "bomb" {
+		panic("it went off")
+	}
+	return b.people.Verify(ctx, name, s, from, bar)
+}
+
+// A panic at a login and behind it ends its connection and no other.
+func TestAPanicEndsItsConnection(t *testing.T) {
 	var armed atomic.Bool
-	st := newStage(t, func(st *stage) { st.rules.HostKeys = []ssh.Signer{trap{hostSigners()[0], &armed}} })
+	st := newStage(t, func(st *stage) {
+		st.rules.HostKeys = []ssh.Signer{trap{hostSigners()[0], &armed}}
+		st.gate.Verifier = bombs{st.people}
+	})
 	bystander := st.newWire()
 	c := st.dial()
 	armed.Store(true)
@@ -479,12 +493,19 @@ func TestAPanicBesideTheChannelsEndsTheConnection(t *testing.T) {
 		t.Errorf("the answer is %v, %v; want the end of the connection", ok, err)
 	}
 	armed.Store(false)
+	if _, err := ssh.Dial("tcp", st.addr, &ssh.ClientConfig{
+		User: "bomb", Auth: []ssh.AuthMethod{ssh.Password(password)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: 10 * time.Second,
+	}); err == nil {
+		t.Error("a login that panics has succeeded")
+	}
 	bystander.close(bystander.open("f", makes))
 	st.dial()
 	st.log.mu.Lock()
 	defer st.log.mu.Unlock()
-	if s := st.log.b.String(); !strings.Contains(s, "msg=panic in=requests") {
-		t.Errorf("the log has no panic:\n%s", s)
+	for _, want := range []string{"msg=panic in=connection", "msg=panic in=login"} {
+		if s := st.log.b.String(); !strings.Contains(s, want) {
+			t.Errorf("the log has no %q:\n%s", want, s)
+		}
 	}
 	st.log.b.Reset()
 }
