@@ -1,6 +1,7 @@
 package sftpserver
 
 import (
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -24,6 +25,42 @@ const crowd = 16
 
 // rushing is how many wires have a buffer.
 var rushing atomic.Int64
+
+// rush counts a wire in or out.
+func rush(by int64) {
+	if n := rushing.Add(by); by > 0 && n == crowd+1 || by < 0 && n == crowd/2 {
+		thrift.weigh()
+	}
+}
+
+// thrift has the garbage collected early while there is a crowd: package ssh makes
+// garbage of each packet, as much as bytes come, and a heap that may double costs as
+// much as all the rest (100 uploads: 136 MB in place of 107, for an eighth of the CPU).
+var thrift thrifty
+
+type thrifty struct {
+	mu  sync.Mutex
+	on  bool
+	was int // GOGC before
+}
+
+// thriftPercent is GOGC in a crowd.
+const thriftPercent = 50
+
+func (t *thrifty) weigh() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch n := rushing.Load(); {
+	case n > crowd && !t.on:
+		t.on, t.was = true, debug.SetGCPercent(thriftPercent)
+		if t.was < thriftPercent { // less already, or off
+			debug.SetGCPercent(t.was)
+		}
+	case n <= crowd/2 && t.on: // not at once, or it would go to and fro
+		t.on = false
+		debug.SetGCPercent(t.was)
+	}
+}
 
 // bulkBytes is the length of a buffer for bytes that come or go in large pieces.
 func bulkBytes() int {

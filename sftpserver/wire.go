@@ -103,7 +103,7 @@ func (w *wire) take(b []byte) (int, error) {
 		if n == len(b) && n >= smallWrite { // there is more where that came from
 			w.in, w.off, w.end = buffers.get(bulkBytes()), 0, 0
 			w.rushes.Store(true)
-			rushing.Add(1)
+			rush(1)
 		}
 		return n, err
 	}
@@ -135,7 +135,7 @@ func (w *wire) giveBack() {
 // calm takes w out of those that rush.
 func (w *wire) calm() {
 	if w.rushes.Swap(false) {
-		rushing.Add(-1)
+		rush(-1)
 	}
 }
 

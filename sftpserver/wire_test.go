@@ -2,6 +2,7 @@ package sftpserver
 
 import (
 	"bytes"
+	"runtime/debug"
 	"testing"
 	"time"
 
@@ -41,5 +42,36 @@ func TestManyChannelsAreBounded(t *testing.T) {
 	}
 	if most < hardAhead/2 || most > hardAhead+64<<10 { // the last packet may be the one too many
 		t.Errorf("%d bytes were ahead", most)
+	}
+}
+
+// In a crowd garbage is collected early, and not before and behind it; nobody's own
+// setting becomes larger by it.
+func TestACrowdIsThrifty(t *testing.T) {
+	percent := func() int {
+		p := debug.SetGCPercent(100)
+		debug.SetGCPercent(p)
+		return p
+	}
+	for was, crowded := range map[int]int{100: thriftPercent, 400: thriftPercent, 20: 20, -1: -1} {
+		before := debug.SetGCPercent(was)
+		rushing.Store(0)
+		for n := range int64(crowd + 3) {
+			if p := percent(); n <= crowd && p != was {
+				t.Errorf("GOGC=%d: it is %d with %d that come", was, p, n)
+			}
+			rush(1)
+		}
+		for rushing.Load() > 0 {
+			want := crowded
+			if rushing.Load() <= crowd/2 {
+				want = was
+			}
+			if p := percent(); p != want {
+				t.Errorf("GOGC=%d: it is %d with %d that go; want %d", was, p, rushing.Load(), want)
+			}
+			rush(-1)
+		}
+		debug.SetGCPercent(before)
 	}
 }
