@@ -24,7 +24,6 @@ const (
 	msgDisconnect     = 1
 	msgServiceRequest = 5
 	msgServiceAccept  = 6
-	msgKexInit        = 20
 	msgNewKeys        = 21
 	msgECDHInit       = 30
 	msgECDHReply      = 31
@@ -72,8 +71,8 @@ func (st *stage) shake() *bare {
 	return b
 }
 
-// offer is a KEXINIT.
-func offer() []byte {
+// kexInit is a KEXINIT.
+func kexInit() []byte {
 	m := append([]byte{msgKexInit}, make([]byte, 16)...)
 	for _, names := range []string{
 		"curve25519-sha256", "ssh-ed25519", "aes128-gcm@openssh.com", "aes128-gcm@openssh.com",
@@ -87,7 +86,7 @@ func offer() []byte {
 // keys exchanges keys (RFC 8731, RFC 4253, 7.2).
 func (b *bare) keys() {
 	b.t.Helper()
-	ours := offer()
+	ours := kexInit()
 	b.write(ours)
 	private, err := ecdh.X25519().GenerateKey(rand.Reader)
 	need(b.t, err)

@@ -175,7 +175,8 @@ func (c *conn) serve() {
 func (c *conn) login() (<-chan ssh.NewChannel, <-chan *ssh.Request) {
 	c.log.Debug("connected", "peer", c.visit.Peer().Remote.String(), "door", c.rules.Door.Name)
 	// One deadline for all of the login, so that a slow talker holds no slot.
-	_ = c.wire.SetDeadline(time.Now().Add(c.rules.LoginTime))
+	deadline := time.Now().Add(c.rules.LoginTime)
+	_ = c.wire.SetDeadline(deadline)
 	if c.visit.Context().Err() != nil { // after the deadline was set: the end may have come between
 		c.ended()
 	}
@@ -184,7 +185,14 @@ func (c *conn) login() (<-chan ssh.NewChannel, <-chan *ssh.Request) {
 		c.failed(err)
 		return nil, nil
 	}
-	sc, channels, requests, err := ssh.NewServerConn(c.wire, c.config(version))
+	cfg := c.config(version)
+	offered := c.wire.offered(time.Now().Add(min(offerTime, time.Until(deadline))))
+	cfg.Ciphers = offered.ciphers(cfg.Ciphers)
+	_ = c.wire.SetReadDeadline(deadline)
+	if c.visit.Context().Err() != nil { // the end may have come between
+		c.ended()
+	}
+	sc, channels, requests, err := ssh.NewServerConn(c.wire, cfg)
 	if err != nil {
 		c.failed(err)
 		return nil, nil

@@ -40,9 +40,9 @@ func TestGarbageInPlaceOfSSH(t *testing.T) {
 	noise = bytes.ReplaceAll(noise, []byte{'\n'}, nil)
 	const version = "SSH-2.0-x\r\n"
 	kex := func(payload ...byte) []byte { return append([]byte(version), (&bare{}).sealed(payload)...) }
-	noCommon := bytes.ReplaceAll(offer(), []byte("curve25519-sha256"), []byte("curve25519-sha257"))
+	noCommon := bytes.ReplaceAll(kexInit(), []byte("curve25519-sha256"), []byte("curve25519-sha257"))
 	point := func(key []byte) []byte {
-		return append(kex(offer()...), (&bare{}).sealed(ssh.Marshal(struct {
+		return append(kex(kexInit()...), (&bare{}).sealed(ssh.Marshal(struct {
 			Public []byte `sshtype:"30"`
 		}{key}))...)
 	}
@@ -59,7 +59,7 @@ func TestGarbageInPlaceOfSSH(t *testing.T) {
 		"a packet of nothing":         []byte(version + "\x00\x00\x00\x00" + strings.Repeat("\x00", 12)),
 		"a packet that is padding":    []byte(version + "\x00\x00\x00\x0c\xff" + strings.Repeat("\x00", 11)),
 		"noise in place of keys":      append([]byte(version), noise...),
-		"a KEXINIT that is cut":       kex(offer()[:60]...),
+		"a KEXINIT that is cut":       kex(kexInit()[:60]...),
 		"a KEXINIT of false lengths":  kex(append([]byte{msgKexInit}, bytes.Repeat([]byte{0xff}, 40)...)...),
 		"no algorithm in common":      kex(noCommon...),
 		"new keys without any":        kex(msgNewKeys),
@@ -70,8 +70,8 @@ func TestGarbageInPlaceOfSSH(t *testing.T) {
 		"a point of 31 bytes":         point(make([]byte, 31)),
 		"a point of low order":        point(make([]byte, 32)),
 		"a point that is longer":      point(make([]byte, 4096)),
-		"something else for a point":  append(kex(offer()...), (&bare{}).sealed([]byte{msgGlobalRequest, 0, 0, 0, 0, 0})...),
-		"new keys in place of points": append(kex(offer()...), (&bare{}).sealed([]byte{msgNewKeys})...),
+		"something else for a point":  append(kex(kexInit()...), (&bare{}).sealed([]byte{msgGlobalRequest, 0, 0, 0, 0, 0})...),
+		"new keys in place of points": append(kex(kexInit()...), (&bare{}).sealed([]byte{msgNewKeys})...),
 	} {
 		nc, err := net.Dial("tcp", st.addr)
 		need(t, err)

@@ -20,7 +20,8 @@ type wire struct {
 
 	heard func() // is called when the client says something
 
-	said  []byte // what the peer has said before package ssh reads
+	line  []byte // the version of the peer, with its end
+	said  []byte // what the peer has said behind it before package ssh reads
 	greet int    // bytes of our version that package ssh writes, and the peer has already
 
 	// Of the reader.
@@ -73,19 +74,21 @@ func (w *wire) exchange(version string) (peer string, err error) {
 			return "", err
 		}
 	}
-	w.said = b
-	first, _, _ := bytes.Cut(b, []byte("\n"))
+	first, rest, _ := bytes.Cut(b, []byte("\n"))
+	w.line, w.said = b[:len(first)+1], rest
 	return strings.TrimSuffix(string(first), "\r"), nil
 }
 
 // Read is for one goroutine at a time.
 func (w *wire) Read(b []byte) (int, error) {
-	if len(w.said) > 0 {
-		n := copy(b, w.said)
-		if w.said = w.said[n:]; len(w.said) == 0 {
-			w.said = nil // with the room that it had
+	for _, said := range [...]*[]byte{&w.line, &w.said} {
+		if len(*said) > 0 {
+			n := copy(b, *said)
+			if *said = (*said)[n:]; len(*said) == 0 {
+				*said = nil // with the room that it had
+			}
+			return n, nil
 		}
-		return n, nil
 	}
 	w.hold()
 	n, err := w.take(b)
