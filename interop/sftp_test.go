@@ -1143,3 +1143,18 @@ func TestSFTPRefusalsEndNoConnection(t *testing.T) {
 		t.Errorf("there was not one connection:\n%s", tail(log, 4000))
 	}
 }
+
+// Braces stand for names, which OpenSSH leaves to the far side in the old protocol.
+func TestSFTPScpWithBraces(t *testing.T) {
+	t.Parallel()
+	peer(t, "scp")
+	p := newSFTP(t)
+	source := plant(t, p.root, file{"a.txt", 10}.as("a.txt"), file{"b.txt", 20}.as("b.txt"), file{"c.txt", 30}.as("c.txt"))
+	to := filepath.Join(p.local, "to")
+	makeDir(t, to)
+	if out, err := p.scp("-O", p.there()+":{a,b}.txt", "to").output(); err != nil {
+		t.Fatalf("scp: %v\n%s", err, out)
+	}
+	delete(source, "c.txt")
+	same(t, to, source)
+}
