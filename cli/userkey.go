@@ -215,7 +215,7 @@ func sftpNotes(a *account.Account, c *config.Config, w *where) (notes []string) 
 		notes = append(notes, fmt.Sprintf("the account may not log in over SFTP: dray user set %s --protocols %s lets it",
 			shellWord(a.Name), strings.Join(append(slices.Clone(a.Protocols), gate.ProtocolSFTP), ",")))
 	}
-	if !slices.ContainsFunc(c.Listeners, func(l config.Listener) bool { return l.Protocol == gate.ProtocolSFTP }) {
+	if len(c.Listeners) > 0 && !slices.ContainsFunc(c.Listeners, func(l config.Listener) bool { return l.Protocol == gate.ProtocolSFTP }) { // without any there is one for each protocol
 		notes = append(notes, fmt.Sprintf("no listener is for SFTP: write protocol = %q under a [[listener]] of its own in %s", gate.ProtocolSFTP, w.configuration()))
 	}
 	return notes
