@@ -144,6 +144,13 @@ func (p *play) run(t *testing.T, name string, args ...string) string {
 
 type command struct{ *exec.Cmd }
 
+// goOn gives the play another minute: that of its beginning is for all of it.
+func (p *play) goOn(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	p.ctx = ctx
+}
+
 func (p *play) command(name string, args ...string) command {
 	cmd := exec.CommandContext(p.ctx, name, args...)
 	cmd.Dir, cmd.Env = p.local, p.env

@@ -309,6 +309,7 @@ func TestSFTPUploadsThatAreCut(t *testing.T) {
 			j := p.journal()
 			for i := range times(1, 30) {
 				for _, end := range []string{"killed", "closed", "reset"} {
+					p.goOn(t)
 					name := "old.bin"
 					if i%2 == 0 && end != "closed" {
 						name = "new.bin"
