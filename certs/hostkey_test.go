@@ -88,7 +88,7 @@ func TestHostKeysThatAreRefused(t *testing.T) {
 // A host key that others can read is no secret, whoever has made it.
 func TestHostKeysThatOthersCanRead(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("SKIPPED: no modes")
+		t.Skip("Windows has no permission bits")
 	}
 	dir := t.TempDir()
 	if _, err := HostKeys(dir); err != nil {

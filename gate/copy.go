@@ -255,9 +255,9 @@ func (u *Upload) drop(ctx context.Context, why error) error {
 	return u.s.fail(why, "copy to", u.p)
 }
 
-// A piece is a place in an upload: what is copied there begins at it.
+// A piece is a place in an upload or a file: what is copied there begins at it.
 type piece struct {
-	vfs.Upload
+	io.WriterAt
 	at int64
 }
 
@@ -265,7 +265,7 @@ func (p piece) Offset() int64 { return p.at }
 
 // OSFile lets the kernel write to the piece.
 func (p piece) OSFile() *os.File {
-	if k, ok := p.Upload.(vfs.Kernel); ok {
+	if k, ok := p.WriterAt.(vfs.Kernel); ok {
 		return k.OSFile()
 	}
 	return nil

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"os"
 	"slices"
 	"sync"
 	"syscall"
@@ -421,26 +420,10 @@ func (e *Edit) Copy(ctx context.Context, src vfs.File, from, off, n int64) (done
 		return 0, err
 	}
 	err = e.change(ctx, off, n, func() (int64, error) {
-		done, err = copyPiece(ctx, place{e.f, off}, src, from, n)
+		done, err = copyPiece(ctx, piece{e.f, off}, src, from, n)
 		return done, err
 	})
 	return done, err
-}
-
-// A place is where in a file what is copied begins.
-type place struct {
-	vfs.Edited
-	at int64
-}
-
-func (p place) Offset() int64 { return p.at }
-
-// OSFile lets the kernel write to the place.
-func (p place) OSFile() *os.File {
-	if k, ok := p.Edited.(vfs.Kernel); ok {
-		return k.OSFile()
-	}
-	return nil
 }
 
 // write is Write without a look at the rate.

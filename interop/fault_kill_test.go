@@ -180,17 +180,7 @@ func killServers(t *testing.T, durability string, kills int) {
 	for k := range kills {
 		s := l.launch(t)
 		// What the dead server left is put away before the first client comes.
-		_, hidden := namesIn(t, l.root)
-		for _, h := range hidden {
-			if !cutName.MatchString(h) {
-				t.Errorf("kill %d: after the next start there is %s", k-1, h)
-				continue
-			}
-			partials++
-			if err := judgePartial(filepath.Join(l.root, h), writers); err != nil {
-				t.Errorf("kill %d: after the next start, %s: %v", k-1, h, err)
-			}
-		}
+		partials += judgeHidden(t, k-1, l.root, writers)
 		for _, w := range writers {
 			if w.verb == "STOR" {
 				continue
@@ -309,6 +299,24 @@ func killServers(t *testing.T, durability string, kills int) {
 	}
 	t.Logf("%d kills: %d uploads were inside their data, %d waited for the 226; about %d uploads in all, %d unacknowledged appends taken back, %d partials seen after restarts",
 		kills, inside, waiting, versions, taken, partials)
+}
+
+// judgeHidden checks what is hidden behind a start: partials of writers and nothing else.
+// It returns how many there are.
+func judgeHidden(t *testing.T, kill int, root string, writers []*writer) (partials int) {
+	t.Helper()
+	_, hidden := namesIn(t, root)
+	for _, h := range hidden {
+		if !cutName.MatchString(h) {
+			t.Errorf("kill %d: after the next start there is %s", kill, h)
+			continue
+		}
+		partials++
+		if err := judgePartial(filepath.Join(root, h), writers); err != nil {
+			t.Errorf("kill %d: after the next start, %s: %v", kill, h, err)
+		}
+	}
+	return partials
 }
 
 // judgePartial checks that a partial is the beginning of one version, and less

@@ -347,17 +347,7 @@ func killSFTPServers(t *testing.T, durability string, kills int) {
 	for k := range kills {
 		s := l.launch(t)
 		addr := s.ready.SFTP[0]
-		_, hidden := namesIn(t, l.root)
-		for _, h := range hidden {
-			if !cutName.MatchString(h) {
-				t.Errorf("kill %d: after the next start there is %s", k-1, h)
-				continue
-			}
-			partials++
-			if err := judgePartial(filepath.Join(l.root, h), beside); err != nil {
-				t.Errorf("kill %d: after the next start, %s: %v", k-1, h, err)
-			}
-		}
+		partials += judgeHidden(t, k-1, l.root, beside)
 		for _, c := range all {
 			if c.kind == "new" && c.began.Load() > c.acked.Load() {
 				if c.resumes(t, l.root, addr) {
@@ -393,7 +383,7 @@ func killSFTPServers(t *testing.T, durability string, kills int) {
 		s.kill(t)
 		wg.Wait()
 
-		_, hidden = namesIn(t, l.root)
+		_, hidden := namesIn(t, l.root)
 		for _, h := range hidden {
 			if !cutName.MatchString(h) && !runningName.MatchString(h) {
 				t.Errorf("kill %d: a hidden name that no upload has: %s", k, h)

@@ -174,16 +174,16 @@ func TestSFTPMountHoldsARepository(t *testing.T) {
 	needsMount(t)
 	m := newSFTP(t).mount(t)
 	m.git()
-	m.sh(t, "git init -q -b main work")
-	work := woods(t, filepath.Join(m.at, "work"))
-	m.sh(t, "cd work", "git add -A", "git commit -q -m first")
+	m.sh(t, "git init -q -b main site")
+	site := woods(t, filepath.Join(m.at, "site"))
+	m.sh(t, "cd site", "git add -A", "git commit -q -m first")
 	for i := range 3 {
-		plant(t, filepath.Join(m.at, "work"), named{"changes", fmt.Appendf(nil, "change %d\n", i)})
-		m.sh(t, "cd work", "git add -A", fmt.Sprintf("git commit -q -m 'change %d'", i))
+		plant(t, filepath.Join(m.at, "site"), named{"changes", fmt.Appendf(nil, "change %d\n", i)})
+		m.sh(t, "cd site", "git add -A", fmt.Sprintf("git commit -q -m 'change %d'", i))
 	}
-	out := m.sh(t, "cd work", "git checkout -q -b side HEAD~2", "git checkout -q main", "git tag -a v1 -m v1",
+	out := m.sh(t, "cd site", "git checkout -q -b side HEAD~2", "git checkout -q main", "git tag -a v1 -m v1",
 		"git gc -q --prune=now", "git fsck --full --strict", "git status --porcelain",
-		"cd ..", "git clone -q work clone", "git clone -q --bare --no-local work bare.git",
+		"cd ..", "git clone -q site clone", "git clone -q --bare --no-local site bare.git",
 		"cd clone", "git fsck --full --strict", "git status --porcelain", "git log --format=%s",
 		"echo more >more", "git add more", "git commit -q -m more", "git push -q ../bare.git main", "cd ../bare.git", "git fsck --full --strict",
 		"git log -1 --format=%s main")
@@ -192,15 +192,15 @@ func TestSFTPMountHoldsARepository(t *testing.T) {
 	}
 	m.settled(t)
 	// The server's disk has all of it, and nothing else.
-	for _, repository := range []string{"work", "clone", "bare.git"} {
+	for _, repository := range []string{"site", "clone", "bare.git"} {
 		cmd := m.command("git", "-C", m.disk(repository), "fsck", "--full", "--strict")
 		if out, err := cmd.output(); err != nil {
 			t.Errorf("git fsck on the server's disk: %v\n%s", err, out)
 		}
 	}
-	for _, repository := range []string{"work", "clone"} {
+	for _, repository := range []string{"site", "clone"} {
 		got := scan(t, m.disk(repository))
-		for name, what := range work {
+		for name, what := range site {
 			if what != "directory" && got[name] != what {
 				t.Errorf("%s/%s: %s; want %s", repository, name, orNothing(got[name]), what)
 			}
@@ -472,7 +472,7 @@ func TestSFTPMountBuildsAProgram(t *testing.T) {
 	here := t.TempDir()
 	plant(t, here, sources...)
 	m.sh(t, "cd "+here, "git init -q -b main", "git add -A", "git commit -q -m words")
-	out := m.sh(t, "git clone -q "+here+" work", "cd work", "make -s -j4", "./hello",
+	out := m.sh(t, "git clone -q "+here+" site", "cd site", "make -s -j4", "./hello",
 		"make -s -q",
 		"sed -i s/mount/server/ three.c", "make -s clean", "make -s", "./hello", // times are whole seconds, in which nothing is older
 		"cp hello hello.new", "strip hello.new", "mv hello.new hello", "./hello",
@@ -482,7 +482,7 @@ func TestSFTPMountBuildsAProgram(t *testing.T) {
 	}
 	m.settled(t)
 	for _, f := range sources {
-		holds(t, m.disk("work/"+f.name), f.content)
+		holds(t, m.disk("site/"+f.name), f.content)
 	}
 }
 

@@ -522,14 +522,14 @@ func tell(t *testing.T, m *mounted) {
 	// A repository.
 	m.git()
 	m.env = append(m.env, "GIT_AUTHOR_DATE=2026-01-02T03:04:05Z", "GIT_COMMITTER_DATE=2026-01-02T03:04:05Z")
-	m.sh(t, "git init -q -b main --template= work", "cd work", "mkdir -p a/b", "echo one >a/b/one", "seq 100 >numbers", "ln -s numbers link", "git add -A",
+	m.sh(t, "git init -q -b main --template= site", "cd site", "mkdir -p a/b", "echo one >a/b/one", "seq 100 >numbers", "ln -s numbers link", "git add -A",
 		"git commit -q -m first", "seq 150 >numbers", "git mv a/b/one two", "git commit -q -a -m second", "git checkout -q HEAD~1", "git checkout -q main",
 		"git -c gc.reflogExpire=never gc -q --prune=now", "git status --porcelain")
-	if out := m.sh(t, "git -C work log --format=%s main"); out != "second\nfirst\n" {
+	if out := m.sh(t, "git -C site log --format=%s main"); out != "second\nfirst\n" {
 		t.Errorf("git says %q", out)
 	}
 
-	m.sh(t, "cp -r work copy", "mv copy moved", "diff -r work moved", "ls -laR >/dev/null", "rm -r moved", "find . -type d -empty -delete")
+	m.sh(t, "cp -r site copy", "mv copy moved", "diff -r site moved", "ls -laR >/dev/null", "rm -r moved", "find . -type d -empty -delete")
 	m.settled(t)
 }
 

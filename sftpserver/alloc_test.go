@@ -2,24 +2,16 @@ package sftpserver
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"testing"
-	"time"
-
-	"golang.org/x/crypto/ssh"
 
 	"dray/account"
-	"dray/gate"
-	"dray/guard"
 	"dray/sftp"
 	"dray/vfs"
 	"dray/vfs/osfs"
@@ -67,23 +59,8 @@ func TestRequestsDoNotAllocate(t *testing.T) { // not beside others, which alloc
 		}
 		need(t, os.WriteFile(filepath.Join(dir, "many", name), nil, 0o600))
 	}
-	quiet := slog.New(slog.DiscardHandler)
-	disk := osfs.NewDisk(osfs.SyncNone, quiet)
-	g := &gate.Gate{
-		Guard: guard.New(guard.Limits{}, nil), Verifier: everybody{account.Account{Name: "anna", Rights: account.All}}, Log: quiet,
-		Trees: func(context.Context, account.Account) (vfs.FS, error) { return disk.Open(dir) },
-	}
-	v, err := g.Knock(gate.Peer{Remote: netip.MustParseAddrPort("192.0.2.1:5"), Door: &gate.Door{Protocol: gate.ProtocolSFTP}})
-	need(t, err)
-	t.Cleanup(v.Leave)
-	s, err := v.Password(t.Context(), "anna", account.NewSecret("x"))
-	need(t, err)
-	t.Cleanup(s.Close)
-	here, there := net.Pipe()
-	t.Cleanup(func() { _, _ = here.Close(), there.Close() })
-	c := newConn(New(g, quiet), here, v, &Rules{Door: v.Peer().Door, Stall: time.Minute, HostKeys: hostSigners()})
-	c.session = s
-	c.ssh = &ssh.ServerConn{Conn: nobody{}}
+	disk := osfs.NewDisk(osfs.SyncNone, slog.New(slog.DiscardHandler))
+	c := offline(t, account.All, func() (vfs.FS, error) { return disk.Open(dir) })
 
 	// allocations is what n requests cost behind those that open something.
 	allocations := func(open sftp.Request, many func(h []byte, n int) []byte, n int) int64 {

@@ -35,9 +35,8 @@ func lists(t testing.TB, kexinit []byte) (all []string) {
 // A client that knows AES-GCM is offered nothing else, whatever it likes better, and one
 // that waits for our word is offered all.
 func TestCiphersByClient(t *testing.T) {
-	if !quickGCM {
-		t.Skip("this processor has no AES")
-	}
+	defer func(was bool) { quickGCM = was }(quickGCM)
+	quickGCM = true // whatever this processor has
 	st := newStage(t)
 	for name, tt := range map[string]struct{ knows, want []string }{
 		"all, as OpenSSH has them": {

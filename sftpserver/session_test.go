@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
@@ -65,9 +66,16 @@ func inMemory(t testing.TB, rights account.Rights) (*conn, *memfs.Tree) {
 	}
 	need(t, tree.MkdirAll("/empty"))
 	need(t, tree.Link("/link", "file"))
+	return offline(t, rights, func() (vfs.FS, error) { return tree, nil }), tree
+}
+
+// offline is a connection that has logged in, without a network or an SSH session.
+func offline(t testing.TB, rights account.Rights, open func() (vfs.FS, error)) *conn {
+	t.Helper()
+	quiet := slog.New(slog.DiscardHandler)
 	g := &gate.Gate{
-		Guard: guard.New(guard.Limits{}, nil), Verifier: everybody{account.Account{Name: "anna", Rights: rights}},
-		Trees: func(context.Context, account.Account) (vfs.FS, error) { return tree, nil },
+		Guard: guard.New(guard.Limits{}, nil), Verifier: everybody{account.Account{Name: "anna", Rights: rights}}, Log: quiet,
+		Trees: func(context.Context, account.Account) (vfs.FS, error) { return open() },
 	}
 	v, err := g.Knock(gate.Peer{Remote: netip.MustParseAddrPort("192.0.2.1:5"), Door: &gate.Door{Protocol: gate.ProtocolSFTP}})
 	need(t, err)
@@ -77,10 +85,10 @@ func inMemory(t testing.TB, rights account.Rights) (*conn, *memfs.Tree) {
 	t.Cleanup(s.Close)
 	here, there := net.Pipe()
 	t.Cleanup(func() { _, _ = here.Close(), there.Close() })
-	c := newConn(New(g, nil), here, v, &Rules{Door: v.Peer().Door, Stall: time.Minute, HostKeys: hostSigners()})
+	c := newConn(New(g, quiet), here, v, &Rules{Door: v.Peer().Door, Stall: time.Minute, HostKeys: hostSigners()})
 	c.session = s
 	c.ssh = &ssh.ServerConn{Conn: nobody{}}
-	return c, tree
+	return c
 }
 
 // nobody is a client without a version.

@@ -832,7 +832,7 @@ func FuzzTheWholeIsItsTrees(f *testing.F) {
 	ats := []string{"/a", "/a/b/c", "/d/e", "/f"}
 	f.Fuzz(func(t *testing.T, ops []byte) {
 		if len(ops) > 300 {
-			t.Skip()
+			return // longer ones only take longer
 		}
 		ctx := t.Context()
 		trees := map[string]*memfs.Tree{"/": memfs.New(memfs.Options{MaxBytes: 1 << 20})}
