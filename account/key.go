@@ -93,7 +93,7 @@ func CheckKey(pub ssh.PublicKey) error {
 	switch {
 	case strings.Contains(pub.Type(), "-cert-"):
 		return errors.New("it is a certificate; trust the key of its CA (cert-authority)")
-	case pub.Type() == "ssh-dss":
+	case pub.Type() == "ssh-dss": // ssh.InsecureKeyAlgoDSA is deprecated
 		return errors.New("DSA keys are too weak; make one with ssh-keygen -t ed25519")
 	}
 	if c, ok := pub.(ssh.CryptoPublicKey); ok {

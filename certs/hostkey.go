@@ -97,7 +97,7 @@ func LoadHostKey(file string) (ssh.Signer, error) {
 		return nil, fmt.Errorf("%s is no private key that SSH knows: %w", file, err)
 	}
 	switch pub := s.PublicKey(); pub.Type() {
-	case "ssh-dss":
+	case "ssh-dss": // ssh.InsecureKeyAlgoDSA is deprecated
 		return nil, fmt.Errorf("%s is a DSA key, which no client should trust: name an ed25519 key", file)
 	case ssh.KeyAlgoRSA:
 		if k, ok := pub.(ssh.CryptoPublicKey).CryptoPublicKey().(*rsa.PublicKey); ok && k.N.BitLen() < 2048 {

@@ -119,7 +119,7 @@ func read(name string) ([]byte, fs.FileMode, error) {
 		return nil, 0, unreadable(name, err)
 	}
 	if len(data) > maxFile {
-		return nil, 0, &Error{File: name, Why: NotPEM, Text: "more than 1 MiB, which no certificate is",
+		return nil, 0, &Error{File: name, Why: NotPEM, Text: "more than 1 MiB, which no certificate or key is",
 			Do: "check the name of the file"}
 	}
 	return data, info.Mode().Perm(), nil

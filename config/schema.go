@@ -77,7 +77,7 @@ type TLS struct {
 
 // SSH is what all listeners for SFTP share.
 type SSH struct {
-	HostKeys []string      `toml:"host-keys" form:"path" example:"/etc/ssh/ssh_host_ed25519_key" doc:"private keys by which clients know this host, as OpenSSH keeps them; without any: an ed25519, an ecdsa and an rsa key, made once and kept in the state directory"`
+	HostKeys []string      `toml:"host-keys" form:"path" example:"/etc/dray/ssh_host_ed25519_key" doc:"private keys by which clients know this host, as OpenSSH keeps them; without any: an ed25519, an ecdsa and an rsa key, made once and kept in the state directory"`
 	SCP      bool          `toml:"scp" default:"true" doc:"scp's old protocol, for clients that know no other; new ones use SFTP"`
 	Idle     time.Duration `toml:"idle" default:"24h" positive:"true" doc:"how long a client may say nothing, not even a keep-alive"`
 	UserCA   string        `toml:"user-ca" form:"path" example:"/etc/dray/users-ca.pub" doc:"file with the public keys of CAs, one a line, whose certificates log in to the accounts that they name"`

@@ -136,29 +136,22 @@ func (u *Upload) fill(ctx context.Context) error {
 		return nil
 	}
 	came := u.anywhere()
-	buf := make([]byte, min(u.under, 1<<20))
 	for came.end < u.under {
 		to := u.under
 		if len(came.behind) > 0 {
 			to = min(to, came.behind[0].from)
 		}
-		if err := context.Cause(ctx); err != nil {
-			return err
-		}
 		if err := u.grow.reach(ctx, to); err != nil {
 			return u.s.fail(err, "upload to", u.p)
 		}
-		n, err := u.old.ReadAt(buf[:min(to-came.end, int64(len(buf)))], came.end)
-		if n == 0 && err == io.EOF { // it became shorter meanwhile
+		n, err := copyPiece(ctx, piece{u.up, came.end}, u.old, came.end, to-came.end)
+		came.add(came.end, came.end+n)
+		if err != nil {
+			return u.s.fail(err, "upload to", u.p)
+		}
+		if n == 0 { // it became shorter meanwhile
 			break
 		}
-		if n == 0 && err != nil {
-			return u.s.fail(err, "upload to", u.p)
-		}
-		if _, err := u.up.WriteAt(buf[:n], came.end); err != nil {
-			return u.s.fail(err, "upload to", u.p)
-		}
-		came.add(came.end, came.end+int64(n))
 	}
 	u.leaveOld()
 	return nil
@@ -305,12 +298,11 @@ type Edit struct {
 	s       *Session
 	p       vfs.Path
 	f       vfs.Edited
-	made    bool
 	changed bool
 	begun   time.Time
 	counter meter.Counter
 	adrift  int64 // booked for a file that had no name any more
-	placed  bool  // where the first bytes go has been looked at
+	placed  bool  // where the first bytes go has been looked at, or need not be
 	mixes   error // they go on with another file than the client thinks
 	lacks   error // why bytes are missing that a client has sent
 }
@@ -365,7 +357,7 @@ func (s *Session) Make(ctx context.Context, p vfs.Path, mode fs.FileMode) (*Edit
 	}
 	settle(1)
 	s.log.Info("made", "path", p.String())
-	return &Edit{s: s, p: p, f: f, made: true, changed: true, begun: time.Now()}, nil
+	return &Edit{s: s, p: p, f: f, placed: true, changed: true, begun: time.Now()}, nil
 }
 
 func (s *Session) booked(err error) {
@@ -461,7 +453,7 @@ func (e *Edit) change(ctx context.Context, off, n int64, f func() (int64, error)
 // is kept: a client that resumes by the length that it sees would join the beginning of
 // one file to the end of another. What the first bytes of a handle do decides for all.
 func (e *Edit) mixing(ctx context.Context, off int64) error {
-	if e.placed || e.made {
+	if e.placed {
 		return e.mixes
 	}
 	e.placed = true
@@ -599,6 +591,7 @@ func (u *Upload) Publish(ctx context.Context, r transfer.Report) (*Edit, error) 
 // Drop ends an upload of which nobody wants anything: its client has removed the
 // name. Nothing of it stays, as if it had never begun.
 func (u *Upload) Drop(ctx context.Context) error {
+	u.leaveOld()
 	ctx = context.WithoutCancel(ctx)
 	defer u.s.lock(u.p)()
 	if u.how.Direct {

@@ -688,10 +688,11 @@ func (s *Session) Renamable(ctx context.Context, p vfs.Path) error {
 	return s.fail(err, "rename", p)
 }
 
-// mayMove checks the right to rename at both ends. A rename gives no right that
+// MayRename checks the right to rename at both ends, before there is something to
+// rename. A rename gives no right that
 // the old place does not have, puts nothing where new names may not be, and moves
 // no directory in which something holds that does not hold above it.
-func (s *Session) mayMove(from, to vfs.Path) error {
+func (s *Session) MayRename(from, to vfs.Path) error {
 	if err := s.mayName(account.Rename, "rename", from); err != nil {
 		return err
 	}
@@ -734,13 +735,9 @@ func (s *Session) below(p vfs.Path) iter.Seq[account.Rights] {
 	}
 }
 
-// MayRename tells whether the account may rename at all, before there is something to
-// rename.
-func (s *Session) MayRename(from, to vfs.Path) error { return s.mayMove(from, to) }
-
 // Rename moves a name. A partial stays a partial, under the new name.
 func (s *Session) Rename(ctx context.Context, from, to vfs.Path, how vfs.Rename) error {
-	if err := s.mayMove(from, to); err != nil {
+	if err := s.MayRename(from, to); err != nil {
 		return err
 	}
 	if name, _, ok := s.behind(ctx, from); ok {
@@ -809,7 +806,7 @@ func (s *Session) renamePart(ctx context.Context, from, name, to vfs.Path) error
 			target = at
 		}
 	}
-	if err := s.mayMove(name, target); err != nil {
+	if err := s.MayRename(name, target); err != nil {
 		return err
 	}
 	defer s.lock(name, target)()

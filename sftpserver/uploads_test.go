@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -594,6 +595,27 @@ func TestASlowDownloadThatIsLeft(t *testing.T) {
 		}
 		if e.Whole || e.Reason != string(want) {
 			t.Errorf("event %+v; want the reason %s", e, want)
+		}
+	}
+}
+
+// The old file under an upload whose name is removed is given back with it.
+func TestARemovedUploadGivesTheOldFileBack(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux tells which files are open")
+	}
+	st := newStage(t)
+	st.put("f", "an old file")
+	w := st.newWire()
+	h := w.open("f", sftp.OpenWrite|sftp.OpenCreate)
+	w.write(h, 0, "new")
+	w.ok(sftp.Request{Type: sftp.TypeRemove, Path: []byte("f")})
+	w.close(h)
+	fds, err := os.ReadDir("/proc/self/fd")
+	need(t, err)
+	for _, fd := range fds {
+		if at, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && strings.HasPrefix(at, filepath.Join(st.dir, "f")) {
+			t.Errorf("%s is open", at)
 		}
 	}
 }
