@@ -38,14 +38,15 @@ func split(line string) ([]word, error) {
 		return nil, errLong
 	}
 	var words []word
-	var w word
+	var text []byte
+	var bares []bool
 	open, quote := false, byte(0)
-	add := func(c byte, bare bool) { w.text, w.bare, open = w.text+string([]byte{c}), append(w.bare, bare), true }
+	add := func(c byte, bare bool) { text, bares, open = append(text, c), append(bares, bare), true }
 	end := func() {
 		if open {
-			words = append(words, w)
+			words = append(words, word{string(text), bares})
 		}
-		w, open = word{}, false
+		text, bares, open = nil, nil, false
 	}
 	for i := 0; i < len(line); i++ {
 		c := line[i]

@@ -54,7 +54,7 @@ func (d *dialogue) readAway(f *file, n int, off int64) bool {
 		defer f.away.Done()
 		defer c.away.Add(-1)
 		c.beside("a read", func() {
-			b := buffers.get(max(sftp.DataHeader+n, largestReply))
+			b := buffers.get(sftp.DataHeader + n) // which holds a status, too
 			defer buffers.put(b)
 			got, err := f.read.ReadAt(b[sftp.DataHeader:sftp.DataHeader+n], off)
 			switch {

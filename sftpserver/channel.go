@@ -155,10 +155,10 @@ func clean(s string) string { return fmt.Sprintf("%.64q", s) }
 // connection any more, and its end is not seen.
 func (c *conn) tell(ch *paced, text string) bool {
 	said := make(chan struct{})
-	go func() {
+	go c.beside("words", func() {
 		defer close(said)
 		_, _ = io.WriteString(ch.Channel.Stderr(), "dray: "+text+"\r\n")
-	}()
+	})
 	t := time.NewTimer(lastWords)
 	defer t.Stop()
 	select {

@@ -116,11 +116,7 @@ func (d *dialogue) beside(f *file, h *handle, how vfs.Create) (_ *file, err erro
 	if f.up, err = d.session.Create(d.ctx, f.path, how); err != nil {
 		return nil, err
 	}
-	h.creator = true
-	if d.newest == nil {
-		d.newest = map[vfs.Path]*file{}
-	}
-	d.newest[f.path] = f
+	d.shows(f, h)
 	return f, nil
 }
 
@@ -261,18 +257,32 @@ func (d *dialogue) over(h *handle) error {
 		if fault.KindOf(err) == fault.Denied {
 			return nil
 		}
-		return err
+		return d.notOver(h, err)
 	}
 	if err := up.Over(f.edit); err != nil {
-		return errors.Join(err, up.Drop(d.ctx))
+		return d.notOver(h, errors.Join(err, up.Drop(d.ctx)))
 	}
 	f.edit, f.up = nil, up
+	d.shows(f, h)
+	return nil
+}
+
+// notOver ends what a file was opened for: the writes behind that which was to begin the
+// upload must not go into the file in its place.
+func (d *dialogue) notOver(h *handle, err error) error {
+	f := h.file
+	err = errors.Join(err, f.edit.Close(d.ctx, err))
+	f.edit, f.failed, h.creator = nil, err, true
+	return err
+}
+
+// shows makes an upload of h what requests see under its name.
+func (d *dialogue) shows(f *file, h *handle) {
 	h.creator = true
 	if d.newest == nil {
 		d.newest = map[vfs.Path]*file{}
 	}
 	d.newest[f.path] = f
-	return nil
 }
 
 func (d *dialogue) fstat(q *sftp.Request) error {
@@ -396,9 +406,7 @@ func (d *dialogue) copyData(q *sftp.Request) error {
 		return fault.Because(errHandle, fault.Sequence, fault.IDHandle)
 	case from.file == nil || to.file == nil:
 		return fault.New(fault.IsDir, fault.IDIsDir, "/")
-	case !from.reads:
-		return fault.Because(errHandle, fault.Denied, fault.IDHandle)
-	case !to.writes:
+	case !from.reads, !to.writes:
 		return fault.Because(errHandle, fault.Denied, fault.IDHandle)
 	case from.file == to.file || q.Offset > math.MaxInt64 || q.At > math.MaxInt64 || q.Size > math.MaxInt64:
 		return fault.New(fault.Unsupported, fault.IDUnsupported, "copy-data between two files, within 2^63 bytes")

@@ -141,7 +141,7 @@ func (d *dialogue) close(q *sftp.Request) error {
 	defer d.fewer()
 	if h.dir != nil {
 		h.dir.stop()
-		d.session.Transferred(h.dir.event(d.session))
+		d.session.Transferred(h.dir.event())
 		return nil
 	}
 	return d.closeFile(d.ctx, h, nil)
@@ -159,7 +159,7 @@ func (d *dialogue) settled() {
 	}
 }
 
-func (l *directory) event(*gate.Session) event.Transfer {
+func (l *directory) event() event.Transfer {
 	return event.Transfer{
 		Direction: event.Listing, Path: l.path.String(), Bytes: l.bytes, Took: time.Since(l.begun),
 		Road: string(transfer.RoadPackets), Whole: true,
@@ -244,8 +244,9 @@ func (d *dialogue) discard(f *file, why error) error {
 	up := f.up
 	d.forget(f)
 	f.up = nil
-	if f.unlinked && why == nil {
-		return up.Drop(d.ctx)
+	if f.unlinked { // nobody wants what came
+		f.failed = why
+		return errors.Join(why, up.Drop(d.ctx))
 	}
 	if why == nil {
 		why = fault.New(fault.Cut, fault.IDUploadCut)

@@ -1,11 +1,13 @@
 package sftpserver
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -13,6 +15,8 @@ import (
 	"dray/event"
 	"dray/fault"
 	"dray/sftp"
+	"dray/vfs"
+	"dray/vfs/osfs"
 )
 
 func until(t testing.TB, what string, ok func() bool) {
@@ -617,5 +621,37 @@ func TestARemovedUploadGivesTheOldFileBack(t *testing.T) {
 		if at, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && strings.HasPrefix(at, filepath.Join(st.dir, "f")) {
 			t.Errorf("%s is open", at)
 		}
+	}
+}
+
+// A full tree takes no upload.
+type fullTree struct{ *osfs.Tree }
+
+func (fullTree) Create(context.Context, vfs.Path, vfs.Create) (vfs.Upload, error) {
+	return nil, &os.PathError{Op: "open", Path: "f", Err: syscall.ENOSPC}
+}
+
+// Where the upload that goes over a file can't begin, what comes behind its first bytes
+// does not go into the file in its place.
+func TestAnUploadThatCanNotGoOverAFile(t *testing.T) {
+	st := newStage(t, func(st *stage) {
+		trees := st.gate.Trees
+		st.gate.Trees = func(ctx context.Context, a account.Account) (vfs.FS, error) {
+			tree, err := trees(ctx, a)
+			if err != nil {
+				return nil, err
+			}
+			return fullTree{tree.(*osfs.Tree)}, nil
+		}
+	})
+	st.put("f", "an old file")
+	w := st.newWire()
+	h := w.open("f", sftp.OpenWrite|sftp.OpenCreate)
+	for off := range uint64(3) {
+		w.fails(sftp.Request{Type: sftp.TypeWrite, Handle: h, Offset: off, Data: []byte("new")}, sftp.Failure)
+	}
+	w.fails(sftp.Request{Type: sftp.TypeClose, Handle: h}, sftp.Failure)
+	if got := st.file("f"); got != "an old file" {
+		t.Errorf("the file is %q", got)
 	}
 }

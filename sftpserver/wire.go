@@ -163,9 +163,12 @@ const (
 	allAhead   = 6 << 20
 	leastAhead = 64 << 10
 	mostAhead  = 1 << 20
-	// hardAhead is what a connection may have ahead whatever its programs do. A client
-	// has that much under way only when it has several channels and takes no replies.
+	// hardAhead is what a connection with several channels may have ahead whatever its
+	// programs do; that of one alone is bounded by its window. What is more comes in by
+	// slowAhead each holdTime: ahead is not exact, and what waits may be room for what a
+	// program writes.
 	hardAhead = 4 << 20
+	slowAhead = 256 << 10
 	// holdTime is how long a wire is not read when too much is ahead. What a program
 	// does may last: behind the data there may be a question whether we are alive.
 	holdTime = time.Second
@@ -188,6 +191,7 @@ func (f *inflow) hold() {
 	t := time.NewTicker(emptyTime)
 	defer t.Stop()
 	start, before := time.Now(), int64(-1)
+	slow := start
 	for f.much() {
 		select {
 		case <-f.wake:
@@ -200,6 +204,10 @@ func (f *inflow) hold() {
 				f.loose.Store(true) // until a program reads again
 			}
 			before = acts
+			if time.Since(slow) > holdTime && f.ahead.Load() > hardAhead {
+				f.ahead.Add(-slowAhead)
+				slow = time.Now()
+			}
 		}
 	}
 }
@@ -209,7 +217,7 @@ func (f *inflow) much() bool {
 	switch {
 	case ahead <= leastAhead, f.over.Load():
 		return false
-	case ahead > hardAhead:
+	case ahead > hardAhead && f.programs.Load() > 1:
 		return true
 	}
 	// One of several programs must not wait for another.
@@ -297,18 +305,19 @@ const lastWords = time.Second
 // hurry gives what is being written, and what still is, a moment and no more.
 func (w *wire) hurry() {
 	w.release()
-	w.patience(lastWords)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stall = lastWords
 	_ = w.Conn.SetWriteDeadline(time.Now().Add(lastWords))
 }
 
 // write is for whoever has made w busy.
 func (w *wire) write(b []byte) (int, error) {
 	w.mu.Lock()
-	stall := w.stall
-	w.mu.Unlock()
-	if stall > 0 {
-		_ = w.Conn.SetWriteDeadline(time.Now().Add(stall))
+	if w.stall > 0 {
+		_ = w.Conn.SetWriteDeadline(time.Now().Add(w.stall))
 	}
+	w.mu.Unlock()
 	return w.Conn.Write(b)
 }
 

@@ -75,3 +75,30 @@ func TestACrowdIsThrifty(t *testing.T) {
 		debug.SetGCPercent(before)
 	}
 }
+
+// What a connection has ahead is not exact: it must not be held for ever for what
+// nobody will read.
+func TestNobodyIsHeldForEver(t *testing.T) {
+	for name, tt := range map[string]struct{ programs, reading, writing int32 }{
+		"one that only writes":            {1, 0, 1},
+		"one that reads, beside a silent": {2, 1, 0},
+		"one that writes, beside another": {2, 1, 1},
+	} {
+		w := newWire(nil)
+		w.programs.Store(tt.programs)
+		w.inflow.reading.Store(tt.reading)
+		w.inflow.writing.Store(tt.writing)
+		w.ahead.Store(hardAhead + slowAhead - 1)
+		held := make(chan struct{})
+		go func() {
+			w.hold()
+			close(held)
+		}()
+		select {
+		case <-held:
+		case <-time.After(5 * time.Second):
+			t.Errorf("%s: held", name)
+			w.release()
+		}
+	}
+}
