@@ -5,9 +5,9 @@ import "dray/fault"
 // withCurl lists a directory over explicit TLS and asks for the password.
 const withCurl = "`curl -v --ssl-reqd --user NAME ftp://HOST/` (with `-k` for a certificate known to be self-signed)"
 
-// table holds every entry. The order of the facts is part of the contract with
+// servers are the entries of what servers refuse. The order of the facts is part of the contract with
 // the callers of fault.New.
-var table = []Entry{
+var servers = []Entry{
 
 	// Login and TLS on the control connection.
 

@@ -28,8 +28,15 @@ type Entry struct {
 
 	// Peer is for the other end of the connection: what, why, what to do next.
 	// One line of ASCII that makes sense behind a reply code, without the id.
-	// Use Sentence to fill it.
+	// Use Sentence to fill it. "" where only a client can meet this.
 	Peer string
+
+	// Here is what a client of ours says to whoever runs it: the first line of a
+	// message, lower case, without a full stop and the id. HereFacts names its
+	// values, as Facts does those of Peer. Use Line to fill it. "" where no
+	// client of ours meets this.
+	HereFacts []string
+	Here      string
 
 	Means    string   // for whoever asks about the id
 	Operator string   // for the log and whoever runs the server: what it is, what to look at
@@ -38,12 +45,24 @@ type Entry struct {
 	Admin    string   // the fix at the server; "" when there is none
 	Dialects []string // how other servers say it, as far as it was observed
 
-	bare string // Peer for when the facts are not at hand; "" when Peer has none
+	bare     string // Peer for when the facts are not at hand; "" when Peer has none
+	hereBare string // Here likewise
 }
 
 // maxFact bounds one fact in a sentence, in bytes: a path may have 4096, and
 // peers with small line buffers must still see the words around it.
 const maxFact = 512
+
+// table has every entry.
+var table = func() []Entry {
+	all := slices.Concat(servers, clients)
+	for i := range all {
+		if h, ok := here[all[i].ID]; ok {
+			all[i].HereFacts, all[i].Here, all[i].hereBare = h.facts, h.line, h.bare
+		}
+	}
+	return all
+}()
 
 var index = func() map[fault.ID]int {
 	m := make(map[fault.ID]int, len(table))
@@ -83,10 +102,27 @@ func Sentence(e *fault.Error) string {
 		facts = e.Facts
 		en, ok = For(e.ID)
 	}
-	if !ok {
+	if !ok || en.Peer == "" {
 		en = table[index[fault.IDInternal]]
 	}
-	return en.fill(facts) + " [" + string(en.ID) + "]"
+	return fill(en.Peer, en.bare, en.Facts, facts) + " [" + string(en.ID) + "]"
+}
+
+// Line is what a client of ours says of e, which it met or made: see Entry.Here.
+// It is one clean line as a Sentence is, without the id. An id that no client
+// should meet is told by what it means.
+func Line(e *fault.Error) string {
+	if e == nil {
+		return "nothing is wrong"
+	}
+	en, ok := For(e.ID)
+	switch {
+	case !ok:
+		return "something went wrong that has no name (" + text(string(e.ID)) + ")"
+	case en.Here == "":
+		return strings.TrimSuffix(fill(en.Peer, en.bare, en.Facts, nil), ".")
+	}
+	return fill(en.Here, en.hereBare, en.HereFacts, e.Facts)
 }
 
 // Facts are the facts of e as one line for the log, "name: value, name: value",
@@ -102,22 +138,23 @@ func Facts(e *fault.Error) string {
 	return strings.Join(line, ", ")
 }
 
-func (en Entry) fill(facts []any) string {
-	if len(en.Facts) == 0 {
-		return en.Peer
+// fill puts facts, which have names, into a sentence; bare is it without them.
+func fill(sentence, bare string, names []string, facts []any) string {
+	if len(names) == 0 {
+		return sentence
 	}
-	if len(facts) < len(en.Facts) {
-		return en.bare
+	if len(facts) < len(names) {
+		return bare
 	}
-	clean := make([]any, len(en.Facts))
+	clean := make([]any, len(names))
 	for i := range clean {
 		s := text(facts[i])
 		if s == "" {
-			return en.bare
+			return bare
 		}
 		clean[i] = s
 	}
-	return fmt.Sprintf(en.Peer, clean...)
+	return fmt.Sprintf(sentence, clean...)
 }
 
 // text is a fact as it may stand in a line for a peer or a terminal; "" when

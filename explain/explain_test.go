@@ -105,11 +105,72 @@ func TestVerbsMatchTheFacts(t *testing.T) {
 	}
 }
 
+// ofClients tells whether only a client meets this.
+func ofClients(id fault.ID) bool {
+	return slices.ContainsFunc(clients, func(e Entry) bool { return e.ID == id })
+}
+
+// toldAs is the id that a server's sentence about e ends with.
+func toldAs(e Entry) fault.ID {
+	if e.Peer == "" {
+		return fault.IDInternal
+	}
+	return e.ID
+}
+
+func TestEachLineOfAClientHasAnEntry(t *testing.T) {
+	for id := range here {
+		if e, ok := For(id); !ok || e.Here == "" {
+			t.Errorf("%s: a line without an entry: %+v", id, e)
+		}
+	}
+}
+
+func TestVerbsOfALineMatchItsFacts(t *testing.T) {
+	for _, e := range All() {
+		if n := strings.Count(e.Here, "%v"); n != len(e.HereFacts) || n != strings.Count(e.Here, "%") {
+			t.Errorf("%s: %d verbs for %d facts %q: %q", e.ID, n, len(e.HereFacts), e.HereFacts, e.Here)
+		}
+		if (e.hereBare != "") != (len(e.HereFacts) > 0) {
+			t.Errorf("%s: a line without facts is there exactly when there are facts; %d facts, %q", e.ID, len(e.HereFacts), e.hereBare)
+		}
+		if strings.Contains(e.hereBare, "%") {
+			t.Errorf("%s: verbs in the line without facts: %q", e.ID, e.hereBare)
+		}
+		if slices.Contains(e.HereFacts, "") {
+			t.Errorf("%s: a fact without a name", e.ID)
+		}
+	}
+}
+
+func TestLinesOfClientsAreShortASCIIAndBeginSmall(t *testing.T) {
+	const limit = 200
+	for _, e := range All() {
+		for _, s := range []string{e.Here, e.hereBare} {
+			if s == "" {
+				continue
+			}
+			if i := strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r > '~' }); i >= 0 {
+				t.Errorf("%s: a character outside of printable ASCII at %d: %q", e.ID, i, s)
+			}
+			if first := s[0]; !strings.HasPrefix(s, "%v") && (first < 'a' || first > 'z') {
+				t.Errorf("%s: no small letter at the beginning: %q", e.ID, s)
+			}
+			if strings.HasSuffix(s, ".") || strings.TrimSpace(s) != s || len(s) > limit {
+				t.Errorf("%s: a full stop, blanks around, or more than %d bytes: %q", e.ID, limit, s)
+			}
+			if strings.Contains(s, "["+string(e.ID)+"]") {
+				t.Errorf("%s: the id stands in the line: %q", e.ID, s)
+			}
+		}
+	}
+}
+
 func TestPeerSentencesAreOneShortASCIILine(t *testing.T) {
 	const limit = 220
 	for _, e := range All() {
 		for _, s := range []string{e.Peer, e.bare} {
-			if s == "" && s == e.bare {
+			if s == "" && (s == e.bare || ofClients(e.ID)) {
 				continue
 			}
 			if i := strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r > '~' }); i >= 0 {
@@ -130,8 +191,14 @@ func TestPeerSentencesAreOneShortASCIILine(t *testing.T) {
 
 func TestEachEntrySaysWhatItMeansAndWhoCanFixIt(t *testing.T) {
 	for _, e := range All() {
-		if e.Peer == "" || e.Means == "" || e.Operator == "" || e.Confirm == "" {
+		if e.Means == "" || e.Confirm == "" {
 			t.Errorf("%s: an empty text: %+v", e.ID, e)
+		}
+		if client := ofClients(e.ID); (e.Peer == "") != client || (e.Operator == "") != client {
+			t.Errorf("%s: a server says what only a client meets, or not what it has to say: %+v", e.ID, e)
+		}
+		if e.Peer == "" && e.Here == "" {
+			t.Errorf("%s: nobody says it", e.ID)
 		}
 		if e.You == "" && e.Admin == "" {
 			t.Errorf("%s: nobody can do anything", e.ID)
@@ -266,6 +333,64 @@ type hidden struct{}
 
 func (hidden) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[hidden]")) }
 
+func TestLine(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		in   *fault.Error
+		want string
+	}{
+		{"facts are filled in", fault.New(fault.NotLoggedIn, fault.IDAuth, "ftp.example.net", "alice"), `ftp.example.net rejected the login for "alice"`},
+		{"a fact too few", fault.New(fault.NotLoggedIn, fault.IDAuth, "ftp.example.net"), "the server rejected the login"},
+		{"an empty fact", fault.New(fault.NotLoggedIn, fault.IDAuth, "", "alice"), "the server rejected the login"},
+		{"surplus facts are dropped", fault.New(fault.Canceled, fault.IDInterrupted, "x"), "interrupted"},
+		{"a number", fault.New(fault.Unreachable, fault.IDRefused, "h", 21), "h answers, but nothing listens on port 21"},
+		{"the cause is not shown", fault.Because(errors.New("secret"), fault.NotFound, fault.IDNotFound, "/a"), "/a: no such file or directory"},
+		{"what a server wrote is cleaned", fault.New(fault.NotFound, fault.IDNotFound, "/a\x1b[2J\r\n\u202e\xff"), "/a?[2J????: no such file or directory"},
+		{"verbs in a fact stay what they are", fault.New(fault.NotFound, fault.IDNotFound, "100%d"), "100%d: no such file or directory"},
+		{"what no client should meet", fault.New(fault.Busy, fault.IDTries, "x"), "Too many failed logins on this connection. Check the name and the password, then connect again"},
+		{"an id that is none", fault.New(fault.Denied, "no-such-id\n", "x"), "something went wrong that has no name (no-such-id?)"},
+		{"no error at all", nil, "nothing is wrong"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := Line(tt.in); got != tt.want {
+				t.Errorf("Line(%+v)\n got %q\nwant %q", tt.in, got, tt.want)
+			}
+		})
+	}
+}
+
+// Whatever the number of facts, no trace of an unfilled verb is left.
+func TestLineReadsWellWithAnyNumberOfFacts(t *testing.T) {
+	for _, e := range All() {
+		for n := range len(e.HereFacts) + 3 {
+			facts := make([]any, n)
+			for i := range facts {
+				facts[i] = "fact" + strconv.Itoa(i)
+			}
+			s := Line(fault.New(fault.Internal, e.ID, facts...))
+			if s == "" || strings.HasSuffix(s, ".") || strings.Contains(s, "%") || strings.Contains(s, "EXTRA") || strings.Contains(s, "fact"+strconv.Itoa(len(e.HereFacts))) {
+				t.Errorf("%s with %d facts: %q", e.ID, n, s)
+			}
+			if n >= len(e.HereFacts) {
+				for i := range e.HereFacts {
+					if !strings.Contains(s, "fact"+strconv.Itoa(i)) {
+						t.Errorf("%s with %d facts lacks fact %d: %q", e.ID, n, i, s)
+					}
+				}
+			}
+		}
+	}
+}
+
+// A server says nothing of what only a client meets.
+func TestSentenceOfAClientsIDIsThatOfInternal(t *testing.T) {
+	for _, e := range clients {
+		if s := Sentence(fault.New(fault.Internal, e.ID, "x")); !strings.HasPrefix(s, "The server failed at this") {
+			t.Errorf("%s: %q", e.ID, s)
+		}
+	}
+}
+
 // Whatever the number of facts, no trace of an unfilled verb is left.
 func TestSentenceReadsWellWithAnyNumberOfFacts(t *testing.T) {
 	for _, e := range All() {
@@ -278,7 +403,7 @@ func TestSentenceReadsWellWithAnyNumberOfFacts(t *testing.T) {
 			if strings.Contains(s, "%") || strings.Contains(s, "EXTRA") || strings.Contains(s, "fact"+strconv.Itoa(len(e.Facts))) {
 				t.Errorf("%s with %d facts: %q", e.ID, n, s)
 			}
-			if !strings.HasSuffix(s, ". ["+string(e.ID)+"]") {
+			if !strings.HasSuffix(s, ". ["+string(toldAs(e))+"]") {
 				t.Errorf("%s with %d facts does not end in a full stop and the id: %q", e.ID, n, s)
 			}
 			if n >= len(e.Facts) {
@@ -299,7 +424,7 @@ func TestAllIsACopyOfTheTable(t *testing.T) {
 	}
 }
 
-// A sentence stays one line of bounded length, whatever a fact holds.
+// A sentence, and a line of a client, stays one line of bounded length, whatever a fact holds.
 func FuzzSentence(f *testing.F) {
 	f.Add(0, "/a\r\n220 b", "x")
 	f.Add(7, "\xff\xfe", strings.Repeat("ü", 400))
@@ -311,11 +436,18 @@ func FuzzSentence(f *testing.F) {
 		if !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
 			t.Errorf("%s: not one clean line: %q", e.ID, s)
 		}
-		if !strings.HasSuffix(s, ". ["+string(e.ID)+"]") {
+		if !strings.HasSuffix(s, ". ["+string(toldAs(e))+"]") {
 			t.Errorf("%s: does not end in the id: %q", e.ID, s)
 		}
-		if most := 220 + len(e.Facts)*maxFact + len(e.ID) + 3; len(s) > most {
+		if most := 220 + len(e.Facts)*maxFact + len(toldAs(e)) + 3; len(s) > most {
 			t.Errorf("%s: %d bytes; at most %d", e.ID, len(s), most)
+		}
+		line := Line(fault.New(fault.Internal, e.ID, a, b, a, b))
+		if !utf8.ValidString(line) || strings.ContainsFunc(line, unicode.IsControl) || line == "" {
+			t.Errorf("%s: not one clean line: %q", e.ID, line)
+		}
+		if most := 220 + len(e.HereFacts)*maxFact; len(line) > most {
+			t.Errorf("%s: %d bytes; at most %d", e.ID, len(line), most)
 		}
 	})
 }

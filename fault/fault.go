@@ -46,6 +46,9 @@ const (
 	Canceled         // ended on purpose: ABOR, kick, the end of the grace time
 	Closing          // the connection ends: time-outs, limits, shutdown
 	WrongFamily      // an address of the other protocol family
+	Unreachable      // no connection to the other side, or not to what was meant
+	Untrusted        // nobody vouches for the other side
+	Mismatch         // bytes are not those that they should be
 	NumKinds    = int(iota)
 )
 
@@ -125,16 +128,50 @@ const (
 	IDDeflate      ID = "bad-deflate"
 	IDBomb         ID = "bomb"
 	IDHandle       ID = "bad-handle"
+	IDDNS          ID = "dns"
+	IDRefused      ID = "refused"
+	IDFiltered     ID = "filtered"
+	IDRejected     ID = "rejected"
+	IDProxy        ID = "proxy"
+	IDSelfSigned   ID = "cert-self-signed"
+	IDUnknownCA    ID = "cert-unknown-ca"
+	IDIncomplete   ID = "cert-incomplete"
+	IDExpired      ID = "cert-expired"
+	IDCertName     ID = "cert-name"
+	IDCertChanged  ID = "cert-changed"
+	IDCertPin      ID = "cert-pin"
+	IDTLSFailed    ID = "tls-failed"
+	IDHostKeyNew   ID = "hostkey-unknown"
+	IDHostKeyOther ID = "hostkey-changed"
+	IDHostKeyGone  ID = "hostkey-revoked"
+	IDSSHFailed    ID = "ssh-failed"
+	IDNoSFTP       ID = "no-sftp"
+	IDBadReply     ID = "bad-reply"
+	IDNoAnswer     ID = "no-answer"
+	IDLost         ID = "connection-lost"
+	IDServerSaysNo ID = "server-refused"
+	IDListingCut   ID = "partial-listing"
+	IDShortFile    ID = "short-file"
+	IDVerify       ID = "verify-failed"
+	IDSourceMoved  ID = "source-changed"
+	IDUnsafeName   ID = "unsafe-name"
+	IDNameClash    ID = "name-clash"
+	IDLocal        ID = "local-file"
+	IDInterrupted  ID = "interrupted"
+	IDMaxTime      ID = "max-time"
+	IDMaxDelete    ID = "max-delete"
 )
 
 // An Error is a failure with its cause named. Facts fill the sentence that
 // package explain has for ID, in its order; Err goes to the log only and never
-// to a peer.
+// to a peer. Do is of the client alone: what to do next, a line each, where that
+// is more exact than the entry, as a command to type.
 type Error struct {
 	Kind  Kind
 	ID    ID
 	Facts []any
 	Err   error
+	Do    []string
 }
 
 // New makes an Error without an underlying cause.
@@ -179,7 +216,7 @@ func Of(err error) *Error {
 	}
 	var fe *Error
 	if errors.As(err, &fe) {
-		return &Error{Kind: fe.Kind, ID: fe.ID, Facts: fe.Facts, Err: err}
+		return &Error{Kind: fe.Kind, ID: fe.ID, Facts: fe.Facts, Err: err, Do: fe.Do}
 	}
 	kind := KindOf(err)
 	return &Error{Kind: kind, ID: ids[kind], Err: err}
@@ -193,6 +230,7 @@ var ids = [NumKinds]ID{
 	Sequence: IDSequence, NotLoggedIn: IDLogin, NeedTLS: IDTLSRequired, NeedProt: IDProtRequired,
 	NoClear: IDProtRequired, NoData: IDNoDataPort, BadOffset: IDOffset, Cut: IDUploadCut, Stalled: IDStall,
 	Canceled: IDAborted, Closing: IDShutdown, WrongFamily: IDFamily,
+	Unreachable: IDLost, Untrusted: IDTLSFailed, Mismatch: IDVerify,
 }
 
 // KindOf sorts any error: our own, a context's, the sentinels of io/fs, an

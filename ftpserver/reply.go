@@ -35,6 +35,9 @@ var replies = [fault.NumKinds]ftp.Code{
 	fault.Canceled:    ftp.C426Cut,
 	fault.Closing:     ftp.C421Closing,
 	fault.WrongFamily: ftp.C522Family,
+	fault.Unreachable: ftp.C451Local,
+	fault.Untrusted:   ftp.C451Local,
+	fault.Mismatch:    ftp.C451Local,
 }
 
 // replyFor is the answer to an error: code by kind, sentence by id.

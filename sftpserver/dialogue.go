@@ -304,4 +304,7 @@ var statuses = [fault.NumKinds]sftp.Code{
 	fault.Canceled:    sftp.Failure,
 	fault.Closing:     sftp.Failure,
 	fault.WrongFamily: sftp.Failure,
+	fault.Unreachable: sftp.Failure,
+	fault.Untrusted:   sftp.Failure,
+	fault.Mismatch:    sftp.Failure,
 }
