@@ -1,0 +1,65 @@
+package sshclient
+
+import (
+	"io"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"dray/fault"
+)
+
+// A login with a key of a file, and an echo through the subsystem.
+func TestSubsystemAnswers(t *testing.T) {
+	st := newStage(t)
+	file, key := keyInFile(t, st.home, "id", "")
+	host := newKey(t)
+	p := newPeer(t, takesKeys(key.PublicKey()), host)
+	st.trust(p, host.PublicKey())
+	o := st.options(p)
+	o.Identities = []string{file}
+	c := st.connects(o)
+	ch, err := c.Subsystem(t.Context(), "sftp")
+	need(t, err)
+	_, err = ch.Write([]byte("hello"))
+	need(t, err)
+	need(t, ch.CloseWrite())
+	b, err := io.ReadAll(ch)
+	if err != nil || string(b) != "hello" {
+		t.Errorf("the echo is %q, %v", b, err)
+	}
+	if ch.Status() != "3" || ch.Printed() != "a word beside" {
+		t.Errorf("status %q, printed %q", ch.Status(), ch.Printed())
+	}
+	if c.Server() != "SSH-2.0-Go" || c.User() != "anna" || !same(c.HostKey(), host.PublicKey()) || !strings.HasPrefix(c.By(), "publickey "+file) {
+		t.Errorf("the connection says %q %q %q", c.Server(), c.User(), c.By())
+	}
+	other, err := c.Subsystem(t.Context(), "other")
+	need(t, err)
+	if _, err := io.ReadAll(other); fault.Of(err).ID != fault.IDNoSFTP {
+		t.Errorf("a subsystem that is not there: %v", err)
+	}
+	for _, want := range []string{"connected: 127.0.0.1:", "server version: SSH-2.0-Go", "algorithms: mlkem768x25519-sha256, ssh-ed25519", "host key: ED25519 SHA256:", "offered key: " + file, "accepted key: ", "authenticated by: publickey"} {
+		if !strings.Contains(st.trace(), want) {
+			t.Errorf("the trace lacks %q:\n%s", want, st.trace())
+		}
+	}
+}
+
+func TestPasswordIsAskedForAndTaken(t *testing.T) {
+	st := newStage(t)
+	host := newKey(t)
+	p := newPeer(t, takesPassword(), host)
+	st.trust(p, host.PublicKey())
+	o := st.options(p)
+	o.Password = gives(password)
+	st.connects(o)
+	o.Password = gives("wrong")
+	fe := st.fails(o, fault.IDAuth)
+	if !strings.Contains(fe.Err.Error(), "the server takes password") {
+		t.Errorf("the cause is %v", fe.Err)
+	}
+}
+
+var _ ssh.Signer
