@@ -1,0 +1,1018 @@
+package ftpclient
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"dray/account"
+	"dray/fault"
+	"dray/ftp"
+	"dray/ftpserver"
+)
+
+// A peer is a server that does what a test says, and nothing else.
+type peer struct {
+	t    testing.TB
+	raw  net.Conn
+	nc   net.Conn
+	rd   *bufio.Reader
+	data net.Listener
+	cfg  *tls.Config
+}
+
+// hangUp ends a script whose client is gone.
+type hangUp struct{ err error }
+
+// script serves each connection by play until the test ends.
+func script(t testing.TB, play func(*peer)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(func() {
+		cancel()
+		l.Close()
+		all.Wait()
+	})
+	all.Add(1)
+	go func() {
+		defer all.Done()
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Add(1)
+			go func() {
+				defer all.Done()
+				defer nc.Close()
+				defer context.AfterFunc(ctx, func() { nc.Close() })()
+				p := &peer{t: t, raw: nc, nc: nc, rd: bufio.NewReader(nc)}
+				defer func() {
+					if p.data != nil {
+						p.data.Close()
+					}
+					if r := recover(); r != nil {
+						if _, ok := r.(hangUp); !ok {
+							panic(r)
+						}
+					}
+				}()
+				play(p)
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+func (p *peer) say(lines ...string) {
+	for _, l := range lines {
+		if _, err := io.WriteString(p.nc, l+"\r\n"); err != nil {
+			panic(hangUp{err})
+		}
+	}
+}
+
+// hear reads a command; the connection ends when it is not the one that is wanted.
+func (p *peer) hear(want string) string {
+	s, err := p.rd.ReadString('\n')
+	if err != nil {
+		panic(hangUp{err})
+	}
+	s = strings.TrimRight(s, "\r\n")
+	if !strings.HasPrefix(s, want) {
+		p.t.Errorf("the client says %q; want %q", s, want)
+		panic(hangUp{})
+	}
+	return s
+}
+
+// in is all from the greeting to the end of the set-up, for a server that has no
+// features but these.
+func (p *peer) in(feat ...string) {
+	p.say("220 ready")
+	p.hear("AUTH TLS")
+	p.say("500 no")
+	p.login(feat...)
+}
+
+func (p *peer) login(feat ...string) {
+	p.hear("USER")
+	p.say("331 password")
+	p.hear("PASS")
+	p.say("230 in")
+	p.hear("FEAT")
+	if len(feat) == 0 {
+		p.say("502 no")
+	} else {
+		p.say("211-Features")
+		for _, f := range feat {
+			p.say(" " + f)
+		}
+		p.say("211 End")
+	}
+	if p.nc != p.raw {
+		p.hear("PBSZ 0")
+		p.say("200 ok")
+		p.hear("PROT P")
+		p.say("200 ok")
+	}
+	p.hear("TYPE I")
+	p.say("200 ok")
+}
+
+// inTLS is in by AUTH TLS.
+func (p *peer) inTLS(feat ...string) {
+	p.say("220 ready")
+	p.secure()
+	p.login(feat...)
+}
+
+func (p *peer) secure() {
+	p.hear("AUTH TLS")
+	p.say("234 go")
+	p.cfg = serverTLS()
+	s := tls.Server(p.raw, p.cfg)
+	if err := s.Handshake(); err != nil {
+		panic(hangUp{err})
+	}
+	p.nc, p.rd = s, bufio.NewReader(s)
+}
+
+// epsv offers a data port.
+func (p *peer) epsv() {
+	p.hear("EPSV")
+	p.say("229 (|||" + p.port() + "|)")
+}
+
+func (p *peer) port() string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(hangUp{err})
+	}
+	if p.data != nil {
+		p.data.Close()
+	}
+	p.data = l
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+// accept takes the data connection.
+func (p *peer) accept() net.Conn {
+	_ = p.data.(*net.TCPListener).SetDeadline(time.Now().Add(5 * time.Second))
+	nc, err := p.data.Accept()
+	if err != nil {
+		panic(hangUp{err})
+	}
+	p.data.Close()
+	p.data = nil
+	return nc
+}
+
+// rest answers what still comes: ABOR and its kin.
+func (p *peer) rest() {
+	for {
+		s, err := p.rd.ReadString('\n')
+		if err != nil {
+			panic(hangUp{err})
+		}
+		switch s = strings.TrimSpace(s); {
+		case s == "ABOR":
+			p.say("226 aborted")
+		case s == "NOOP":
+			p.say("200 ok")
+		case s == "QUIT":
+			p.say("221 bye")
+			return
+		default:
+			p.say("500 no")
+		}
+	}
+}
+
+// hurried is for alice at addr, with times for a test.
+func hurried(addr string) Options {
+	return Options{
+		Addr: addr, User: "alice", Password: account.NewSecret("secret"), Plain: true, TLS: trusting(),
+		Connect: 300 * time.Millisecond, Timeout: 700 * time.Millisecond, DataWait: 400 * time.Millisecond,
+	}
+}
+
+// soon fails when f takes longer than a test of short times may.
+func soon(t testing.TB, what string, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Fatalf("%s does not end", what)
+	}
+}
+
+// Before the login.
+func TestServersThatAreNoneOrSayNo(t *testing.T) {
+	forever := func(p *peer) { _, _ = io.Copy(io.Discard, p.rd) }
+	for _, try := range []struct {
+		name string
+		play func(*peer)
+		opt  func(*Options)
+		kind fault.Kind
+		id   fault.ID
+	}{
+		{"SSH", func(p *peer) { p.say("SSH-2.0-OpenSSH_9.2"); forever(p) }, nil, fault.Unreachable, fault.IDWrongProto},
+		{"HTTP", func(p *peer) { p.say("HTTP/1.1 400 Bad Request", "", "<html>"); forever(p) }, nil, fault.Unreachable, fault.IDWrongProto},
+		{"a TLS alert", func(p *peer) { _, _ = p.nc.Write([]byte{0x15, 3, 1, 0, 2, 2, 10}); forever(p) }, nil, fault.Unreachable, fault.IDImplicitTLS},
+		{"TLS that waits", func(p *peer) { _ = tls.Server(p.nc, serverTLS()).Handshake(); forever(p) }, nil, fault.Unreachable, fault.IDImplicitTLS},
+		{"silence", forever, nil, fault.Stalled, fault.IDNoAnswer},
+		{"the end at once", func(*peer) {}, nil, fault.Closing, fault.IDBusy},
+		{"421 too many", func(p *peer) { p.say("421 There are too many connected users, please try later.") }, nil, fault.Closing, fault.IDBusy},
+		{"421 banned", func(p *peer) { p.say("421 You are banned.") }, nil, fault.Closing, fault.IDBanned},
+		{"garbage", func(p *peer) { p.say("hello world"); forever(p) }, nil, fault.Unreachable, fault.IDBadReply},
+		{"an endless line", func(p *peer) {
+			for {
+				if _, err := p.nc.Write(bytes.Repeat([]byte("2"), 4096)); err != nil {
+					return
+				}
+			}
+		}, nil, fault.Unreachable, fault.IDBadReply},
+		{"an endless reply", func(p *peer) {
+			for {
+				p.say("220-more")
+			}
+		}, nil, fault.Unreachable, fault.IDBadReply},
+		{"a reply that drips", func(p *peer) {
+			for {
+				p.say("220-more")
+				time.Sleep(50 * time.Millisecond)
+			}
+		}, nil, fault.Stalled, fault.IDNoAnswer},
+		{"no TLS, and no leave to do without", func(p *peer) { p.say("220 hi"); p.hear("AUTH TLS"); p.say("500 what?"); p.hear("nothing") },
+			func(o *Options) { o.Plain = false }, fault.NeedTLS, fault.IDTLSMissing},
+		{"no TLS where it is required", func(p *peer) { p.say("220 hi"); p.hear("AUTH TLS"); p.say("534 no"); p.hear("nothing") },
+			func(o *Options) { o.Mode = TLSRequire }, fault.NeedTLS, fault.IDTLSMissing},
+		{"text behind 234", func(p *peer) { p.say("220 hi"); p.hear("AUTH TLS"); p.say("234 go\r\n230 you are in"); forever(p) }, nil, fault.Untrusted, fault.IDBehindAuth},
+		{"no TLS behind 234", func(p *peer) {
+			p.say("220 hi")
+			p.hear("AUTH TLS")
+			p.say("234 go")
+			_, _ = p.rd.Peek(1)
+			p.say("500 what is this? it is no command that I know")
+			forever(p)
+		}, nil, fault.Untrusted, fault.IDTLSFailed},
+		{"silence behind 234", func(p *peer) { p.say("220 hi"); p.hear("AUTH TLS"); p.say("234 go"); forever(p) }, nil, fault.Stalled, fault.IDNoAnswer},
+		{"TLS required at USER", func(p *peer) {
+			p.say("220 hi")
+			p.hear("AUTH")
+			p.say("500 no")
+			p.hear("USER")
+			p.say("530 Non-anonymous sessions must use encryption.")
+			forever(p)
+		}, nil, fault.NeedTLS, fault.IDTLSRequired},
+		{"a wrong password", func(p *peer) {
+			p.say("220 hi")
+			p.hear("AUTH")
+			p.say("500 no")
+			p.hear("USER")
+			p.say("331 go on")
+			p.hear("PASS secret")
+			p.say("530 Login incorrect.")
+			forever(p)
+		}, nil, fault.NotLoggedIn, fault.IDAuth},
+		{"too many at PASS", func(p *peer) {
+			p.say("220 hi")
+			p.hear("AUTH")
+			p.say("500 no")
+			p.hear("USER")
+			p.say("331 go on")
+			p.hear("PASS")
+			p.say("530 Sorry, the maximum number of clients (3) from your host are already connected.")
+			forever(p)
+		}, nil, fault.Closing, fault.IDBusy},
+		{"331 for ever", func(p *peer) {
+			p.say("220 hi")
+			p.hear("AUTH")
+			p.say("500 no")
+			for {
+				_, err := p.rd.ReadString('\n')
+				if err != nil {
+					return
+				}
+				p.say("331 again")
+			}
+		}, nil, fault.NotLoggedIn, fault.IDAuth},
+		{"PROT P refused", func(p *peer) {
+			p.say("220 hi")
+			p.secure()
+			p.hear("USER")
+			p.say("230 in")
+			p.hear("FEAT")
+			p.say("502 no")
+			p.hear("PBSZ")
+			p.say("200 ok")
+			p.hear("PROT P")
+			p.say("536 no")
+			p.hear("TYPE I")
+			p.say("200 ok")
+			forever(p)
+		}, func(o *Options) { o.Plain = false }, fault.NoClear, fault.IDTLSData},
+		{"421 at FEAT", func(p *peer) {
+			p.say("220 hi")
+			p.secure()
+			p.hear("USER")
+			p.say("230 in")
+			p.hear("FEAT")
+			p.say("421 too many connections")
+		}, nil, fault.Closing, fault.IDBusy},
+		{"implicit TLS at a port in clear text", func(p *peer) { p.say("220 welcome"); forever(p) },
+			func(o *Options) { o.Mode = TLSImplicit }, fault.Unreachable, fault.IDWrongProto},
+	} {
+		t.Run(try.name, func(t *testing.T) {
+			t.Parallel()
+			opt := hurried(script(t, try.play))
+			if try.opt != nil {
+				try.opt(&opt)
+			}
+			soon(t, "Dial", func() {
+				c, err := Dial(t.Context(), opt)
+				if err == nil {
+					c.Close()
+					t.Fatal("Dial found nothing wrong")
+				}
+				wants(t, "Dial", err, try.kind, try.id)
+				if strings.Contains(err.Error(), "secret") {
+					t.Errorf("the password is in %q", err)
+				}
+			})
+		})
+	}
+}
+
+func TestServersThatFallSilentAtEachStep(t *testing.T) {
+	steps := []string{"220 hi", "234", "331 go on", "230 in", "FEAT", "PBSZ", "PROT", "TYPE"}
+	for silent := range steps {
+		t.Run(steps[silent], func(t *testing.T) {
+			t.Parallel()
+			addr := script(t, func(p *peer) {
+				defer func() { _, _ = io.Copy(io.Discard, p.rd) }()
+				for i := range silent {
+					switch i {
+					case 0:
+						p.say("220 hi")
+					case 1:
+						p.secure()
+					default:
+						p.hear("")
+						p.say(map[int]string{2: "331 go on", 3: "230 in"}[i] + map[bool]string{true: "200 ok"}[i > 3])
+					}
+				}
+			})
+			opt := hurried(addr)
+			soon(t, "Dial", func() {
+				_, err := Dial(t.Context(), opt)
+				wants(t, "Dial", err, fault.Stalled, fault.IDNoAnswer)
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			start := time.Now()
+			if _, err := Dial(ctx, opt); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("with a context that ends: %v", err)
+			}
+			if took := time.Since(start); took > 5*time.Second {
+				t.Errorf("the context ended the wait after %v", took)
+			}
+		})
+	}
+}
+
+// Downloads and listings.
+func TestWhatIsNoWholeDownload(t *testing.T) {
+	// give sends content and ends the data, then says the last reply.
+	give := func(p *peer, verb, opening, content, last string) {
+		p.epsv()
+		p.hear(verb)
+		d := p.accept()
+		p.say(opening)
+		_, _ = io.WriteString(d, content)
+		_ = d.Close()
+		if last != "" {
+			p.say(last)
+		}
+		p.rest()
+	}
+	secure := func(p *peer, verb, content string, end func(*tls.Conn), last string) {
+		p.epsv()
+		p.hear(verb)
+		d := p.accept()
+		s := tls.Server(d, p.cfg)
+		p.say("150 here")
+		if err := s.Handshake(); err != nil {
+			panic(hangUp{err})
+		}
+		_, _ = io.WriteString(s, content)
+		end(s)
+		_ = d.Close()
+		p.say(last)
+		p.rest()
+	}
+	bare := func(*tls.Conn) {}
+	marked := func(s *tls.Conn) { _ = s.CloseWrite() }
+	for _, try := range []struct {
+		name string
+		play func(*peer)
+		size int64
+		kind fault.Kind
+		id   fault.ID // "": it is whole
+	}{
+		{"whole, nobody tells a size", func(p *peer) { p.in(); give(p, "RETR", "150 here", "hello", "226 done") }, -1, 0, ""},
+		{"whole by 150", func(p *peer) { p.in(); give(p, "RETR", "150 here (5 bytes).", "hello", "226 done") }, -1, 0, ""},
+		{"short by 150", func(p *peer) { p.in(); give(p, "RETR", "150 here (6 bytes).", "hello", "226 done") }, -1, fault.Cut, fault.IDShortFile},
+		{"short by SIZE", func(p *peer) {
+			p.in("SIZE")
+			p.hear("SIZE")
+			p.say("213 9")
+			give(p, "RETR", "150 here", "hello", "226 done")
+		}, -1, fault.Cut, fault.IDShortFile},
+		{"short by the caller", func(p *peer) { p.in(); give(p, "RETR", "150 here", "hello", "226 done") }, 6, fault.Cut, fault.IDShortFile},
+		{"250 is done too", func(p *peer) { p.in(); give(p, "RETR", "150 here", "hello", "250 done") }, 5, 0, ""},
+		{"426 behind all", func(p *peer) { p.in(); give(p, "RETR", "150 here", "hello", "426 cut") }, 5, fault.Cut, fault.IDDataLost},
+		{"no 226", func(p *peer) {
+			p.in()
+			p.epsv()
+			p.hear("RETR")
+			d := p.accept()
+			p.say("150 here")
+			d.Close()
+		}, -1, fault.Unreachable, fault.IDLost},
+		{"silence behind the data", func(p *peer) {
+			p.in()
+			p.epsv()
+			p.hear("RETR")
+			d := p.accept()
+			p.say("150 here")
+			d.Close()
+			_, _ = io.Copy(io.Discard, p.rd)
+		}, -1, fault.Stalled, fault.IDNoAnswer},
+		{"silence before 150", func(p *peer) { p.in(); p.epsv(); p.hear("RETR"); _, _ = io.Copy(io.Discard, p.rd) }, -1, fault.Stalled, fault.IDNoAnswer},
+		{"no byte for too long", func(p *peer) {
+			p.in()
+			p.epsv()
+			p.hear("RETR")
+			d := p.accept()
+			defer d.Close()
+			p.say("150 here")
+			p.rest()
+		}, -1, fault.Stalled, fault.IDStall},
+		{"a reset", func(p *peer) {
+			p.in()
+			p.epsv()
+			p.hear("RETR")
+			d := p.accept()
+			p.say("150 here")
+			_ = d.(*net.TCPConn).SetLinger(0)
+			d.Close()
+			p.say("226 done")
+			p.rest()
+		}, -1, fault.Cut, fault.IDDataLost},
+		{"under TLS with its mark", func(p *peer) { p.inTLS(); secure(p, "RETR", "hello", marked, "226 done") }, -1, 0, ""},
+		{"under TLS without", func(p *peer) { p.inTLS(); secure(p, "RETR", "hello", bare, "226 done") }, -1, fault.Cut, fault.IDTLSNoClose},
+		{"under TLS without, of the right size", func(p *peer) { p.inTLS(); secure(p, "RETR", "hello", bare, "226 done") }, 5, 0, ""},
+		{"under TLS with its mark, and short", func(p *peer) { p.inTLS(); secure(p, "RETR", "hello", marked, "226 done") }, 6, fault.Cut, fault.IDShortFile},
+		{"refused", func(p *peer) { p.in(); p.epsv(); p.hear("RETR"); p.say("550 No such file."); p.rest() }, -1, fault.NotFound, fault.IDNotFound},
+		{"421 in place of 150", func(p *peer) { p.in(); p.epsv(); p.hear("RETR"); p.say("421 Shutting down.") }, -1, fault.Closing, fault.IDLost},
+		{"session reuse", func(p *peer) {
+			p.inTLS()
+			p.epsv()
+			p.hear("RETR")
+			d := p.accept()
+			p.say("150 here")
+			d.Close()
+			p.say("522 SSL connection failed: session reuse required")
+			p.rest()
+		}, -1, fault.NoData, fault.IDTLSReuse},
+		{"no data port", func(p *peer) { p.in(); p.hear("EPSV"); p.say("500 OOPS: vsf_sysutil_bind") }, -1, fault.NoData, fault.IDPool},
+	} {
+		t.Run(try.name, func(t *testing.T) {
+			t.Parallel()
+			opt := hurried(script(t, try.play))
+			opt.Timeout = 1500 * time.Millisecond
+			soon(t, "Receive", func() {
+				c := dial(t, opt)
+				var s sink
+				rep, err := c.Receive(t.Context(), "/f", Get{Size: try.size}, &s, none)
+				if try.id != "" {
+					wants(t, "Receive", err, try.kind, try.id)
+				} else if err != nil || string(s.b) != "hello" || rep.Bytes != 5 {
+					t.Errorf("Receive: %q, %v", s.b, err)
+				}
+			})
+		})
+	}
+}
+
+func TestListingsThatEndBadly(t *testing.T) {
+	const line = "type=file;size=1;modify=20200101000000; "
+	for _, try := range []struct {
+		name string
+		data func(net.Conn)
+		last string
+		n    int
+		kind fault.Kind
+		id   fault.ID
+	}{
+		{"whole", func(d net.Conn) { io.WriteString(d, line+"a\r\n"+line+"b\n"+line+"c") }, "226 done", 3, 0, ""},
+		{"426", func(d net.Conn) { io.WriteString(d, line+"a\r\n"+line+"b\r\n") }, "426 cut", 2, fault.Cut, fault.IDListingCut},
+		{"a reset", func(d net.Conn) {
+			io.WriteString(d, line+"a\r\n")
+			time.Sleep(50 * time.Millisecond)
+			d.(*net.TCPConn).SetLinger(0)
+		}, "226 done", 1, fault.Cut, fault.IDListingCut},
+		{"an endless line", func(d net.Conn) {
+			for range 100 {
+				io.WriteString(d, strings.Repeat("x", 1000))
+			}
+		}, "226 done", 0, fault.Unreachable, fault.IDBadReply},
+		{"nothing that anybody can read", func(d net.Conn) { io.WriteString(d, "what\r\nis this?\r\n") }, "226 done", 0, fault.Unreachable, fault.IDBadReply},
+		{"dots and no name", func(d net.Conn) { io.WriteString(d, "type=cdir; .\r\ntype=pdir; ..\r\ntype=dir; .\r\n"+line+"a\r\n") }, "226 done", 1, 0, ""},
+	} {
+		t.Run(try.name, func(t *testing.T) {
+			t.Parallel()
+			addr := script(t, func(p *peer) {
+				p.in("MLST type*;size*;modify*;")
+				p.epsv()
+				p.hear("MLSD /d")
+				d := p.accept()
+				p.say("150 here")
+				try.data(d)
+				_ = d.Close()
+				p.say(try.last)
+				p.rest()
+			})
+			soon(t, "List", func() {
+				c := dial(t, hurried(addr))
+				n := 0
+				var last error
+				for _, err := range c.List(t.Context(), "/d") {
+					if last = err; err == nil {
+						n++
+					}
+				}
+				if n != try.n {
+					t.Errorf("%d entries, want %d", n, try.n)
+				}
+				if try.id != "" {
+					wants(t, "List", last, try.kind, try.id)
+				} else if last != nil {
+					t.Errorf("List: %v", last)
+				}
+			})
+		})
+	}
+}
+
+// Uploads.
+func TestUploadsThatEndEarly(t *testing.T) {
+	for _, try := range []struct {
+		name string
+		play func(p *peer, d net.Conn)
+		kind fault.Kind
+		id   fault.ID
+		lost bool
+	}{
+		{"552 in the middle, and a reset", func(p *peer, d net.Conn) {
+			_, _ = io.CopyN(io.Discard, d, 100_000)
+			p.say("552 Quota exceeded.")
+			_ = d.(*net.TCPConn).SetLinger(0)
+			d.Close()
+			p.rest()
+		}, fault.OverQuota, fault.IDQuota, false},
+		{"a reset, and 452 behind it", func(p *peer, d net.Conn) {
+			_, _ = io.CopyN(io.Discard, d, 100_000)
+			_ = d.(*net.TCPConn).SetLinger(0)
+			d.Close()
+			time.Sleep(100 * time.Millisecond)
+			p.say("452 No space left on device.")
+			p.rest()
+		}, fault.NoSpace, fault.IDNoSpace, false},
+		{"the control connection is gone in the middle", func(p *peer, d net.Conn) {
+			_, _ = io.CopyN(io.Discard, d, 100_000)
+			p.nc.Close()
+			time.Sleep(200 * time.Millisecond)
+			d.Close()
+		}, fault.Unreachable, fault.IDLost, false},
+		{"the reply to all of it is lost", func(p *peer, d net.Conn) {
+			_, _ = io.Copy(io.Discard, d)
+			p.nc.Close()
+			d.Close()
+		}, fault.Unreachable, fault.IDLost, true},
+		{"the reply to all of it does not come", func(p *peer, d net.Conn) {
+			_, _ = io.Copy(io.Discard, d)
+			d.Close()
+			_, _ = io.Copy(io.Discard, p.rd)
+		}, fault.Stalled, fault.IDNoAnswer, true},
+		{"refused behind all", func(p *peer, d net.Conn) {
+			_, _ = io.Copy(io.Discard, d)
+			d.Close()
+			p.say("451 Failure writing to local file.")
+			p.rest()
+		}, fault.NoSpace, fault.IDNoSpace, false},
+	} {
+		t.Run(try.name, func(t *testing.T) {
+			t.Parallel()
+			addr := script(t, func(p *peer) {
+				p.in()
+				p.epsv()
+				p.hear("STOR")
+				d := p.accept()
+				p.say("150 go")
+				try.play(p, d)
+			})
+			soon(t, "Send", func() {
+				c := dial(t, hurried(addr))
+				_, err := c.Send(t.Context(), "/f", Put{}, from(make([]byte, 20<<20)), none)
+				wants(t, "Send", err, try.kind, try.id)
+				var lost *LostReply
+				if errors.As(err, &lost) != try.lost {
+					t.Errorf("a lost reply: %v, want %v (%v)", !try.lost, try.lost, err)
+				} else if try.lost && lost.Bytes != 20<<20 {
+					t.Errorf("a lost reply of %d bytes", lost.Bytes)
+				}
+			})
+		})
+	}
+}
+
+// Data ports.
+func TestEPSVIsRefusedOnceAndPASVIsUsedAfterwards(t *testing.T) {
+	addr := script(t, func(p *peer) {
+		p.in()
+		p.hear("EPSV")
+		p.say("500 what?")
+		for range 2 {
+			p.hear("PASV")
+			var n int
+			fmt.Sscan(p.port(), &n)
+			p.say(fmt.Sprintf("227 ok (192,168,99,99,%d,%d)", n>>8, n&255))
+			p.hear("RETR")
+			d := p.accept()
+			p.say("150 here")
+			d.Close()
+			p.say("226 done")
+		}
+		p.rest()
+	})
+	opt := hurried(addr)
+	opt.Memory = &Memory{}
+	c := dial(t, opt)
+	for range 2 {
+		var s sink
+		if _, err := c.Receive(t.Context(), "/f", Get{Size: -1}, &s, none); err != nil {
+			t.Fatal(err)
+		}
+	}
+	notes := opt.Memory.Notes()
+	if len(notes) != 1 || notes[0].ID != fault.IDPasvAddress {
+		t.Errorf("notes %v; want one about the address", notes)
+	}
+}
+
+func TestNobodyAnswersAtTheDataPort(t *testing.T) {
+	addr := script(t, func(p *peer) {
+		p.in()
+		p.hear("EPSV")
+		port := p.port()
+		p.data.Close()
+		p.say("229 (|||" + port + "|)")
+		p.hear("PASV")
+		p.say("502 no")
+		p.rest()
+	})
+	c := dial(t, hurried(addr))
+	_, err := c.Receive(t.Context(), "/f", Get{Size: -1}, &sink{}, none)
+	wants(t, "Receive", err, fault.NoData, fault.IDDataBlocked)
+	if err := c.Noop(t.Context()); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+func TestActiveModeThatIsBlocked(t *testing.T) {
+	addr := script(t, func(p *peer) {
+		p.in()
+		p.hear("EPRT")
+		p.say("200 ok")
+		p.hear("RETR")
+		p.rest()
+	})
+	opt := hurried(addr)
+	opt.Active = true
+	c := dial(t, opt)
+	_, err := c.Receive(t.Context(), "/f", Get{Size: -1}, &sink{}, none)
+	wants(t, "Receive", err, fault.NoData, fault.IDActiveBlock)
+}
+
+func TestAHandshakeBeforeThe150(t *testing.T) {
+	addr := script(t, func(p *peer) {
+		p.inTLS()
+		for _, early := range []bool{true, false} {
+			p.epsv()
+			p.hear("STOR")
+			s := tls.Server(p.accept(), p.cfg)
+			if !early {
+				p.say("150 go")
+			}
+			if err := s.Handshake(); err != nil {
+				panic(hangUp{err})
+			}
+			if early {
+				p.say("150 go")
+			}
+			if n, err := io.Copy(io.Discard, s); n != 0 || err != nil { // an empty file
+				t.Errorf("%d bytes, %v", n, err)
+			}
+			s.Close()
+			p.say("226 done")
+		}
+		p.rest()
+	})
+	c := dial(t, hurried(addr))
+	for range 2 {
+		if _, err := c.Send(t.Context(), "/f", Put{}, from(nil), none); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestNoopsDuringATransferAreNotItsEnd(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		addr := script(t, func(p *peer) {
+			p.in()
+			p.epsv()
+			p.hear("RETR")
+			d := p.accept()
+			p.say("150 here")
+			for range 2 {
+				p.hear("NOOP")
+				if !late {
+					p.say("200 ok")
+				}
+			}
+			_, _ = io.WriteString(d, "hello")
+			d.Close()
+			p.say("226 done")
+			if late {
+				p.say("200 ok", "200 ok")
+			}
+			p.hear("PWD")
+			p.say(`257 "/here"`)
+			p.rest()
+		})
+		opt := hurried(addr)
+		opt.Timeout, opt.Keepalive = 5*time.Second, 50*time.Millisecond
+		c := dial(t, opt)
+		var s sink
+		if _, err := c.Receive(t.Context(), "/f", Get{Size: -1}, &s, none); err != nil || string(s.b) != "hello" {
+			t.Fatalf("late %v: %q, %v", late, s.b, err)
+		}
+		if dir, err := c.Pwd(t.Context()); dir != "/here" || err != nil {
+			t.Errorf("late %v: Pwd = %q, %v", late, dir, err)
+		}
+	}
+}
+
+func TestNamesInAnotherCharacterSet(t *testing.T) {
+	addr := script(t, func(p *peer) {
+		p.in("MLST type*;", "UTF8")
+		p.hear("DELE \xe9t\xe9")
+		p.say("250 ok")
+		p.epsv()
+		p.hear("MLSD")
+		d := p.accept()
+		p.say("150 here")
+		_, _ = io.WriteString(d, "type=file; \xe9t\xe9\r\n")
+		d.Close()
+		p.say("226 done")
+		p.rest()
+	})
+	opt := hurried(addr)
+	opt.Charset = "latin1"
+	c := dial(t, opt)
+	if err := c.Remove(t.Context(), "été"); err != nil {
+		t.Error(err)
+	}
+	if got := list(t, c, ""); len(got) != 1 || got[0] != "été" {
+		t.Errorf("List = %q", got)
+	}
+	wants(t, "a name that has no bytes", c.Remove(t.Context(), "日本"), fault.BadName, fault.IDBadName)
+	_, err := Dial(t.Context(), Options{Addr: addr, Charset: "klingon"})
+	wants(t, "Dial", err, fault.Unsupported, fault.IDUnsupported)
+}
+
+// What is secret is in no trace.
+func TestSecretsAreInNoTrace(t *testing.T) {
+	addr := script(t, func(p *peer) { p.in(); p.rest() })
+	var all strings.Builder
+	opt := hurried(addr)
+	opt.Trace = &Trace{Command: func(s string) { all.WriteString(s + "\n") }, Reply: func(r ftp.Reply) { all.WriteString(r.Said() + "\n") }}
+	c, err := Dial(t.Context(), opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if s := all.String(); strings.Contains(s, "secret") || !strings.Contains(s, "PASS ***") {
+		t.Errorf("the trace:\n%s", s)
+	}
+}
+
+// Listings of LIST.
+func TestListingsOfServersWithoutMLSD(t *testing.T) {
+	year := time.Now().Year() - 2
+	old := fmt.Sprintf("-rw-r--r-- 1 a b 5 Jan  2  %d old.txt\r\n", year)
+	recent := time.Now().UTC().Add(-48 * time.Hour).Truncate(time.Minute)
+	addr := script(t, func(p *peer) {
+		listing := func(want, content, last string) {
+			p.epsv()
+			p.hear(want)
+			d := p.accept()
+			p.say("150 here")
+			_, _ = io.WriteString(d, content)
+			d.Close()
+			p.say(last)
+		}
+		p.in("MDTM", "SIZE")
+		p.hear("SYST")
+		p.say("215 UNIX Type: L8")
+		// The clock of the server is two hours ahead.
+		listing("LIST -a /d", "total 3\r\ndrwxr-xr-x 2 a b 4096 Jan  1  2020 .\r\ndrwxr-xr-x 2 a b 4096 Jan  1  2020 ..\r\n"+old+
+			"-rw-r--r-- 1 a b 7 "+recent.Add(2*time.Hour).Format("Jan _2 15:04")+" new.txt\r\n", "226 done")
+		p.hear("MDTM /d/new.txt")
+		p.say("213 " + recent.Add(7*time.Second).Format("20060102150405"))
+		// A name with a blank is entered.
+		p.hear("PWD")
+		p.say(`257 "/home"`)
+		p.hear("CWD /my dir")
+		p.say("250 ok")
+		listing("LIST -a", old, "226 done")
+		p.hear("CWD /home")
+		p.say("250 ok")
+		// Nothing at all: it is not there.
+		listing("LIST -a /gone", "", "226 done")
+		listing("LIST /gone", "", "226 done")
+		p.hear("CWD /gone")
+		p.say("550 Failed to change directory.")
+		p.rest()
+	})
+	opt := hurried(addr)
+	opt.Memory = &Memory{}
+	c := dial(t, opt)
+	got := map[string]ftp.Listed{}
+	for l, err := range c.List(t.Context(), "/d") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[l.Name] = l
+	}
+	if l := got["new.txt"]; len(got) != 2 || !l.Time.Equal(recent) || l.Size != 7 {
+		t.Errorf("%+v; want new.txt of %v", got, recent)
+	}
+	if names := list(t, c, "/my dir"); len(names) != 1 || names[0] != "old.txt" {
+		t.Errorf("a name with a blank: %q", names)
+	}
+	for _, err := range c.List(t.Context(), "/gone") {
+		wants(t, "List", err, fault.NotFound, fault.IDNotFound)
+	}
+}
+
+// A server that does not know LIST -a is asked without.
+func TestListWithoutOptions(t *testing.T) {
+	addr := script(t, func(p *peer) {
+		p.in()
+		p.hear("SYST")
+		p.say("215 UNIX Type: L8")
+		p.epsv()
+		p.hear("LIST -a /d")
+		p.say("550 -a: no such file")
+		for range 2 {
+			p.epsv()
+			p.hear("LIST /d")
+			d := p.accept()
+			p.say("150 here")
+			_, _ = io.WriteString(d, "-rw-r--r-- 1 a b 5 Jan  2  2020 a\r\n")
+			d.Close()
+			p.say("226 done")
+		}
+		p.rest()
+	})
+	c := dial(t, hurried(addr))
+	for range 2 {
+		if names := list(t, c, "/d"); len(names) != 1 {
+			t.Errorf("%q", names)
+		}
+	}
+}
+
+// The way there.
+func TestTheWayToTheServer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := l.Addr().String()
+	l.Close()
+	own := fault.New(fault.Unreachable, fault.IDProxy, "proxy.example", "no")
+	for _, try := range []struct {
+		name string
+		opt  Options
+		kind fault.Kind
+		id   fault.ID
+	}{
+		{"refused", Options{Addr: closed}, fault.Unreachable, fault.IDRefused},
+		{"no such name", Options{Addr: "no-such-name.invalid:21"}, fault.Unreachable, fault.IDDNS},
+		{"silence", Options{Addr: "192.0.2.1:21", Connect: 50 * time.Millisecond, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}}, fault.Unreachable, fault.IDFiltered},
+		{"what Dial says", Options{Addr: "192.0.2.1:21", Dial: func(context.Context, string, string) (net.Conn, error) { return nil, own }}, fault.Unreachable, fault.IDProxy},
+		{"a password in clear text", Options{Addr: closed, User: "alice", Mode: TLSOff}, fault.NeedTLS, fault.IDTLSMissing},
+		{"a line end in the password", Options{Addr: closed, User: "alice", Password: account.NewSecret("a\r\nDELE b")}, fault.BadName, fault.IDBadName},
+	} {
+		_, err := Dial(t.Context(), try.opt)
+		wants(t, try.name, err, try.kind, try.id)
+	}
+}
+
+// Whoever is trusted on the control connection is asked again for each data
+// connection, also where the session is resumed.
+func TestDataConnectionsAreVerifiedToo(t *testing.T) {
+	addr := script(t, func(p *peer) {
+		p.inTLS()
+		p.epsv()
+		p.hear("RETR")
+		s := tls.Server(p.accept(), p.cfg)
+		p.say("150 here")
+		_ = s.Handshake()
+		s.Close()
+		p.say("425 no TLS")
+		p.rest()
+	})
+	no := errors.New("not today")
+	asked := 0
+	opt := hurried(addr)
+	opt.TLS.VerifyConnection = func(tls.ConnectionState) error {
+		if asked++; asked > 1 {
+			return no
+		}
+		return nil
+	}
+	c := dial(t, opt)
+	_, err := c.Receive(t.Context(), "/f", Get{Size: -1}, &sink{}, none)
+	if !errors.Is(err, no) || asked != 2 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+}
+
+// Once a server has shown that it works, a transfer is one round trip and the data.
+func TestRoundTrips(t *testing.T) {
+	s := newSite(t, ftpserver.Rules{TLS: serverTLS()})
+	var writes []string
+	opt := as(Options{TLS: trusting()}, s.addr)
+	trips, quiet := 0, true
+	opt.Trace = &Trace{
+		Command: func(line string) {
+			if quiet {
+				trips++
+			}
+			quiet = false
+			writes = append(writes, line)
+		},
+		Reply: func(ftp.Reply) { quiet = true },
+	}
+	c := dial(t, opt)
+	if trips != 2 { // AUTH, and all the rest
+		t.Errorf("%d round trips to log in: %q", trips, writes)
+	}
+	put(t, c, "/a", []byte("hello"))
+	for _, what := range []func(){func() { get(t, c, "/a") }, func() { put(t, c, "/a", []byte("again")) }, func() { list(t, c, "/") }} {
+		trips, writes = 0, nil
+		what()
+		if trips != 1 {
+			t.Errorf("%d round trips: %q", trips, writes)
+		}
+	}
+}
