@@ -18,10 +18,10 @@ var floors = [][]string{
 	{"explain", "vfs", "meter", "account", "event"},
 	{"vfs/osfs", "vfs/memfs", "vfs/mount", "vfs/vfstest", "account/accountsql", "account/accounttest", "transfer", "guard", "certs", "config", "record", "accept"},
 	{"gate"},
-	{"ftpserver", "sftpserver", "scpserver"},
-	{}, // remote, admin
-	{}, // mirror, firewall
-	{}, // shell, doctor
+	{"ftpserver", "sftpserver", "scpserver", "ftpclient", "sftpclient", "sshclient"},
+	{"remote"}, // remote, admin
+	{"mirror"}, // mirror, firewall
+	{"shell"},  // shell, doctor
 	{"serve"},
 	{"cli"},
 	{"cmd/dray", "cmd/gendoc", "bench", "interop"},

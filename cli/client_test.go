@@ -20,7 +20,7 @@ import (
 )
 
 // A client is one control connection of a story.
-type client struct {
+type wireClient struct {
 	ts   *testscript.TestScript
 	host string
 	conn net.Conn
@@ -30,12 +30,12 @@ type client struct {
 
 // dialClient connects, starts TLS ("tls": AUTH TLS, "implicit", else "clear") and
 // reads the greeting. certificate is a PEM file to show, or "".
-func dialClient(ts *testscript.TestScript, how, addr, certificate string) (c *client, greeting string) {
+func dialClient(ts *testscript.TestScript, how, addr, certificate string) (c *wireClient, greeting string) {
 	host, _, err := net.SplitHostPort(addr)
 	ts.Check(err)
 	conn, err := net.DialTimeout("tcp", addr, patience)
 	ts.Check(err)
-	c = &client{ts: ts, host: host, conn: conn, r: bufio.NewReader(conn)}
+	c = &wireClient{ts: ts, host: host, conn: conn, r: bufio.NewReader(conn)}
 	ts.Defer(func() { _ = c.conn.Close() })
 	if how == "implicit" {
 		c.secure(certificate)
@@ -48,7 +48,7 @@ func dialClient(ts *testscript.TestScript, how, addr, certificate string) (c *cl
 	return c, greeting
 }
 
-func (c *client) secure(certificate string) {
+func (c *wireClient) secure(certificate string) {
 	// One cache for control and data; what the server shows is compared by its sum.
 	c.tls = &tls.Config{InsecureSkipVerify: true, ServerName: "story", ClientSessionCache: tls.NewLRUClientSessionCache(8)}
 	if certificate != "" {
@@ -63,13 +63,13 @@ func (c *client) secure(certificate string) {
 }
 
 // fingerprint is the SHA-256 of the server's certificate.
-func (c *client) fingerprint() string {
+func (c *wireClient) fingerprint() string {
 	sum := sha256.Sum256(c.conn.(*tls.Conn).ConnectionState().PeerCertificates[0].Raw)
 	return hex.EncodeToString(sum[:])
 }
 
 // reply reads one reply, of one line or several; "closed" after the last.
-func (c *client) reply(wait time.Duration) string {
+func (c *wireClient) reply(wait time.Duration) string {
 	c.ts.Check(c.conn.SetDeadline(time.Now().Add(wait)))
 	var text strings.Builder
 	for {
@@ -88,7 +88,7 @@ func (c *client) reply(wait time.Duration) string {
 	}
 }
 
-func (c *client) say(line string) string {
+func (c *wireClient) say(line string) string {
 	c.ts.Check(c.conn.SetDeadline(time.Now().Add(patience)))
 	if _, err := fmt.Fprintf(c.conn, "%s\r\n", line); err != nil {
 		return "closed"
@@ -96,7 +96,7 @@ func (c *client) say(line string) string {
 	return c.reply(patience)
 }
 
-func (c *client) want(line, pattern string) string {
+func (c *wireClient) want(line, pattern string) string {
 	reply := c.say(line)
 	if !regexp.MustCompile(pattern).MatchString(reply) {
 		verb, _, _ := strings.Cut(line, " ")
@@ -107,7 +107,7 @@ func (c *client) want(line, pattern string) string {
 
 // in tells whether the account is let in; without a password the certificate has
 // to do.
-func (c *client) in(user, password string) bool {
+func (c *wireClient) in(user, password string) bool {
 	reply := c.say("USER " + user)
 	if strings.HasPrefix(reply, "331") {
 		reply = c.say("PASS " + password)
@@ -126,7 +126,7 @@ func (c *client) in(user, password string) bool {
 var extendedPort = regexp.MustCompile(`\(\|\|\|(\d+)\|\)`)
 
 // transfer runs a command with a data connection and returns the final reply.
-func (c *client) transfer(line string, move func(io.ReadWriter) error) string {
+func (c *wireClient) transfer(line string, move func(io.ReadWriter) error) string {
 	found := extendedPort.FindStringSubmatch(c.want("EPSV", "^229 "))
 	if found == nil {
 		c.ts.Fatalf("the reply to EPSV names no port")
@@ -157,11 +157,11 @@ func (c *client) transfer(line string, move func(io.ReadWriter) error) string {
 	return c.reply(patience)
 }
 
-func clients(ts *testscript.TestScript) map[string]*client {
-	return ts.Value("clients").(map[string]*client)
+func clients(ts *testscript.TestScript) map[string]*wireClient {
+	return ts.Value("clients").(map[string]*wireClient)
 }
 
-func clientOf(ts *testscript.TestScript, name string) *client {
+func clientOf(ts *testscript.TestScript, name string) *wireClient {
 	c := clients(ts)[name]
 	if c == nil {
 		ts.Fatalf("there is no session %q", name)

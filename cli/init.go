@@ -270,6 +270,9 @@ func shellWord(s string) string {
 	if s != "" && !strings.ContainsFunc(s, special) {
 		return s
 	}
+	if clean(s) != s { // nothing that steers a terminal; bash and zsh read this
+		return "$'" + strings.ReplaceAll(strings.Trim(strconv.QuoteToASCII(s), `"`), "'", `\'`) + "'"
+	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 

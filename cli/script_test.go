@@ -57,7 +57,7 @@ func TestStories(t *testing.T) {
 			file := filepath.Join(env.WorkDir, "horse.hash")
 			env.Setenv("HORSE", file)
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // a binary that looks for races waits a second at its end
-			env.Values["clients"] = map[string]*client{}
+			env.Values["clients"] = map[string]*wireClient{}
 			env.Values["held"] = map[string]*sql.Conn{}
 			return os.WriteFile(file, []byte(horse+"\n"), 0o600)
 		},
@@ -90,6 +90,8 @@ func TestStories(t *testing.T) {
 			"release":     release,
 			"notify":      listenNotify,
 			"public":      publicPlace,
+			"appears":     appears,
+			"disappears":  disappears,
 		},
 	})
 }
@@ -130,11 +132,27 @@ func until(ts *testscript.TestScript, what string, done func() bool) {
 	}
 }
 
+// appears waits until there is a file of that name: appears srv/a.txt.
+func appears(ts *testscript.TestScript, neg bool, args []string) {
+	until(ts, args[0], func() bool {
+		_, err := os.Stat(ts.MkAbs(args[0]))
+		return err == nil
+	})
+}
+
+// disappears waits until there is none.
+func disappears(ts *testscript.TestScript, neg bool, args []string) {
+	until(ts, args[0], func() bool {
+		_, err := os.Stat(ts.MkAbs(args[0]))
+		return errors.Is(err, os.ErrNotExist)
+	})
+}
+
 // waitReady waits for the file of --ready and sets variables to what is in it:
 // waitready ready.json ftp ADDR sha256 SHA. Of addresses it is the first.
 func waitReady(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args)%2 != 1 {
-		ts.Fatalf("usage: waitready file [ftp|ftps|passive|sha256 VARIABLE]...")
+		ts.Fatalf("usage: waitready file [sftp|ftp|ftps|passive|sha256|hostkey VARIABLE]...")
 	}
 	name := ts.MkAbs(args[0])
 	var b []byte
@@ -144,10 +162,12 @@ func waitReady(ts *testscript.TestScript, neg bool, args []string) {
 		return err == nil
 	})
 	var ready struct {
-		FTP     []string `json:"ftp"`
-		FTPS    []string `json:"ftps"`
-		Passive string   `json:"passive"`
-		SHA256  string   `json:"certificate_sha256"`
+		SFTP     []string `json:"sftp"`
+		FTP      []string `json:"ftp"`
+		FTPS     []string `json:"ftps"`
+		Passive  string   `json:"passive"`
+		SHA256   string   `json:"certificate_sha256"`
+		HostKeys []string `json:"host_keys"`
 	}
 	// The file appears whole, or not at all.
 	if err := json.Unmarshal(b, &ready); err != nil {
@@ -156,6 +176,10 @@ func waitReady(ts *testscript.TestScript, neg bool, args []string) {
 	for i := 1; i < len(args); i += 2 {
 		var value string
 		switch args[i] {
+		case "sftp":
+			value = first(ready.SFTP)
+		case "hostkey": // the fingerprint of the first, without its kind
+			_, value, _ = strings.Cut(first(ready.HostKeys), " ")
 		case "ftp":
 			value = first(ready.FTP)
 		case "ftps":

@@ -137,7 +137,7 @@ func upper(s string) string {
 func refusals() string {
 	var b strings.Builder
 	b.WriteString(generated)
-	b.WriteString("# Refusals\n\nEvery refusal has an id, which stands in brackets at the end of the reply and in the log.\n")
+	b.WriteString("# Refusals\n\nEvery refusal has an id, which stands in brackets at the end of the reply and in the log, and behind what dray says when it is the client.\n")
 	entries := explain.All()
 	slices.SortFunc(entries, func(a, b explain.Entry) int { return strings.Compare(string(a.ID), string(b.ID)) })
 	for _, e := range entries {
@@ -147,7 +147,12 @@ func refusals() string {
 				fmt.Fprintf(&b, "- %s: %s\n", title, text)
 			}
 		}
-		part("The client hears", "“"+fmt.Sprintf(e.Peer, facts(e.Facts)...)+"”")
+		if e.Peer != "" {
+			part("The client hears", "“"+fmt.Sprintf(e.Peer, facts(e.Facts)...)+"”")
+		}
+		if e.Here != "" {
+			part("dray says", "“"+fmt.Sprintf(e.Here, facts(e.HereFacts)...)+"”")
+		}
 		part("To confirm", e.Confirm)
 		part("User", e.You)
 		part("Administrator", e.Admin)
@@ -171,6 +176,7 @@ func commandLine() string {
 	var b strings.Builder
 	b.WriteString(generated)
 	b.WriteString("# The command line\n")
+	var shared []*pflag.Flag
 	var walk func(*cobra.Command)
 	walk = func(c *cobra.Command) {
 		if c.Hidden || c.Name() == "help" || c.Name() == "completion" {
@@ -187,22 +193,50 @@ func commandLine() string {
 		if c.Example != "" {
 			fmt.Fprintf(&b, "\nExamples:\n\n%s\n", indent(c.Example))
 		}
-		if c.LocalNonPersistentFlags().HasFlags() && c.HasParent() {
-			b.WriteString("\n| option | meaning |\n|---|---|\n")
-			c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
-				name, usage := pflag.UnquoteUsage(f)
-				option := "--" + f.Name
-				if f.Shorthand != "" {
-					option = "-" + f.Shorthand + ", " + option
-				}
-				fmt.Fprintf(&b, "| `%s` | %s |\n", strings.TrimSpace(option+" "+name), usage)
-			})
+		own, common := options(c)
+		if len(own) > 0 && c.HasParent() {
+			b.WriteString(optionTable(own))
+		}
+		if len(common) > 0 {
+			b.WriteString("\nAnd [the options of all commands that talk to servers](#options-of-all-commands-that-talk-to-servers).\n")
+			shared = common
 		}
 		for _, sub := range c.Commands() {
 			walk(sub)
 		}
 	}
 	walk(cli.Root())
+	b.WriteString("\n## Options of all commands that talk to servers\n\nEach has a variable of the environment: DRAY_ and its name in capitals, as DRAY_CONNECT_TIMEOUT.\n")
+	b.WriteString(optionTable(shared))
+	return b.String()
+}
+
+// options are those of a command alone, and those that it shares with others.
+func options(c *cobra.Command) (own, common []*pflag.Flag) {
+	c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+		_, shared := f.Annotations[cli.CommonFlag]
+		switch {
+		case f.Hidden:
+		case shared:
+			common = append(common, f)
+		default:
+			own = append(own, f)
+		}
+	})
+	return own, common
+}
+
+func optionTable(flags []*pflag.Flag) string {
+	var b strings.Builder
+	b.WriteString("\n| option | meaning |\n|---|---|\n")
+	for _, f := range flags {
+		name, usage := pflag.UnquoteUsage(f)
+		option := "--" + f.Name
+		if f.Shorthand != "" {
+			option = "-" + f.Shorthand + ", " + option
+		}
+		fmt.Fprintf(&b, "| `%s` | %s |\n", strings.TrimSpace(option+" "+name), strings.ReplaceAll(usage, "|", `\|`))
+	}
 	return b.String()
 }
 

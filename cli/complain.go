@@ -1,0 +1,238 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"dray/explain"
+	"dray/fault"
+)
+
+// Exit statuses of the client. They are the same for every protocol.
+const (
+	exitReach     = 3  // no connection: name, refused, filtered, wrong protocol
+	exitTrust     = 4  // certificate, host key, TLS missing
+	exitLogin     = 5  // login refused
+	exitData      = 6  // no data connection
+	exitNotFound  = 7  // no such file
+	exitDenied    = 8  // permission denied
+	exitSpace     = 9  // no space or quota
+	exitMismatch  = 10 // verification failed, or a partial of something else
+	exitResumable = 11 // cut off; the next run goes on there
+	exitStalled   = 12 // timed out
+	exitBusy      = 13 // the server has too much to do: later
+	exitNothing   = 14 // nothing to do, with --error-on-no-transfer
+	exitMaxTime   = 124
+	exitInt       = 130
+	exitTerm      = 143
+)
+
+// exits is the status of each id that a client meets; what is not here is exitFailed.
+var exits = map[fault.ID]int{
+	fault.IDDNS: exitReach, fault.IDRefused: exitReach, fault.IDFiltered: exitReach, fault.IDRejected: exitReach, fault.IDProxy: exitReach,
+	fault.IDWrongProto: exitReach, fault.IDImplicitTLS: exitReach, fault.IDSSHFailed: exitReach, fault.IDNoSFTP: exitReach, fault.IDBadReply: exitReach,
+
+	fault.IDTLSRequired: exitTrust, fault.IDTLSMissing: exitTrust, fault.IDSelfSigned: exitTrust, fault.IDUnknownCA: exitTrust, fault.IDIncomplete: exitTrust,
+	fault.IDExpired: exitTrust, fault.IDCertName: exitTrust, fault.IDCertChanged: exitTrust, fault.IDCertPin: exitTrust, fault.IDTLSFailed: exitTrust,
+	fault.IDBehindAuth: exitTrust, fault.IDHostKeyNew: exitTrust, fault.IDHostKeyOther: exitTrust, fault.IDHostKeyGone: exitTrust, fault.IDProtRequired: exitTrust,
+
+	fault.IDAuth: exitLogin, fault.IDAccountOff: exitLogin, fault.IDLogin: exitLogin, fault.IDNetwork: exitLogin, fault.IDProtocol: exitLogin, fault.IDTries: exitLogin,
+
+	fault.IDDataBlocked: exitData, fault.IDActiveBlock: exitData, fault.IDNoDataPort: exitData, fault.IDTLSReuse: exitData, fault.IDTLSData: exitData, fault.IDDataPeer: exitData,
+
+	fault.IDNotFound: exitNotFound,
+	fault.IDPerm:     exitDenied, fault.IDReadOnly: exitDenied,
+	fault.IDNoSpace: exitSpace, fault.IDQuota: exitSpace, fault.IDTooLarge: exitSpace,
+	fault.IDVerify: exitMismatch, fault.IDResume: exitMismatch, fault.IDShortFile: exitMismatch, fault.IDSourceMoved: exitMismatch,
+	fault.IDDataLost: exitResumable, fault.IDLost: exitResumable, fault.IDTLSNoClose: exitResumable, fault.IDUploadCut: exitResumable, fault.IDListingCut: exitResumable,
+	fault.IDStall: exitStalled, fault.IDNoAnswer: exitStalled,
+	fault.IDBusy: exitBusy, fault.IDBanned: exitBusy, fault.IDPool: exitBusy, fault.IDInUse: exitBusy, fault.IDShutdown: exitBusy,
+	fault.IDMaxTime: exitMaxTime, fault.IDInterrupted: exitInt,
+}
+
+// exitOf is the status that an error of a client ends with.
+func exitOf(err error) int {
+	var sig *signalError
+	if errors.As(err, &sig) {
+		return sig.status
+	}
+	var ee *exitError
+	if errors.As(err, &ee) {
+		return ee.status
+	}
+	if errors.Is(err, context.Canceled) {
+		return exitInt
+	}
+	if status, ok := exits[fault.Of(err).ID]; ok {
+		return status
+	}
+	return exitFailed
+}
+
+// A signalError is the end by a signal.
+type signalError struct {
+	name   string
+	status int
+}
+
+func (e *signalError) Error() string { return "ended by " + e.name }
+
+// Unwrap makes it a failure that has a name.
+func (e *signalError) Unwrap() error {
+	return fault.New(fault.Canceled, fault.IDInterrupted)
+}
+
+// saidBy is what the server said about an error, "" when it said nothing.
+func saidBy(err error) string {
+	var said interface{ Said() string }
+	if errors.As(err, &said) {
+		return clean(said.Said())
+	}
+	return ""
+}
+
+// clean makes one line of text from outside that a terminal can show.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == '\u2028' || r == '\u2029' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+}
+
+// headline is what went wrong in one line, with the server's words and the id.
+func headline(err error) string {
+	var ee *exitError
+	if errors.As(err, &ee) {
+		return ee.text
+	}
+	e := fault.Of(err)
+	line := explain.Line(e)
+	if e.ID == fault.IDInternal {
+		line = clean(deepest(err))
+	}
+	if said := saidBy(err); said != "" && e.ID != fault.IDInternal {
+		line += ": " + said
+	}
+	if strings.HasSuffix(line, "["+string(e.ID)+"]") {
+		return line
+	}
+	return line + "   [" + string(e.ID) + "]"
+}
+
+// deepest is the text of the error that is no fault.Error, "" when there is none.
+func deepest(err error) string {
+	for err != nil {
+		fe, ok := err.(*fault.Error)
+		if !ok {
+			var inner *fault.Error
+			if errors.As(err, &inner) && inner.Err == nil {
+				return "" // a text around a fault without a cause
+			} else if errors.As(err, &inner) {
+				err = inner.Err
+				continue
+			}
+			return err.Error()
+		}
+		err = fe.Err
+	}
+	return ""
+}
+
+// advice is what to do about an error, a row for each side.
+func advice(err error) [][2]string {
+	e := fault.Of(err)
+	var rows [][2]string
+	if cause := clean(deepest(err)); cause != "" && saidBy(err) == "" && e.ID != fault.IDInternal && !strings.Contains(explain.Line(e), cause) {
+		rows = append(rows, [2]string{"cause", cause})
+	}
+	for _, do := range e.Do {
+		before, command, typed := cutCommand(do)
+		if typed {
+			rows = append(rows, [2]string{"you", before}, [2]string{"do", command})
+		} else {
+			rows = append(rows, [2]string{"you", clean(do)})
+		}
+	}
+	entry, ok := explain.For(e.ID)
+	if !ok {
+		return rows
+	}
+	if entry.You != "" && len(e.Do) == 0 {
+		rows = append(rows, [2]string{"you", entry.You})
+	}
+	if entry.Admin != "" && e.ID != fault.IDNotFound {
+		rows = append(rows, [2]string{"server", entry.Admin})
+	}
+	return append(rows, [2]string{"more", "dray explain " + string(e.ID)})
+}
+
+// cutCommand splits what to do into a sentence and the command at its end.
+func cutCommand(do string) (before, command string, ok bool) {
+	do = clean(strings.TrimSuffix(strings.TrimSpace(strings.ReplaceAll(do, "`", "")), "."))
+	if i := strings.Index(do, "dray "); i >= 0 && (i == 0 || do[i-1] == ' ') {
+		return strings.TrimSpace(do[:i]), do[i:], true
+	}
+	return do, "", false
+}
+
+// complain writes an error with what to do about it.
+func complain(w io.Writer, err error) {
+	fmt.Fprintln(w, "dray: "+headline(err))
+	var ee *exitError
+	if errors.As(err, &ee) {
+		return
+	}
+	writeAdvice(w, advice(err))
+}
+
+func writeAdvice(w io.Writer, rows [][2]string) {
+	last := ""
+	for _, row := range rows {
+		if row[1] == "" {
+			continue
+		}
+		name := row[0]
+		if name == last || name == "do" && last == "you" {
+			name = ""
+		}
+		last = strings.Replace(row[0], "do", "you", 1)
+		width := 96
+		if row[0] == "do" {
+			width = 1 << 20 // it is there to be copied
+			if name != "" {
+				name = "you"
+			}
+		}
+		for i, line := range fold(strings.ReplaceAll(row[1], "`", ""), width) {
+			if i > 0 {
+				name = ""
+			}
+			fmt.Fprintf(w, "      %-8s%s\n", name, line)
+		}
+	}
+}
+
+// fold breaks a text into lines of at most so many letters, at blanks.
+func fold(s string, width int) []string {
+	var lines []string
+	for paragraph := range strings.Lines(s) {
+		line := ""
+		for _, word := range strings.Fields(paragraph) {
+			if line != "" && len(line)+1+len(word) > width {
+				lines = append(lines, line)
+				line = ""
+			}
+			if line != "" {
+				line += " "
+			}
+			line += word
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}

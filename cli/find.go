@@ -1,0 +1,148 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"dray/fault"
+	"dray/mirror"
+	"dray/remote"
+)
+
+func findCommand() *cobra.Command {
+	c, t := &client{}, &transfers{}
+	var names []string
+	var kind string
+	var depth int
+	var zero bool
+	cmd := &cobra.Command{
+		Use:   "find URL... [--name PATTERN]",
+		Short: "find files in directories of a server",
+		Long: `Write the path of each file and directory below a URL, one a line, that is like what
+the options ask for.`,
+		Example: `  dray find ftp://ftp.example.net/pub --name '*.iso' --size 1G..
+  dray find sftp://alice@example.net/~/ --type f --newer-than 7d`,
+		Args: wantsURLs(1, "dray find ftp://ftp.example.net/pub --name '*.iso'"),
+	}
+	c.flags(cmd.Flags())
+	f := cmd.Flags()
+	f.StringArrayVar(&names, "name", nil, "only names like `PATTERN` (* ? [a-z])")
+	f.StringVar(&kind, "type", "", "only of this `KIND`: f (files), d (directories) or l (links)")
+	f.IntVar(&depth, "depth", maxShown, "at most `N` levels below")
+	f.StringVar(&t.newer, "newer-than", "", "only files changed since `TIME`: 2026-01-31, or 36h before now")
+	f.StringVar(&t.older, "older-than", "", "only files not changed since `TIME`")
+	f.StringVar(&t.between, "size", "", "only files of a size in `A..B`, as 1K..5M or ..100M")
+	f.BoolVarP(&zero, "print0", "0", false, "a NUL byte behind each path, not a line end")
+	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
+		if kind != "" && kind != "f" && kind != "d" && kind != "l" {
+			return usagef("--type is f, d or l, not %q", kind)
+		}
+		filter, err := t.filter()
+		if err != nil {
+			return err
+		}
+		for _, n := range names {
+			if _, err := path.Match(n, ""); err != nil {
+				return usagef("--name: %q is no pattern: a [ without its ]", n)
+			}
+		}
+		targets, err := c.targets("find", args)
+		if err != nil {
+			return err
+		}
+		fd := &finder{c: c, filter: filter, names: names, kind: kind, depth: depth, zero: zero}
+		err = c.each(ctx, targets, func(t target) error { return fd.dir(ctx, t, pathOf(t.u), 0) })
+		if c.asJSON {
+			if fd.found == nil {
+				fd.found = []wireEntry{}
+			}
+			c.jsonLine(fd.found)
+		}
+		return err
+	})
+	return cmd
+}
+
+type finder struct {
+	c      *client
+	filter mirror.Filter
+	names  []string
+	kind   string
+	depth  int
+	zero   bool
+	found  []wireEntry
+}
+
+func (f *finder) dir(ctx context.Context, t target, p string, level int) error {
+	if level > maxShown {
+		return fault.New(fault.BadName, fault.IDBadName, p)
+	}
+	var subs []string
+	for e, err := range t.tree.List(ctx, p) {
+		if err != nil {
+			return err
+		}
+		at := remote.Join(p, e.Name)
+		if f.wanted(&e) {
+			f.show(strings.TrimPrefix(at, "./"), &e)
+		}
+		if e.Mode.IsDir() && level+1 < f.depth && e.Name != "" && e.Name != ".." && !strings.Contains(e.Name, "/") {
+			subs = append(subs, at)
+		}
+	}
+	for _, sub := range subs {
+		if err := f.dir(ctx, t, sub, level+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *finder) wanted(e *remote.Entry) bool {
+	switch f.kind {
+	case "f":
+		if e.Mode.Type() != 0 {
+			return false
+		}
+	case "d":
+		if !e.Mode.IsDir() {
+			return false
+		}
+	case "l":
+		if e.Mode.Type() != fs.ModeSymlink {
+			return false
+		}
+	}
+	if len(f.names) > 0 {
+		like := false
+		for _, n := range f.names {
+			ok, _ := path.Match(n, e.Name)
+			like = like || ok
+		}
+		if !like {
+			return false
+		}
+	}
+	if f.filter == nil {
+		return true
+	}
+	return !e.Mode.IsDir() && e.Mode.Type() != fs.ModeSymlink && f.filter(e.Name, e)
+}
+
+func (f *finder) show(p string, e *remote.Entry) {
+	switch {
+	case f.c.asJSON:
+		f.found = append(f.found, wireOf(p, e))
+	case f.c.asJSONL:
+		f.c.jsonLine(wireOf(p, e))
+	case f.zero:
+		fmt.Fprintf(f.c.stdout, "%s\x00", p)
+	default:
+		fmt.Fprintln(f.c.stdout, strings.NewReplacer("\n", "?", "\r", "?").Replace(p))
+	}
+}

@@ -1,0 +1,333 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"dray/fault"
+	"dray/ftp"
+	"dray/mirror"
+	"dray/remote"
+	"dray/transfer"
+)
+
+func getCommand() *cobra.Command {
+	c, t := &client{}, &transfers{}
+	var output string
+	cmd := &cobra.Command{
+		Use:   "get [-r] URL... [DIR]",
+		Short: "fetch files from a server",
+		Long: `Fetch files into DIR, or into this directory. With -r directories too, each as a
+directory of its name. The last part of a URL may be a pattern (* ? [a-z]).
+
+A file appears under its name when it is whole; until then it is NAME.dray-part.
+What was cut is gone on with by the next get of the same URL, when it proves to
+belong to the same version of the source; else it is fetched from the start. The
+time and the mode of a file are kept. With -o the file gets that name, and "-"
+writes it to standard output.`,
+		Example: `  dray get sftp://alice@example.net/report.pdf
+  dray get -r ftp://ftp.example.net/pub/photos .
+  dray get 'ftp://ftp.example.net/pub/*.iso' /srv/images
+  dray get -o - sftp://example.net/~/notes.txt | less`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("get needs a URL\n      for example: dray get sftp://alice@example.net/report.pdf")
+			}
+			return nil
+		},
+	}
+	c.flags(cmd.Flags())
+	t.flags(cmd.Flags())
+	cmd.Flags().StringVarP(&output, "output", "o", "", "write to `FILE`, or to standard output when it is -")
+	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
+		dir := "."
+		if last := args[len(args)-1]; len(args) > 1 && local(last) {
+			dir, args = last, args[:len(args)-1]
+			if output != "" {
+				return usagef("get takes a directory or --output, not both\n      leave %s away", dir)
+			}
+		}
+		if output != "" && len(args) > 1 {
+			return usagef("--output takes one URL, and there are %d", len(args))
+		}
+		var urls []remote.URL
+		for _, arg := range args {
+			if local(arg) {
+				return usagef("%s is no URL\n      get fetches from a server: dray get sftp://host/%s, or dray get host:%[1]s", arg, strings.TrimLeft(arg, "./"))
+			}
+			u, err := c.parse(arg)
+			if err != nil {
+				return err
+			}
+			urls = append(urls, u)
+		}
+		for len(urls) > 0 { // those of one account together
+			same := func(u remote.URL) bool { return account1(u) == account1(urls[0]) }
+			var these, others []remote.URL
+			for _, u := range urls {
+				if same(u) {
+					these = append(these, u)
+				} else {
+					others = append(others, u)
+				}
+			}
+			if err := c.get(ctx, t, these, dir, output); err != nil {
+				return err
+			}
+			urls = others
+		}
+		return nil
+	})
+	return cmd
+}
+
+// account1 tells the account of a URL from others.
+func account1(u remote.URL) string {
+	u.Path, u.DirWanted, u.Type = "", false, ""
+	return u.String() + "\x00" + u.StoredName
+}
+
+func (c *client) get(ctx context.Context, t *transfers, urls []remote.URL, dir, output string) error {
+	tree, err := c.open(urls[0])
+	if err != nil {
+		return err
+	}
+	filter, err := t.filter()
+	if err != nil {
+		return err
+	}
+	for _, u := range urls {
+		t.ascii = t.ascii || u.Type == "A"
+	}
+	if output == "-" {
+		return c.pour(ctx, c.stdout, tree, urls[0], t)
+	}
+	if fi, err := os.Stat(output); err == nil && output != "" && !fi.IsDir() && !fi.Mode().IsRegular() { // a device or a pipe is written to
+		f, err := os.OpenFile(output, os.O_WRONLY, 0)
+		if err != nil {
+			return usagef("--output: %v", err)
+		}
+		return errors.Join(c.pour(ctx, f, tree, urls[0], t), f.Close())
+	}
+	name := ""
+	if output != "" {
+		dir, name = filepath.Split(output)
+		if isDir(output) {
+			dir, name = output, ""
+		}
+	}
+	place, err := t.place(dir)
+	if err != nil {
+		return err
+	}
+	defer place.Close()
+	again := func(e mirror.Event) string {
+		if name != "" && filepath.Clean(e.To) == filepath.Join(dir, name) {
+			return c.again("get") + " -o " + shellWord(e.To) + " " + shellWord(e.From)
+		}
+		return c.again("get") + " " + shellWord(e.From) + " " + shellWord(filepath.Dir(e.To))
+	}
+	r := c.reporter("get", again)
+	return c.transfer(ctx, t, tree, r, func(run *mirror.Run) error {
+		for _, u := range urls {
+			c.getOne(ctx, t, tree, run, u, place, name, filter)
+		}
+		return nil
+	})
+}
+
+// getOne queues what a URL names. name is that of the file here, "" for its own.
+func (c *client) getOne(ctx context.Context, t *transfers, tree remote.Tree, run *mirror.Run, u remote.URL, place *mirror.Place, name string, filter mirror.Filter) {
+	if base := remote.Base(u.Path); name == "" && strings.ContainsAny(base, "*?[") {
+		if c.getPattern(ctx, t, tree, run, u, place, filter) {
+			return
+		}
+	}
+	if u.DirWanted || t.recursive {
+		e, err := remote.Entry{}, error(nil)
+		if t.recursive && u.DirWanted && u.Path != "" {
+			e.Mode, e.Known = fs.ModeDir, ftp.KnownType // the listing will tell when it is none
+		} else {
+			e, err = statRemote(ctx, tree, u)
+		}
+		if err != nil {
+			run.Fail(u.String(), "", err)
+			return
+		}
+		c.getEntry(t, run, u, e, place, name, filter)
+		return
+	}
+	if name == "" {
+		name = remote.Base(u.Path)
+		if err := mirror.CheckName(name); err != nil {
+			run.Fail(u.String(), "", fault.New(fault.IsDir, fault.IDIsDir, u.String()))
+			return
+		}
+	}
+	run.Download(mirror.Download{Path: pathOf(u), URL: u.String(), Place: place, Name: name})
+}
+
+// getEntry queues a file or directory that is known.
+func (c *client) getEntry(t *transfers, run *mirror.Run, u remote.URL, e remote.Entry, place *mirror.Place, name string, filter mirror.Filter) {
+	base := remote.Base(u.Path)
+	if u.Path == "" || base == "/" || base == "." || base == ".." {
+		base = ""
+	}
+	if name == "" {
+		name = base
+	}
+	if !e.Mode.IsDir() {
+		run.Download(mirror.Download{Path: pathOf(u), URL: u.String(), Entry: e, Place: place, Name: name})
+		return
+	}
+	if !t.recursive {
+		run.Fail(u.String(), "", &fault.Error{Kind: fault.IsDir, ID: fault.IDIsDir, Facts: []any{u.String()}, Do: []string{"dray get -r " + shellWord(u.String()) + " fetches it with all that is in it"}})
+		return
+	}
+	run.DownloadTree(mirror.Tree{Path: pathOf(u), URL: u.String(), Place: place, Name: name, Filter: filter})
+}
+
+// getPattern queues what a pattern matches in its directory; false when there is a
+// file of that very name.
+func (c *client) getPattern(ctx context.Context, t *transfers, tree remote.Tree, run *mirror.Run, u remote.URL, place *mirror.Place, filter mirror.Filter) bool {
+	pattern := remote.Base(u.Path)
+	dir := u
+	dir.Path, dir.DirWanted = strings.TrimSuffix(strings.TrimSuffix(u.Path, pattern), "/"), true
+	if dir.Path == "" && u.Absolute() {
+		dir.Path = "/"
+	}
+	rules := mirror.Rules{Include: []string{pattern}, Most: -1}
+	match, err := rules.Filter()
+	if err != nil {
+		return false // no pattern, so a name
+	}
+	var found []remote.Entry
+	for e, err := range tree.List(ctx, pathOf(dir)) {
+		if err != nil {
+			run.Fail(dir.String(), "", err)
+			return true
+		}
+		if e.Name == pattern {
+			return false
+		}
+		probe := e
+		probe.Mode &^= fs.ModeDir
+		if match(e.Name, &probe) && (filter == nil || filter(e.Name, &e)) && (e.Name[0] != '.' || pattern[0] == '.') {
+			found = append(found, e)
+		}
+	}
+	if len(found) == 0 {
+		run.Fail(u.String(), "", fault.New(fault.NotFound, fault.IDNotFound, u.String()))
+		return true
+	}
+	slices.SortFunc(found, func(a, b remote.Entry) int { return strings.Compare(a.Name, b.Name) })
+	for _, e := range found {
+		one := dir
+		one.Path, one.DirWanted = remote.Join(dir.Path, e.Name), false
+		if err := mirror.CheckName(e.Name); err != nil {
+			run.Fail(dir.String(), "", err)
+			continue
+		}
+		if e.Mode.IsDir() && !t.recursive {
+			run.Skip(one.String(), "", -1, "it is a directory; -r takes it too")
+			continue
+		}
+		if e.Mode.Type() == fs.ModeSymlink { // what it leads to, as it was named
+			there, err := tree.Stat(ctx, one.Path)
+			if err != nil {
+				run.Fail(one.String(), "", err)
+				continue
+			}
+			e = there
+		}
+		c.getEntry(t, run, one, e, place, "", filter)
+	}
+	return true
+}
+
+// pour writes a file to standard output, or to a device.
+func (c *client) pour(ctx context.Context, to io.Writer, tree remote.Tree, u remote.URL, t *transfers) error {
+	o, err := t.options(c)
+	if err != nil {
+		return err
+	}
+	if o.Verify == mirror.VerifyHash {
+		return usagef("--verify hash needs a file: what is written to standard output can't be taken back")
+	}
+	w := &ordered{w: to, wait: map[int64][]byte{}}
+	how := transfer.Options{Idle: c.timeout, Text: t.ascii}
+	if o.Rate != nil {
+		how.Meter = o.Rate
+	}
+	size := int64(-1)
+	if e, err := tree.Stat(ctx, pathOf(u)); err == nil {
+		if e.Mode.IsDir() {
+			return fault.New(fault.IsDir, fault.IDIsDir, u.String())
+		}
+		if e.Is(ftp.KnownSize) {
+			size = e.Size
+		}
+	} else if errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	rep, err := tree.Get(ctx, pathOf(u), remote.Get{Size: size, How: how}, w)
+	if err == nil && len(w.wait) > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	if err == nil && size >= 0 && rep.Bytes < size && !t.ascii {
+		err = fault.New(fault.Cut, fault.IDShortFile, u.String(), rep.Bytes, size)
+	}
+	return err
+}
+
+// ordered writes bytes that come in any order one behind the other.
+type ordered struct {
+	mu   sync.Mutex
+	w    io.Writer
+	at   int64
+	wait map[int64][]byte
+	held int
+}
+
+func (o *ordered) Offset() int64 { return 0 }
+
+// maxHeld bounds what waits for the bytes in front of it.
+const maxHeld = 64 << 20
+
+func (o *ordered) WriteAt(b []byte, at int64) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if at != o.at {
+		if at < o.at || o.held+len(b) > maxHeld {
+			return 0, fmt.Errorf("bytes came out of their order")
+		}
+		o.wait[at] = slices.Clone(b)
+		o.held += len(b)
+		return len(b), nil
+	}
+	n, err := o.w.Write(b)
+	o.at += int64(n)
+	if err != nil {
+		return n, &fs.PathError{Op: "write", Path: "standard output", Err: err}
+	}
+	for next, ok := o.wait[o.at]; ok; next, ok = o.wait[o.at] {
+		delete(o.wait, o.at)
+		o.held -= len(next)
+		m, err := o.w.Write(next)
+		o.at += int64(m)
+		if err != nil {
+			return n, &fs.PathError{Op: "write", Path: "standard output", Err: err}
+		}
+	}
+	return n, nil
+}

@@ -1,0 +1,322 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"dray/ftp"
+	"dray/meter"
+	"dray/mirror"
+	"dray/remote"
+)
+
+// transfers are the options of commands that move files.
+type transfers struct {
+	recursive, follow     bool
+	more                  bool // -c
+	resume, verify, algo  string
+	atomic, inPlace       bool
+	suffix                string
+	parallel              string
+	limit                 string
+	retry                 int
+	retryFor              time.Duration
+	retryOn               string
+	noClobber             bool
+	conflict              string
+	preserve              string
+	dryRun                bool
+	failFast, keepGoing   bool
+	exclude, include      []string
+	excludeFrom           string
+	newer, older, between string
+	ascii                 bool
+	nothing               bool
+	transfersAlias        int
+	bwlimit               string
+}
+
+func (t *transfers) flags(f *pflag.FlagSet) {
+	f.BoolVarP(&t.recursive, "recursive", "r", false, "directories too, with all that is in them")
+	f.BoolVarP(&t.more, "continue", "c", false, "go on with a file that another program left unfinished, when it proves to belong to the source")
+	f.StringVar(&t.resume, "resume", "auto", "go on with unfinished files: `HOW` is auto, verify (as --continue), force (without proof) or never")
+	f.StringVar(&t.verify, "verify", "auto", "compare after the transfer: `HOW` is auto, size, hash or none")
+	f.StringVar(&t.algo, "algo", "", "checksum of --verify hash: `NAME` as sha256 (default the server's strongest)")
+	f.BoolVar(&t.atomic, "atomic", false, "write beside and rename when it is whole: the default")
+	f.BoolVar(&t.inPlace, "inplace", false, "write to the final name at once")
+	f.StringVar(&t.suffix, "temp-suffix", mirror.Suffix, "what the names of unfinished files end with, `TEXT`")
+	f.StringVarP(&t.parallel, "parallel", "P", "auto", "transfers at once: a `NUMBER`, or auto")
+	f.StringVar(&t.limit, "limit-rate", "", "move at most so many bytes a second, a `RATE` as 500K or 5M")
+	f.IntVar(&t.retry, "retry", 3, "try again `N` times after a failure that may pass")
+	f.DurationVar(&t.retryFor, "retry-max-time", 5*time.Minute, "try again for this `TIME` at most")
+	f.StringVar(&t.retryOn, "retry-on", "transient", "after `WHICH` failures to try again: transient, any or none")
+	f.BoolVar(&t.noClobber, "no-clobber", false, "leave files alone that are there already")
+	f.StringVar(&t.conflict, "on-conflict", "replace", "where a file is there already: `WHAT` is replace, newer (replace what is older) or skip")
+	f.StringVar(&t.preserve, "preserve", "mtime,mode", "keep of a file: `WHAT` is mtime, mode, both with a comma, or none")
+	f.BoolVarP(&t.follow, "follow", "L", false, "transfer what symbolic links lead to, in place of the links")
+	f.StringArrayVarP(&t.exclude, "exclude", "x", nil, "leave out what matches `PATTERN`, as *.bak or cache/")
+	f.StringArrayVar(&t.include, "include", nil, "take what matches `PATTERN`, although --exclude leaves it out")
+	f.StringVar(&t.excludeFrom, "exclude-from", "", "read patterns to leave out from `FILE`, one a line")
+	f.StringVar(&t.newer, "newer-than", "", "only files changed since `TIME`: 2026-01-31, or 36h before now")
+	f.StringVar(&t.older, "older-than", "", "only files not changed since `TIME`")
+	f.StringVar(&t.between, "size", "", "only files of a size in `A..B`, as 1K..5M or ..100M")
+	f.BoolVarP(&t.dryRun, "dry-run", "n", false, "show what would be done, and do nothing")
+	f.BoolVar(&t.failFast, "fail-fast", false, "end at the first failure")
+	f.BoolVar(&t.keepGoing, "keep-going", false, "go on with the other files after a failure: the default")
+	f.BoolVar(&t.nothing, "error-on-no-transfer", false, "exit with status 14 when there was nothing to do")
+	// Words that users of rclone and wget bring along.
+	f.IntVar(&t.transfersAlias, "transfers", 0, "")
+	f.StringVar(&t.bwlimit, "bwlimit", "", "")
+	_ = f.MarkHidden("transfers")
+	_ = f.MarkHidden("bwlimit")
+}
+
+// options are those of a run.
+func (t *transfers) options(c *client) (mirror.Options, error) {
+	o := mirror.Options{Idle: c.timeout, Retry: t.retry, RetryFor: t.retryFor, InPlace: t.inPlace, Suffix: t.suffix, Follow: t.follow,
+		FailFast: t.failFast, DryRun: t.dryRun, State: c.dirs.UploadsDir(), Algorithm: strings.ToLower(t.algo), Text: t.ascii}
+	if t.inPlace && t.atomic {
+		return o, usagef("--inplace and --atomic do not go together")
+	}
+	if t.suffix == "" || strings.ContainsAny(t.suffix, "/\x00\r\n") || len(t.suffix) > 64 {
+		return o, usagef("--temp-suffix: %q can't end a name; write something as .part", t.suffix)
+	}
+	if t.failFast && t.keepGoing {
+		return o, usagef("--fail-fast and --keep-going do not go together")
+	}
+	if t.transfersAlias > 0 && t.parallel == "auto" {
+		t.parallel = strconv.Itoa(t.transfersAlias)
+	}
+	if t.bwlimit != "" && t.limit == "" {
+		t.limit = t.bwlimit
+	}
+	if t.parallel != "auto" {
+		n, err := strconv.Atoi(t.parallel)
+		if err != nil || n < 1 || n > 256 {
+			return o, usagef("--parallel: %q is neither auto nor a number from 1 to 256", t.parallel)
+		}
+		o.Parallel = n
+	}
+	if t.limit != "" {
+		n, err := parseSize(t.limit)
+		if err != nil || n <= 0 {
+			return o, usagef("--limit-rate: %q is no rate; write bytes a second, as 500K or 5M", t.limit)
+		}
+		o.Rate = meter.NewRate(n)
+	}
+	word := func(flag, value string, words ...string) (int, error) {
+		for i, w := range words {
+			if w == value {
+				return i, nil
+			}
+		}
+		return 0, usagef("--%s is %s or %s, not %q", flag, strings.Join(words[:len(words)-1], ", "), words[len(words)-1], value)
+	}
+	n, err := word("resume", t.resume, "auto", "verify", "force", "never")
+	if err != nil {
+		return o, err
+	}
+	o.Resume = mirror.Resume(n)
+	if t.more && o.Resume == mirror.ResumeAuto {
+		o.Resume = mirror.ResumeVerify
+	}
+	if n, err = word("verify", t.verify, "auto", "size", "hash", "none"); err != nil {
+		return o, err
+	}
+	o.Verify = mirror.Verify(n)
+	if n, err = word("retry-on", t.retryOn, "transient", "any", "none"); err != nil {
+		return o, err
+	}
+	o.RetryOn = mirror.RetryOn(n)
+	if n, err = word("on-conflict", t.conflict, "replace", "skip", "newer"); err != nil {
+		return o, err
+	}
+	o.Conflict = mirror.Conflict(n)
+	if t.noClobber {
+		o.Conflict = mirror.Skip
+	}
+	o.NoTimes, o.NoModes = true, true
+	for _, w := range strings.Split(t.preserve, ",") {
+		switch strings.TrimSpace(w) {
+		case "mtime", "times", "time":
+			o.NoTimes = false
+		case "mode", "modes":
+			o.NoModes = false
+		case "none", "":
+		default:
+			return o, usagef("--preserve is mtime, mode, both with a comma between, or none, not %q", t.preserve)
+		}
+	}
+	if t.algo != "" && !contains(strings.Join(mirror.Sums(), " "), strings.ToLower(t.algo)) {
+		return o, usagef("--algo is one of %s, not %q", strings.Join(mirror.Sums(), ", "), t.algo)
+	}
+	return o, nil
+}
+
+func splitWords(s string) []string { return strings.Fields(s) }
+
+// parseSize reads bytes, with K, M, G or T for powers of 1024.
+func parseSize(s string) (int64, error) {
+	text := strings.TrimSuffix(strings.TrimSuffix(strings.ToUpper(strings.TrimSpace(s)), "B"), "I")
+	unit := int64(1)
+	if text != "" {
+		if i := strings.IndexByte("KMGT", text[len(text)-1]); i >= 0 {
+			unit = 1 << (10 * (i + 1))
+			text = text[:len(text)-1]
+		}
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || f < 0 || f*float64(unit) > 1<<62 {
+		return 0, fmt.Errorf("%q is no size", s)
+	}
+	return int64(f * float64(unit)), nil
+}
+
+// filter makes the filter of a walk, nil when everything passes.
+func (t *transfers) filter() (mirror.Filter, error) {
+	f := mirror.Rules{Include: t.include}
+	f.Exclude = append(f.Exclude, t.exclude...)
+	if t.excludeFrom != "" {
+		b, err := os.ReadFile(t.excludeFrom)
+		if err != nil {
+			return nil, usagef("--exclude-from: %v", err)
+		}
+		for line := range strings.Lines(string(b)) {
+			line = strings.TrimRight(line, "\r\n")
+			if line != "" && !strings.HasPrefix(line, "#") {
+				f.Exclude = append(f.Exclude, line)
+			}
+		}
+	}
+	when := func(flag, s string) (time.Time, error) {
+		if s == "" {
+			return time.Time{}, nil
+		}
+		if d, err := parseAge(s); err == nil {
+			return time.Now().Add(-d), nil
+		}
+		for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02"} {
+			if at, err := time.ParseInLocation(layout, s, time.Local); err == nil {
+				return at, nil
+			}
+		}
+		return time.Time{}, usagef("--%s: %q is no time; write a day as 2026-01-31, or an age as 36h or 7d", flag, s)
+	}
+	var err error
+	if f.Newer, err = when("newer-than", t.newer); err != nil {
+		return nil, err
+	}
+	if f.Older, err = when("older-than", t.older); err != nil {
+		return nil, err
+	}
+	f.Most = -1
+	if t.between != "" {
+		from, to, ok := strings.Cut(t.between, "..")
+		if !ok {
+			return nil, usagef("--size: %q is no range; write A..B, as 1K..5M", t.between)
+		}
+		if from != "" {
+			if f.Least, err = parseSize(from); err != nil {
+				return nil, usagef("--size: %v", err)
+			}
+		}
+		if to != "" {
+			if f.Most, err = parseSize(to); err != nil {
+				return nil, usagef("--size: %v", err)
+			}
+		}
+	}
+	filter, err := f.Filter()
+	if err != nil {
+		return nil, usagef("%v", err)
+	}
+	return filter, nil
+}
+
+// parseAge reads a duration, with d for days and w for weeks.
+func parseAge(s string) (time.Duration, error) {
+	if n, ok := strings.CutSuffix(s, "d"); ok {
+		f, err := strconv.ParseFloat(n, 64)
+		return time.Duration(f * 24 * float64(time.Hour)), err
+	}
+	if n, ok := strings.CutSuffix(s, "w"); ok {
+		f, err := strconv.ParseFloat(n, 64)
+		return time.Duration(f * 7 * 24 * float64(time.Hour)), err
+	}
+	return time.ParseDuration(s)
+}
+
+// transfer makes a run with one tree, which add fills, and tells what became of it.
+func (c *client) transfer(ctx context.Context, t *transfers, tree remote.Tree, r *reporter, add func(run *mirror.Run) error) error {
+	o, err := t.options(c)
+	if err != nil {
+		return err
+	}
+	o.Tell, r.dry = r.tell, t.dryRun
+	began := time.Now()
+	if _, err := tree.Traits(ctx); err != nil { // one failure of the connection, not one for each file
+		return err
+	}
+	if t.recursive {
+		tree.Expect(ctx, 8)
+	}
+	run := mirror.NewRun(ctx, tree, o)
+	c.show.begin(run.Progress)
+	err = add(run)
+	sum := run.Wait()
+	c.show.end()
+	if err != nil {
+		return err
+	}
+	if err := r.end(sum, time.Since(began)); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if t.nothing && sum.Done == 0 {
+		return &exitError{exitNothing, "there was nothing to do"}
+	}
+	return nil
+}
+
+// isDir tells whether a path of this machine is a directory.
+func isDir(name string) bool {
+	fi, err := os.Stat(name)
+	return err == nil && fi.IsDir()
+}
+
+// statRemote looks at a URL's path, the login directory included.
+func statRemote(ctx context.Context, tree remote.Tree, u remote.URL) (remote.Entry, error) {
+	e, err := tree.Stat(ctx, pathOf(u))
+	if err != nil && u.Path == "" && errors.Is(err, fs.ErrNotExist) {
+		var home remote.Entry
+		home.Mode, home.Known = fs.ModeDir, ftp.KnownType
+		return home, nil
+	}
+	return e, err
+}
+
+// pathOf is the path of a URL as trees take it.
+func pathOf(u remote.URL) string {
+	if u.Path == "" {
+		return "."
+	}
+	return u.Path
+}
+
+// place opens a directory of this machine that receives files. A dry run makes none.
+func (t *transfers) place(dir string) (*mirror.Place, error) {
+	if t.dryRun && !isDir(dir) {
+		return mirror.NoPlace(dir), nil
+	}
+	return mirror.OpenPlace(dir, true)
+}
