@@ -45,6 +45,11 @@ type options struct {
 	disk   string // a folder on the real disk
 	dray   string // the binary; "": built from this module
 	only   string // servers
+
+	clients  bool   // measure clients
+	programs string // those of them
+	rate     int    // of the line, in Mbit/s; 0: no limit
+	atOnce   int    // connections of a client; 0: as the sizes have it
 }
 
 func main() {
@@ -59,7 +64,17 @@ func main() {
 	flag.StringVar(&o.disk, "disk", os.TempDir(), "`DIR` on the disk of the real-disk rows")
 	flag.StringVar(&o.dray, "dray", "", "`FILE` to measure as dray (default: built from this module)")
 	flag.StringVar(&o.only, "servers", "", "`names` of servers, between commas (default: all)")
+	flag.BoolVar(&o.clients, "clients", false, "measure clients, beside each other, in place of servers")
+	flag.StringVar(&o.programs, "programs", "", "`names` of clients beside dray, between commas (default: all)")
+	flag.IntVar(&o.atOnce, "connections", 0, "`number` of connections that clients other than dray are told to have (default: 4, over the line 16)")
+	flag.IntVar(&o.rate, "rate", 0, "limit the line of the rows over a distance to so many `Mbit/s` (default: no limit)")
 	flag.Parse()
+	if o.rows == "help" && o.clients {
+		for _, r := range clientRows() {
+			fmt.Printf("%-12s%s\n", r.name, r.what)
+		}
+		return
+	}
 	if o.rows == "help" {
 		for _, r := range rows() {
 			fmt.Printf("%-9s%s\n", r.name, r.what)
@@ -79,12 +94,18 @@ const inside = "BENCH_INSIDE"
 // of its own.
 func start(o options) error {
 	if os.Getenv(inside) != "" {
+		if o.clients {
+			return runClients(o, os.Stdout)
+		}
 		return run(o, os.Stdout)
 	}
 	if os.Geteuid() != 0 {
 		return errors.New("it needs root, for namespaces and for servers that change users")
 	}
 	for name := range peers {
+		if o.clients && name != "vsftpd" && name != "openssh" {
+			continue
+		}
 		if err := fetchPeer(name, filepath.Join(o.cache, name)); err != nil {
 			fmt.Fprintln(os.Stderr, "MISSING PEER", err)
 		}

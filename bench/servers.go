@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -39,6 +40,12 @@ type place struct {
 	deb  string // the unpacked peers
 	dray string // the binary
 	key  ed25519.PrivateKey
+	hear string // where the servers listen that clients measure; "": loopback only
+}
+
+// listen is an address to listen on.
+func (p place) listen(port int) string {
+	return net.JoinHostPort(cmp.Or(p.hear, "127.0.0.1"), strconv.Itoa(port))
 }
 
 // A server is one that runs.
@@ -212,13 +219,13 @@ func drayServer(p place, dir string, r recipe, sync string) (*exec.Cmd, error) {
 	config := filepath.Join(dir, "dray.toml")
 	secureShell := ""
 	if r.ssh != 0 {
-		secureShell = fmt.Sprintf("[[listener]]\nprotocol = \"sftp\"\nlisten = [\"%s\"]\n", at(r.ssh))
+		secureShell = fmt.Sprintf("[[listener]]\nprotocol = \"sftp\"\nlisten = [\"%s\"]\n", p.listen(r.ssh))
 	}
 	err := write(config, fmt.Sprintf(`state = %q
 passive = "31000-32999"
 sync = %q
 [[listener]]
-listen = ["127.0.0.1:%d"]
+listen = [%q]
 plain = true
 %s[[tls.certificate]]
 file = %q
@@ -227,7 +234,7 @@ sessions = 40000
 sessions-per-address = "off"
 [log]
 xferlog = %q
-`, dir, sync, r.ftp, secureShell, p.certificate(), filepath.Join(dir, "xferlog")))
+`, dir, sync, p.listen(r.ftp), secureShell, p.certificate(), filepath.Join(dir, "xferlog")))
 	if err != nil {
 		return nil, err
 	}
@@ -255,13 +262,13 @@ func vsftpd(p place, dir string, r recipe) (*exec.Cmd, error) {
 	}
 	own := filepath.Join(p.deb, "vsftpd")
 	return environ(exec.Command(filepath.Join(own, "usr/sbin/vsftpd"), config), own, p), write(config, strings.Join([]string{
-		"listen=YES", "background=NO", "listen_address=127.0.0.1", "listen_port=" + fmt.Sprint(r.ftp),
+		"listen=YES", "background=NO", "listen_address=" + cmp.Or(p.hear, "127.0.0.1"), "listen_port=" + fmt.Sprint(r.ftp),
 		"anonymous_enable=NO", "local_enable=YES", "write_enable=YES", "pam_service_name=vsftpd",
 		"chroot_local_user=YES", "allow_writeable_chroot=YES", "secure_chroot_dir=" + empty, "local_umask=022",
 		"ascii_download_enable=YES", "xferlog_enable=YES", "xferlog_file=" + filepath.Join(dir, "xferlog"),
 		"max_clients=40000", "max_per_ip=40000", "pasv_min_port=33000", "pasv_max_port=34999", "idle_session_timeout=3600", "data_connection_timeout=600",
 		"ssl_enable=YES", "force_local_logins_ssl=NO", "force_local_data_ssl=NO", "require_ssl_reuse=NO",
-		"rsa_cert_file=" + p.certificate(), "",
+		"rsa_cert_file=" + p.certificate(), "ssl_ciphers=ECDHE-ECDSA-AES128-GCM-SHA256", "", // of TLS 1.2; its default is for RSA
 	}, "\n"))
 }
 
@@ -305,7 +312,7 @@ func sshd(p place, dir string, r recipe, subsystem string, more ...string) (*exe
 	own := filepath.Join(p.deb, "openssh")
 	config := filepath.Join(dir, "sshd_config")
 	lines := append([]string{
-		"ListenAddress " + at(r.ssh), "HostKey " + p.hostKey(), "PidFile none", "UsePAM no", "UseDNS no", "StrictModes no",
+		"ListenAddress " + p.listen(r.ssh), "HostKey " + p.hostKey(), "PidFile none", "UsePAM no", "UseDNS no", "StrictModes no",
 		"PasswordAuthentication yes", "AuthorizedKeysFile " + p.keyFile(), "LogLevel INFO",
 		"MaxStartups 4000", "LoginGraceTime 600", "Subsystem sftp " + subsystem,
 	}, more...)
@@ -369,7 +376,7 @@ func (p *place) makeKeys() error {
 // furnish writes what the servers share: a certificate, the user, the
 // configuration of OpenSSL and PAM. It runs in a mount namespace of the bench.
 func (p place) furnish() error {
-	if _, err := certs.SelfSigned(p.dir, []string{"localhost"}, nil, time.Now()); err != nil {
+	if _, err := certs.SelfSigned(p.dir, []string{"localhost", "127.0.0.1", farEnd.String()}, nil, time.Now()); err != nil {
 		return err
 	}
 	if err := syscall.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755"); err != nil { // sshd wants a folder there
