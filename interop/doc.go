@@ -5,6 +5,10 @@
 // runs the built binary as a process of its own and compares files by SHA-256,
 // on the server's disk and where the client put them.
 //
+// The client of dray visits vsftpd, ProFTPD, Pure-FTPd, pyftpdlib, OpenSSH's sshd and
+// dray (client_*_test.go). Debian lets only one server for FTP be installed: the
+// others are unpacked in the user's cache directory, in dray-interop.
+//
 // A client that is not installed is a skip that says what to install, and a
 // failure where the environment variable CI is set; peers.txt lists the
 // packages. DRAY_BINARY names a binary to test in place of a fresh build.
