@@ -3,14 +3,12 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -264,7 +262,7 @@ func (c *client) pour(ctx context.Context, to io.Writer, tree remote.Tree, u rem
 	if o.Verify == mirror.VerifyHash {
 		return usagef("--verify hash needs a file: what is written to standard output can't be taken back")
 	}
-	w := &ordered{w: to, wait: map[int64][]byte{}}
+	w := mirror.InOrder(to)
 	how := transfer.Options{Idle: c.timeout, Text: t.ascii}
 	if o.Rate != nil {
 		how.Meter = o.Rate
@@ -281,53 +279,11 @@ func (c *client) pour(ctx context.Context, to io.Writer, tree remote.Tree, u rem
 		return err
 	}
 	rep, err := tree.Get(ctx, pathOf(u), remote.Get{Size: size, How: how}, w)
-	if err == nil && len(w.wait) > 0 {
-		err = io.ErrUnexpectedEOF
+	if err == nil {
+		err = w.End()
 	}
 	if err == nil && size >= 0 && rep.Bytes < size && !t.ascii {
 		err = fault.New(fault.Cut, fault.IDShortFile, u.String(), rep.Bytes, size)
 	}
 	return err
-}
-
-// ordered writes bytes that come in any order one behind the other.
-type ordered struct {
-	mu   sync.Mutex
-	w    io.Writer
-	at   int64
-	wait map[int64][]byte
-	held int
-}
-
-func (o *ordered) Offset() int64 { return 0 }
-
-// maxHeld bounds what waits for the bytes in front of it.
-const maxHeld = 64 << 20
-
-func (o *ordered) WriteAt(b []byte, at int64) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if at != o.at {
-		if at < o.at || o.held+len(b) > maxHeld {
-			return 0, fmt.Errorf("bytes came out of their order")
-		}
-		o.wait[at] = slices.Clone(b)
-		o.held += len(b)
-		return len(b), nil
-	}
-	n, err := o.w.Write(b)
-	o.at += int64(n)
-	if err != nil {
-		return n, &fs.PathError{Op: "write", Path: "standard output", Err: err}
-	}
-	for next, ok := o.wait[o.at]; ok; next, ok = o.wait[o.at] {
-		delete(o.wait, o.at)
-		o.held -= len(next)
-		m, err := o.w.Write(next)
-		o.at += int64(m)
-		if err != nil {
-			return n, &fs.PathError{Op: "write", Path: "standard output", Err: err}
-		}
-	}
-	return n, nil
 }

@@ -10,7 +10,6 @@ import (
 	"hash/crc32"
 	"io"
 	"strings"
-	"sync"
 
 	"dray/ftp"
 )
@@ -54,18 +53,11 @@ func fileSum(algorithm string, f io.ReaderAt, n int64) (string, error) {
 	return SumReader(algorithm, io.NewSectionReader(f, 0, n))
 }
 
-// A Summer takes the bytes of a download in any order, and sums them. What comes
-// early waits; more than maxAhead of that is an error.
+// A Summer takes the bytes of a download in any order, and sums them.
 type Summer struct {
-	mu   sync.Mutex
-	h    hash.Hash
-	at   int64
-	wait map[int64][]byte
-	held int
+	*Ordered
+	h hash.Hash
 }
-
-// maxAhead is how many bytes may come before those that belong in front of them.
-const maxAhead = 64 << 20
 
 // NewSummer returns nil for an algorithm that is not known.
 func NewSummer(algorithm string) *Summer {
@@ -73,41 +65,14 @@ func NewSummer(algorithm string) *Summer {
 	if make == nil {
 		return nil
 	}
-	return &Summer{h: make(), wait: map[int64][]byte{}}
-}
-
-// Offset is where the first byte goes.
-func (s *Summer) Offset() int64 { return 0 }
-
-// WriteAt takes bytes.
-func (s *Summer) WriteAt(b []byte, at int64) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if at != s.at {
-		if at < s.at || s.held+len(b) > maxAhead {
-			return 0, errors.New("bytes came out of their order")
-		}
-		s.wait[at] = append([]byte(nil), b...)
-		s.held += len(b)
-		return len(b), nil
-	}
-	_, _ = s.h.Write(b)
-	s.at += int64(len(b))
-	for next, ok := s.wait[s.at]; ok; next, ok = s.wait[s.at] {
-		delete(s.wait, s.at)
-		s.held -= len(next)
-		_, _ = s.h.Write(next)
-		s.at += int64(len(next))
-	}
-	return len(b), nil
+	h := make()
+	return &Summer{InOrder(h), h}
 }
 
 // Sum is that of all bytes, which must have come.
 func (s *Summer) Sum() (string, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.wait) > 0 {
-		return "", io.ErrUnexpectedEOF
+	if err := s.End(); err != nil {
+		return "", err
 	}
 	return hexSum(s.h.Sum(nil)), nil
 }

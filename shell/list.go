@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"dray/fault"
@@ -463,12 +462,11 @@ func (c *call) read(p string, dst transfer.Dest) error {
 
 // pour writes a file to w.
 func (c *call) pour(p string, w io.Writer) error {
-	o := &ordered{w: w, wait: map[int64][]byte{}}
-	err := c.read(p, o)
-	if err == nil && len(o.wait) > 0 {
-		err = io.ErrUnexpectedEOF
+	o := mirror.InOrder(w)
+	if err := c.read(p, o); err != nil {
+		return err
 	}
-	return err
+	return o.End()
 }
 
 func (c *call) cat() error {
@@ -478,48 +476,6 @@ func (c *call) cat() error {
 		}
 	}
 	return nil
-}
-
-// ordered writes bytes that come in any order one behind the other.
-type ordered struct {
-	mu   sync.Mutex
-	w    io.Writer
-	at   int64
-	wait map[int64][]byte
-	held int
-}
-
-func (o *ordered) Offset() int64 { return 0 }
-
-// maxHeld bounds what waits for the bytes in front of it.
-const maxHeld = 64 << 20
-
-func (o *ordered) WriteAt(b []byte, at int64) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if at != o.at {
-		if at < o.at || o.held+len(b) > maxHeld {
-			return 0, errors.New("bytes came out of their order")
-		}
-		o.wait[at] = slices.Clone(b)
-		o.held += len(b)
-		return len(b), nil
-	}
-	write := func(b []byte) (int, error) {
-		n, err := o.w.Write(b)
-		o.at += int64(n)
-		if err != nil {
-			err = &fs.PathError{Op: "write", Path: "output", Err: err}
-		}
-		return n, err
-	}
-	n, err := write(b)
-	for next, ok := o.wait[o.at]; ok && err == nil; next, ok = o.wait[o.at] {
-		delete(o.wait, o.at)
-		o.held -= len(next)
-		_, err = write(next)
-	}
-	return n, err
 }
 
 // cd and its kin.
