@@ -625,14 +625,18 @@ func (t *terminal) ask(ctx context.Context, question string, echo bool) (string,
 	if t.in != os.Stdin {
 		out = t.in
 	}
+	fd := int(t.in.Fd())
+	state, _ := term.GetState(fd)
+	if !echo && state != nil {
+		echoOff(fd)
+		defer func() { _ = term.Restore(fd, state) }()
+	}
 	fmt.Fprint(out, question)
 	type line struct {
 		text string
 		err  error
 	}
 	got := make(chan line, 1)
-	fd := int(t.in.Fd())
-	state, _ := term.GetState(fd)
 	go func() {
 		if !echo {
 			b, err := term.ReadPassword(fd)

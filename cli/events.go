@@ -275,6 +275,8 @@ func (r *reporter) end(s mirror.Summary, took time.Duration) error {
 			sum.Errors = append(sum.Errors, toWire(e))
 		}
 		c.jsonLine(sum)
+	case r.verb == "mirror" && !r.dry && !c.quiet && !c.show.quiet && s.Done+s.Failed+s.Deleted == 0 && s.Skipped > 0:
+		fmt.Fprintf(c.show, "nothing to do: %d files are there already\n", s.Skipped)
 	case !c.quiet && !c.show.quiet && (s.Done > 1 || c.show.bar && s.Done > 0 && took > time.Second):
 		fmt.Fprintf(c.show, "%d files, %s in %s, %s%s\n", s.Done, sizeOf(s.Bytes), short(took), rateOf(s.Bytes, took), others(s))
 	}
