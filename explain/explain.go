@@ -108,6 +108,48 @@ func Sentence(e *fault.Error) string {
 	return fill(en.Peer, en.bare, en.Facts, facts) + " [" + string(en.ID) + "]"
 }
 
+// Read is the way back from a Sentence: the id at its end, and the facts as they
+// stand in it, nil where it does without. It reads what a server of ours has said, so
+// that a client has its figures; false for any other text.
+func Read(sentence string) (id fault.ID, facts []string, ok bool) {
+	text, tail, found := cutLast(strings.TrimSpace(sentence), " [")
+	if !found || !strings.HasSuffix(tail, "]") {
+		return "", nil, false
+	}
+	en, known := For(fault.ID(strings.TrimSuffix(tail, "]")))
+	switch {
+	case !known || en.Peer == "":
+		return "", nil, false
+	case text == en.bare || len(en.Facts) == 0 && text == en.Peer:
+		return en.ID, nil, true
+	}
+	parts := strings.Split(en.Peer, "%v")
+	rest, begins := strings.CutPrefix(text, parts[0])
+	if !begins || len(parts) == 1 {
+		return "", nil, false
+	}
+	for i, part := range parts[1:] {
+		var fact string
+		if i == len(parts)-2 { // the last one reaches to the end of the sentence
+			fact, found = strings.CutSuffix(rest, part)
+		} else {
+			fact, rest, found = strings.Cut(rest, part)
+		}
+		if !found {
+			return "", nil, false
+		}
+		facts = append(facts, fact)
+	}
+	return en.ID, facts, true
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
 // Line is what a client of ours says of e, which it met or made: see Entry.Here.
 // It is one clean line as a Sentence is, without the id. An id that no client
 // should meet is told by what it means.

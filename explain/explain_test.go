@@ -451,3 +451,47 @@ func FuzzSentence(f *testing.F) {
 		}
 	})
 }
+
+// What was said is read back, with any facts that do not look like the sentence itself.
+func TestASentenceIsReadBack(t *testing.T) {
+	for _, e := range All() {
+		if e.Peer == "" {
+			continue
+		}
+		facts, want := make([]any, len(e.Facts)), make([]string, len(e.Facts))
+		for i := range facts {
+			want[i] = "fact" + strconv.Itoa(i)
+			facts[i] = want[i]
+		}
+		id, got, ok := Read(Sentence(fault.New(fault.Internal, e.ID, facts...)))
+		if !ok || id != e.ID || !slices.Equal(got, want) && len(want) > 0 {
+			t.Errorf("%s: read as %q %q %v", e.ID, id, got, ok)
+		}
+		if id, got, ok := Read(Sentence(fault.New(fault.Internal, e.ID))); !ok || id != e.ID || got != nil {
+			t.Errorf("%s without facts: read as %q %q %v", e.ID, id, got, ok)
+		}
+	}
+	for _, other := range []string{"", "[quota]", "Quota exceeded. [no-such-id]", "Disk full [quota]", "x [dns]", "/a: No such thing. [not-found]"} {
+		if id, facts, ok := Read(other); ok {
+			t.Errorf("%q is read as %q %q", other, id, facts)
+		}
+	}
+}
+
+// Whatever a server says, what is read is in it.
+func FuzzRead(f *testing.F) {
+	for _, e := range All() {
+		f.Add(Sentence(fault.New(fault.Internal, e.ID, "a", "b", "c")))
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		id, facts, ok := Read(s)
+		if !ok && (id != "" || facts != nil) {
+			t.Errorf("%q %q of what was not read", id, facts)
+		}
+		for _, fact := range facts {
+			if !strings.Contains(s, fact) {
+				t.Errorf("%q is not in %q", fact, s)
+			}
+		}
+	})
+}

@@ -3,6 +3,7 @@ package ftpclient
 import (
 	"strings"
 
+	"dray/explain"
 	"dray/fault"
 	"dray/ftp"
 )
@@ -17,6 +18,13 @@ func (e *ReplyError) Error() string { return e.Command + ": " + e.Reply.Said() }
 
 // Said is what the server wrote, code and text in one line.
 func (e *ReplyError) Said() string { return e.Reply.Said() }
+
+// Facts are those of what a server of ours has said, as package explain names them;
+// nil of any other.
+func (e *ReplyError) Facts() []string {
+	_, facts, _ := explain.Read(e.Reply.Text)
+	return facts
+}
 
 func (c *Conn) replyError(cmd ftp.Command, r ftp.Reply) *ReplyError {
 	return &ReplyError{Command: cmd.String(), Reply: r}

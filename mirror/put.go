@@ -126,6 +126,8 @@ type sending struct {
 	noted  bool
 	size   int64 // of what was sent
 	anew   bool  // nothing that is there is gone on with
+
+	compares bool // the beginning could not be looked at: the whole is, at the end
 }
 
 func (s *sending) source() note {
@@ -247,6 +249,9 @@ func (s *sending) begin(ctx context.Context) (int64, error) {
 		s.say(nil, "the file changed since its upload was cut: it is sent from the start")
 		return 0, nil
 	}
+	if have, err := s.replacing(ctx, known, n.Bytes); have > 0 || err != nil {
+		return have, err
+	}
 	name := s.name
 	e, err := r.tree.Stat(ctx, name)
 	if errors.Is(err, fs.ErrNotExist) && !noted && name != s.u.Path { // another program's
@@ -272,14 +277,39 @@ func (s *sending) begin(ctx context.Context) (int64, error) {
 		}
 	}
 	s.name = name
-	if have == 0 {
+	return s.goesOn(have), nil
+}
+
+// goesOn tells that the first have bytes are on the server.
+func (s *sending) goesOn(have int64) int64 {
+	if have > 0 && s.job.begin == 0 && s.job.moved.Bytes() == 0 {
+		s.job.begin = have
+		s.run.say(Event{What: Kept, ID: s.job.id, From: s.job.from, To: s.job.to, Size: s.job.size, Begin: have})
+	}
+	return have
+}
+
+// replacing is how much a server of dray keeps of an upload of ours that was to replace
+// a file. Nobody can read that back, but when all is sent the whole is compared.
+func (s *sending) replacing(ctx context.Context, known bool, sent int64) (int64, error) {
+	tree, asks := s.run.tree.(remote.Keeper)
+	if !known || !s.traits.Dray || !asks || s.name != s.u.Path {
 		return 0, nil
 	}
-	if s.job.begin == 0 && s.job.moved.Bytes() == 0 {
-		s.job.begin = have
-		r.say(Event{What: Kept, ID: s.job.id, From: s.job.from, To: s.job.to, Size: s.job.size, Begin: have})
+	if _, err := s.run.tree.Seen(ctx, s.name); errors.Is(err, fs.ErrNotExist) {
+		return 0, nil // no file hides it: it is looked at as any other
+	} else if err != nil {
+		return 0, err
 	}
-	return have, nil
+	have, err := tree.Kept(ctx, s.name)
+	switch {
+	case err != nil && (Transient(err) || ctx.Err() != nil):
+		return 0, err
+	case err != nil, have <= 0, have > sent:
+		return 0, nil
+	}
+	s.compares = true
+	return s.goesOn(have), nil
 }
 
 func (s *sending) say(err error, why string) {
@@ -413,8 +443,8 @@ func (s *sending) verify(ctx context.Context) error {
 	if r.opt.Text {
 		return nil
 	}
-	switch r.opt.Verify {
-	case VerifySize:
+	switch {
+	case r.opt.Verify == VerifySize && !s.compares:
 		e, err := r.tree.Seen(ctx, s.name)
 		if err != nil {
 			return err
@@ -422,7 +452,7 @@ func (s *sending) verify(ctx context.Context) error {
 		if e.Is(sized) && e.Size != s.fi.Size() {
 			return fault.New(fault.Mismatch, fault.IDShortFile, s.u.URL, e.Size, s.fi.Size())
 		}
-	case VerifyHash:
+	case r.opt.Verify == VerifyHash, s.compares:
 		algorithm, theirs, err := r.theirSum(ctx, s.name, s.fi.Size())
 		if err != nil {
 			return err

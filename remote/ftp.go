@@ -428,6 +428,17 @@ func (t *ftpTree) Put(ctx context.Context, p string, u Put, src vfs.File) (rep t
 	return rep, err
 }
 
+var _ Keeper = (*ftpTree)(nil)
+
+// Kept asks a server of dray.
+func (t *ftpTree) Kept(ctx context.Context, p string) (n int64, err error) {
+	err = t.do(ctx, func(c *ftpclient.Conn) error {
+		n, err = c.Kept(ctx, p)
+		return err
+	})
+	return n, err
+}
+
 // usualMode is what servers give to new files.
 const usualMode = 0o644
 

@@ -64,6 +64,13 @@ type Tree interface {
 	Close() error
 }
 
+// A Keeper is a Tree that tells how many bytes the server keeps of an upload which was
+// cut and was to replace the file at p, where that file is all that others are shown;
+// fs.ErrNotExist where it keeps none. A Put that begins there goes on with them.
+type Keeper interface {
+	Kept(ctx context.Context, p string) (int64, error)
+}
+
 // Traits are what a server is and can, as far as it decides how files are moved.
 type Traits struct {
 	// Dray tells that the server keeps uploads hidden until they are whole, so that
