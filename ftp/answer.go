@@ -40,8 +40,7 @@ type ReplyReader struct {
 	srcErr   error // came together with bytes: told when they are used up
 
 	line   []byte // the line so far
-	telnet telnetState
-	sub    int // bytes of subnegotiations in this line
+	telnet telnet
 
 	reply Reply // what is there of a reply of many lines
 	multi bool
@@ -96,7 +95,7 @@ func (r *ReplyReader) ReadReply() (Reply, error) {
 		}
 		if err := r.srcErr; err != nil {
 			r.srcErr = nil
-			if err == io.EOF && (r.multi || len(r.line) > 0 || r.telnet != inData) {
+			if err == io.EOF && (r.multi || len(r.line) > 0 || r.telnet.state != inData) {
 				err = io.ErrUnexpectedEOF
 			}
 			return Reply{}, err
@@ -138,40 +137,19 @@ func (r *ReplyReader) take(b byte) (ended bool, err error) {
 			return false, ErrBadReply
 		}
 	}
-	switch r.telnet {
-	case inData:
-		if b != telnetIAC {
-			return r.put(b)
+	if r.telnet.plain(b) {
+		return r.put(b)
+	}
+	switch r.telnet.take(b, maxReplyLine) {
+	case telnetItself:
+		return r.put(b)
+	case telnetBehindIAC: // a server that does not double it
+		if _, err := r.put(telnetIAC); err != nil {
+			return false, err
 		}
-		r.telnet = inIAC
-	case inIAC:
-		r.telnet = inData
-		switch {
-		case b == telnetIAC:
-			return r.put(telnetIAC)
-		case b == telnetSB:
-			r.telnet = inSub
-		case b >= telnetWill && b <= telnetDont:
-			r.telnet = inOption
-		case b < telnetSE: // a server that does not double it
-			if _, err := r.put(telnetIAC); err != nil {
-				return false, err
-			}
-			return r.put(b)
-		}
-	case inOption:
-		r.telnet = inData
-	case inSub, inSubIAC:
-		switch r.sub++; {
-		case r.telnet == inSubIAC && b == telnetSE:
-			r.telnet = inData
-		case r.sub > maxReplyLine:
-			return false, ErrReplyTooLong
-		case r.telnet == inSub && b == telnetIAC:
-			r.telnet = inSubIAC
-		default:
-			r.telnet = inSub
-		}
+		return r.put(b)
+	case telnetTooLong:
+		return false, ErrReplyTooLong
 	}
 	return false, nil
 }
@@ -196,7 +174,7 @@ func (r *ReplyReader) finish() (whole Reply, done bool, err error) {
 	line := replyLine(r.line)
 	r.lines++
 	r.size += len(r.line) + 1
-	r.sub = 0
+	r.telnet.sub = 0
 	if r.line = r.line[:0]; cap(r.line) > replyBuffer {
 		r.line = nil
 	}

@@ -94,27 +94,6 @@ func parseCommand(line string) (Command, error) {
 	return Command{Verb: strings.ToUpper(verb), Arg: arg, HasArg: hasArg}, nil
 }
 
-// Telnet, RFC 854.
-const (
-	telnetSE   = 240
-	telnetDM   = 242
-	telnetSB   = 250
-	telnetWill = 251
-	telnetDont = 254
-	telnetIAC  = 255
-)
-
-// Where a Reader stands in a Telnet sequence. Every state may last over a read.
-type telnetState uint8
-
-const (
-	inData   telnetState = iota
-	inIAC                // after IAC
-	inOption             // after IAC WILL, WONT, DO or DONT
-	inSub                // after IAC SB
-	inSubIAC             // after IAC inside a subnegotiation
-)
-
 const (
 	smallBuffer = 256 // what an idle Reader owns at most, twice
 	maxFirst    = 16
@@ -138,8 +117,7 @@ type Reader struct {
 	srcErr   error // came together with bytes: told when they are used up
 
 	line   []byte // the line so far, without its end
-	sub    int    // bytes of subnegotiations in this line
-	telnet telnetState
+	telnet telnet
 	cr     bool  // the last byte was CR
 	bad    error // why this line is none
 	told   bool  // bad was returned before the line ended
@@ -236,41 +214,17 @@ func (r *Reader) wrongProtocol() bool {
 
 // take consumes one byte of the connection and tells whether it ended a line.
 func (r *Reader) take(b byte) bool {
-	switch r.telnet {
-	case inData:
-		if b != telnetIAC {
-			return r.put(b)
-		}
-		r.telnet = inIAC
-	case inIAC:
-		r.telnet = inData
-		switch {
-		case b == telnetIAC:
-			return r.put(telnetIAC)
-		case b == telnetSB:
-			r.telnet = inSub
-		case b >= telnetWill && b <= telnetDont:
-			r.telnet = inOption
-		case b < telnetSE:
-			r.put(telnetIAC)
-			return r.put(b)
-		}
-	case inOption:
-		r.telnet = inData
-	case inSub, inSubIAC:
-		// What a subnegotiation holds may be any byte, LF too: only its length
-		// keeps it from eating all commands that follow.
-		switch r.sub++; {
-		case r.telnet == inSubIAC && b == telnetSE:
-			r.telnet = inData
-		case r.sub > MaxLine:
-			r.telnet = inData
-			r.fail(ErrLineTooLong)
-		case r.telnet == inSub && b == telnetIAC:
-			r.telnet = inSubIAC
-		default:
-			r.telnet = inSub
-		}
+	if r.telnet.plain(b) {
+		return r.put(b)
+	}
+	switch r.telnet.take(b, MaxLine) {
+	case telnetItself:
+		return r.put(b)
+	case telnetBehindIAC:
+		r.put(telnetIAC)
+		return r.put(b)
+	case telnetTooLong:
+		r.fail(ErrLineTooLong)
 	}
 	return false
 }
@@ -325,6 +279,6 @@ func (r *Reader) finish() (c Command, err error, told bool) {
 		c, err = parseCommand(string(r.line))
 	}
 	r.empty()
-	r.sub, r.cr, r.bad, r.told = 0, false, nil, false
+	r.telnet.sub, r.cr, r.bad, r.told = 0, false, nil, false
 	return c, err, told
 }

@@ -325,3 +325,32 @@ func TestAwaitTakesNothingAndLosesNothing(t *testing.T) {
 		t.Error("a new reader waits for what it may have")
 	}
 }
+
+// again is a connection that brings the same bytes for ever.
+type again struct {
+	text string
+	at   int
+}
+
+func (a *again) Read(b []byte) (int, error) {
+	n := copy(b, a.text[a.at:])
+	a.at = (a.at + n) % len(a.text)
+	return n, nil
+}
+
+func BenchmarkReadCommand(b *testing.B) {
+	for _, row := range []struct{ name, text string }{
+		{"a session", "EPSV\r\nSTOR upload/2026/report-0017.pdf\r\nMFMT 20261121055355 upload/2026/report-0017.pdf\r\nNOOP\r\n"},
+		{"Telnet", "EPSV\r\nSTOR \xff\xff\xff\xff\r\n\xff\xf4\xff\xf2ABOR\r\n\xff\xfb\x01NOOP\r\n"},
+	} {
+		b.Run(row.name, func(b *testing.B) {
+			b.ReportAllocs()
+			r := NewReader(&again{text: row.text})
+			for b.Loop() {
+				if _, err := r.ReadCommand(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
