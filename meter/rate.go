@@ -65,6 +65,13 @@ func (r *Rate) Limited() bool {
 	return r.rate > 0
 }
 
+// PerSecond is the rate, in bytes; 0: no limit.
+func (r *Rate) PerSecond() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return int64(r.rate)
+}
+
 // Take waits for its turn and until there is something to grant. A ctx that ends
 // ends the wait with its cause.
 func (r *Rate) Take(ctx context.Context, want int64) (int64, error) {
