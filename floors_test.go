@@ -19,9 +19,9 @@ var floors = [][]string{
 	{"vfs/osfs", "vfs/memfs", "vfs/mount", "vfs/vfstest", "account/accountsql", "account/accounttest", "transfer", "guard", "certs", "config", "record", "accept"},
 	{"gate"},
 	{"ftpserver", "sftpserver", "scpserver", "ftpclient", "sftpclient", "sshclient"},
-	{"remote"}, // remote, admin
-	{"mirror"}, // mirror, firewall
-	{"shell"},  // shell, doctor
+	{"remote"},           // remote, admin
+	{"mirror", "screen"}, // mirror, screen, firewall
+	{"shell"},            // shell, doctor
 	{"serve"},
 	{"cli"},
 	{"cmd/dray", "cmd/gendoc", "bench", "interop"},
