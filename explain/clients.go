@@ -184,6 +184,17 @@ var clients = []Entry{
 		Admin:   "Let programs write under another name and rename when the file is whole. Over TLS, a server that says 226 for uploads that were cut is a known fault of some: update it.",
 	},
 	{
+		ID:      fault.IDNoDirect,
+		Means:   "A copy from one FTP server to another can go straight between them (FXP): one listens, the other gets its address by PORT. Most servers refuse that, because it lets a client send them against others (the bounce attack, RFC 2577); under TLS one of them has to be the client of the handshake as well, which few can be (SSCN, CPSV). The copy goes through the machine of the client then, and is no worse for it.",
+		Confirm: "The dialogue (-vv) shows which of PORT, EPRT, SSCN and CPSV was refused, or which server said 425.",
+		You:     "Nothing, unless the way through this machine is too slow. --through does not ask the servers in the first place.",
+		Admin:   "Both servers have to allow it, and should to few accounts only. dray: `allow = [\"FXP\"]` under `[commands]`. ProFTPD: AllowForeignAddress on, and TLSOptions NoSessionReuseRequired. vsftpd: port_promiscuous=YES and pasv_promiscuous=YES. Pure-FTPd: `-w`, or `-W` for anonymous ones too.",
+		Dialects: []string{
+			"vsftpd: 500 Illegal PORT command.; 425 Security: Bad IP connecting.",
+			"Pure-FTPd: 500 I won't open a connection to ADDRESS (only to ADDRESS)",
+		},
+	},
+	{
 		ID:      fault.IDVerify,
 		Means:   "After the transfer both sides were asked for a checksum, and they differ: the bytes were changed on the way or on a disk, or the file was changed in the meantime.",
 		Confirm: "`sha256sum FILE` on both sides shows the difference.",

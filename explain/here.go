@@ -78,6 +78,7 @@ var here = map[fault.ID]hereLine{
 	fault.IDDataLost:    {[]string{"path", "bytes"}, "the transfer of %v broke off after %v bytes", "the transfer broke off"},
 	fault.IDTLSNoClose:  {[]string{"path"}, "%v: the data ended without the mark of its end, and may be cut", "the data ended without the mark of its end, and may be cut"},
 	fault.IDShortFile:   {[]string{"path", "bytes", "size"}, "%v ended after %v of %v bytes, although the server called it complete", "the file has another size than the server told, although the server called it complete"},
+	fault.IDNoDirect:    {[]string{"host", "host", "why"}, "%v and %v do not pass files on to each other: %v", "the servers do not pass files on to each other"},
 	fault.IDListingCut:  {[]string{"path"}, "the listing of %v broke off", "the listing broke off"},
 	fault.IDStall:       {[]string{"seconds"}, "no data moved for %v s", "no data moved for too long"},
 	fault.IDNoAnswer:    {[]string{"host", "seconds"}, "%v stopped answering (waited %v s)", "the server stopped answering"},

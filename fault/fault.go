@@ -152,6 +152,7 @@ const (
 	IDServerSaysNo ID = "server-refused"
 	IDListingCut   ID = "partial-listing"
 	IDShortFile    ID = "short-file"
+	IDNoDirect     ID = "no-direct-copy"
 	IDVerify       ID = "verify-failed"
 	IDSourceMoved  ID = "source-changed"
 	IDUnsafeName   ID = "unsafe-name"
