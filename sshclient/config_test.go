@@ -341,6 +341,9 @@ func TestNamesDoNotReachTheShell(t *testing.T) {
 func TestProxyCommand(t *testing.T) {
 	sh, err := exec.LookPath("sh")
 	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("there is no sh")
+		}
 		t.Skip("SKIPPED: there is no sh")
 	}
 	st := newStage(t)
@@ -368,7 +371,7 @@ func FuzzConfig(f *testing.F) {
 	f.Add("Match host a,b !user x\n Port 5\n", "b")
 	f.Fuzz(func(t *testing.T, text, host string) {
 		if strings.Contains(strings.ToLower(text), "include") {
-			t.Skip()
+			return
 		}
 		read := func(text string) (found, error) {
 			r := &reader{host: host, user: "u", home: "/h", got: found{map[string][]string{}, map[string]string{}, map[string][]string{}}, warn: func(string) {}}

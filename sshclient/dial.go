@@ -33,6 +33,9 @@ func (o Options) connect(ctx context.Context, s *Settings) (net.Conn, error) {
 		if err != nil {
 			return nil, unreachable(err, s, time.Since(began))
 		}
+		if tcp, ok := c.(*net.TCPConn); ok {
+			_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true})
+		}
 		return c, nil
 	}
 	addrs, err := resolve(ctx, s)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -139,7 +140,10 @@ func TestForgetFollowsALink(t *testing.T) {
 	real, link := filepath.Join(dir, "real"), filepath.Join(dir, "link")
 	need(t, os.WriteFile(real, []byte(line("a", k)+line("b", k)), 0o600))
 	if err := os.Symlink(real, link); err != nil {
-		t.Skip("SKIPPED: no symbolic links here")
+		if runtime.GOOS != "windows" {
+			t.Fatal(err)
+		}
+		t.Skip("SKIPPED: Windows lets nobody make symbolic links here")
 	}
 	_, err := Forget(link, "a", 22)
 	need(t, err)

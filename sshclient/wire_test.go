@@ -146,7 +146,7 @@ func FuzzGreeting(f *testing.F) {
 	f.Add("HTTP/1.1 400\r\n", 6)
 	f.Fuzz(func(t *testing.T, text string, cut int) {
 		if cut < 0 || cut > len(text) || len(text) > 4000 {
-			t.Skip()
+			return
 		}
 		run := func(parts ...string) string {
 			version := ""
