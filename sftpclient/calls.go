@@ -107,23 +107,12 @@ func (c *Client) patiently(ctx context.Context, q *sftp.Request, want sftp.Type,
 	if err := c.ready(ctx, q); err != nil {
 		return nil, err
 	}
-	k := newCall(want)
 	began := c.now()
-	id, err := c.ask(q, asked{by: k, patience: how})
-	if err != nil {
-		return nil, err
-	}
-	p, _, err := c.await(ctx, id, k, nobody{})
-	if err != nil {
-		return nil, err
-	}
-	if how == usual {
+	p, err := c.begun(q, want, how).answer(ctx, path)
+	if err == nil && how == usual {
 		c.sample(c.now() - began)
 	}
-	if p.Type == sftp.TypeStatus && p.Code != sftp.OK {
-		return nil, c.refused(q, path, p)
-	}
-	return p, nil
+	return p, err
 }
 
 // A pending is a request whose answer is awaited later.
@@ -135,26 +124,33 @@ type pending struct {
 	err error // it could not be asked
 }
 
-// begun asks for something of which only the status counts.
-func (c *Client) begun(q *sftp.Request, how patience) *pending {
-	p := &pending{c: c, q: *q, k: newCall(sftp.TypeStatus)}
+// begun asks for something whose answer is of the type want.
+func (c *Client) begun(q *sftp.Request, want sftp.Type, how patience) *pending {
+	p := &pending{c: c, q: *q, k: newCall(want)}
 	p.id, p.err = c.ask(q, asked{by: p.k, patience: how})
 	return p
 }
 
-// status waits for the answer.
-func (p *pending) status(ctx context.Context, path string) error {
+// answer waits for it, once. A status is an error, unless it is OK and wanted. path is
+// what errors say it was about.
+func (p *pending) answer(ctx context.Context, path string) (*sftp.Reply, error) {
 	if p.err != nil {
-		return p.err
+		return nil, p.err
 	}
 	r, _, err := p.c.await(ctx, p.id, p.k, nobody{})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if r.Code != sftp.OK {
-		return p.c.refused(&p.q, path, r)
+	if r.Type == sftp.TypeStatus && r.Code != sftp.OK {
+		return nil, p.c.refused(&p.q, path, r)
 	}
-	return nil
+	return r, nil
+}
+
+// status is answer where only that counts.
+func (p *pending) status(ctx context.Context, path string) error {
+	_, err := p.answer(ctx, path)
+	return err
 }
 
 // ready refuses what need not be asked.
@@ -194,10 +190,15 @@ func (c *Client) Realpath(ctx context.Context, path string) (string, error) {
 
 // Home is the directory in which the session begins.
 func (c *Client) Home(ctx context.Context) (string, error) {
-	if c.askHome {
-		return c.home, c.homeErr
+	if c.home == nil {
+		return c.Realpath(ctx, ".")
 	}
-	return c.Realpath(ctx, ".")
+	select {
+	case <-c.home.known:
+		return c.home.path, c.home.err
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
 }
 
 // Expand resolves a path that begins with ~ or ~user, where the server can do that;

@@ -31,6 +31,7 @@ const (
 	// usualHandles is how many files are open at once where it tells none. Servers
 	// that have a limit mostly have one above 100.
 	usualHandles = 128
+	mostHandles  = 1 << 10
 	// maxRequests is how many requests of one transfer are under way at most.
 	maxRequests = 1024
 	// maxPath is the length of a path in bytes that is sent.
@@ -65,9 +66,8 @@ type Options struct {
 // Errors are of package fault. What the server said of a request is found in them
 // as a *StatusError.
 type Client struct {
-	askHome bool
-	home    string // where the session begins, with askHome
-	homeErr error
+	home   *home         // nil: it was not asked at once
+	learnt chan struct{} // closed when the limits are settled: limits, reads, writes
 
 	rw      io.ReadWriteCloser
 	host    string
@@ -76,11 +76,14 @@ type Client struct {
 	trace   Trace
 	start   time.Time
 	ext     map[string]string
-	limits  sftp.Limits // as announced, 0: not
-	reads   int64       // bytes of one READ
-	writes  int64       // and of one WRITE
-	names   int         // of a directory at most
-	handles chan struct{}
+	limits  sftp.Limits   // as announced, 0: not
+	reads   int64         // bytes of one READ
+	writes  int64         // and of one WRITE
+	names   int           // of a directory at most
+	handles chan struct{} // places: taken ones, and those that the limit leaves out
+	left    atomic.Int64  // of these, those that are left out
+	couples chan struct{} // held by who waits for two places of handles
+	copies  budget
 	bulk    chan struct{} // of segments that are queued and hold data
 
 	dead  chan struct{} // closed when err is set
@@ -100,13 +103,15 @@ type Client struct {
 	err     error          // why the session is over
 }
 
-// New begins a session on rw: INIT, and the question for limits where the server
-// answers it. It closes rw when that fails, and Close does later.
+// New begins a session on rw by INIT. It closes rw when that fails, and Close does
+// later. The questions for the limits, where the server answers them, and with
+// Options.Home for where the session begins are on the way when it returns; what
+// depends on their answers waits for them.
 func New(ctx context.Context, rw io.ReadWriteCloser, o Options) (*Client, error) {
 	c := &Client{
 		rw: rw, host: o.Host, window: int64(o.Window), answer: o.Answer, trace: o.Trace, start: time.Now(),
-		askHome: o.Home, ext: map[string]string{}, reads: usualData, writes: usualData, names: maxNames, bulk: make(chan struct{}, maxBulk),
-		dead: make(chan struct{}), asked: map[uint32]asked{},
+		learnt: make(chan struct{}), ext: map[string]string{}, reads: usualData, writes: usualData, names: maxNames, bulk: make(chan struct{}, maxBulk),
+		dead: make(chan struct{}), couples: make(chan struct{}, 1), asked: map[uint32]asked{},
 	}
 	c.wake.L = &c.mu
 	if c.window <= 0 {
@@ -121,15 +126,37 @@ func New(ctx context.Context, rw io.ReadWriteCloser, o Options) (*Client, error)
 	c.ended.Go(c.read)
 	c.ended.Go(c.write)
 	c.ended.Go(c.watch)
-	if err := c.begin(ctx, o.Handles); err != nil {
+	if err := c.begin(ctx); err != nil {
 		c.fail(err)
 		return nil, err
 	}
+	c.limitHandles(o.Handles)
+	if o.Home {
+		q := c.begun(&sftp.Request{Type: sftp.TypeRealpath, Path: []byte(".")}, sftp.TypeName, usual)
+		c.home = &home{known: make(chan struct{})}
+		c.ended.Go(func() {
+			defer close(c.home.known)
+			c.home.path, c.home.err = c.named(q.answer(context.Background(), "."))
+		})
+	}
+	if !c.Has(sftp.ExtLimits) {
+		close(c.learnt)
+		return c, nil
+	}
+	q := c.begun(&sftp.Request{Type: sftp.TypeExtended, Extension: []byte(sftp.ExtLimits)}, sftp.TypeExtendedReply, usual)
+	c.ended.Go(func() { c.learn(q, o.Handles) })
 	return c, nil
 }
 
-// begin is INIT and what is asked right behind it.
-func (c *Client) begin(ctx context.Context, handles int) error {
+// home is where the session begins, when it is known.
+type home struct {
+	known chan struct{}
+	path  string
+	err   error
+}
+
+// begin is INIT.
+func (c *Client) begin(ctx context.Context) error {
 	k := newCall(sftp.TypeVersion)
 	c.hello = k // nobody else looks at it before ask
 	if err := c.say(&sftp.Request{Type: sftp.TypeInit, Version: sftp.Version}); err != nil {
@@ -148,33 +175,69 @@ func (c *Client) begin(ctx context.Context, handles int) error {
 	for _, p := range k.reply.Pairs {
 		c.ext[string(p.Name)] = string(p.Data)
 	}
-	var home sync.WaitGroup
-	defer home.Wait()
-	if c.askHome {
-		home.Go(func() { c.home, c.homeErr = c.Realpath(ctx, ".") }) // in the same round trip as the limits
-	}
-	if c.Has(sftp.ExtLimits) {
-		p, err := c.do(ctx, &sftp.Request{Type: sftp.TypeExtended, Extension: []byte(sftp.ExtLimits)}, sftp.TypeExtendedReply, "")
-		var said *StatusError
-		switch {
-		case err == nil:
-			if c.limits, err = sftp.ParseLimits(p.Data); err != nil {
-				return c.bad(err)
-			}
-			c.reads = limit(c.limits.Read, c.limits.Packet)
-			c.writes = limit(c.limits.Write, c.limits.Packet)
-		case !errors.As(err, &said): // one that announces it and refuses has none
-			return err
-		}
-	}
-	if handles <= 0 {
-		handles = usualHandles
-		if n := c.limits.Handles; n > 0 {
-			handles = int(min(n, 1<<10))
-		}
-	}
-	c.handles = make(chan struct{}, handles)
 	return nil
+}
+
+// learn takes the limits. A server that announces them and refuses to tell has none.
+func (c *Client) learn(q *pending, handles int) {
+	defer close(c.learnt)
+	p, err := q.answer(context.Background(), "")
+	var said *StatusError
+	switch {
+	case err == nil:
+		if c.limits, err = sftp.ParseLimits(p.Data); err != nil {
+			c.fail(c.bad(err))
+			return
+		}
+		c.reads = limit(c.limits.Read, c.limits.Packet)
+		c.writes = limit(c.limits.Write, c.limits.Packet)
+		c.limitHandles(handles)
+	case !errors.As(err, &said):
+		c.fail(err)
+	}
+}
+
+// limitHandles settles how many handles there may be: n, or for 0 what the server has
+// told so far.
+func (c *Client) limitHandles(n int) {
+	if n <= 0 {
+		n = usualHandles
+		if told := c.limits.Handles; told > 0 {
+			n = int(min(told, mostHandles))
+		}
+	}
+	if c.handles == nil {
+		c.handles = make(chan struct{}, max(n, mostHandles))
+	}
+	for c.left.Load() > int64(cap(c.handles)-n) {
+		<-c.handles
+		c.left.Add(-1)
+	}
+	for c.left.Load() < int64(cap(c.handles)-n) {
+		select {
+		case c.handles <- struct{}{}:
+			c.left.Add(1)
+		case <-c.dead:
+			return
+		}
+	}
+}
+
+// settled waits for the limits.
+func (c *Client) settled(ctx context.Context) error {
+	select {
+	case <-c.learnt:
+		return nil
+	default:
+	}
+	select {
+	case <-c.learnt:
+		return nil
+	case <-c.dead:
+		return c.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // limit is how many bytes of data a packet has, from a limit for them and one for
@@ -200,9 +263,13 @@ func (c *Client) Has(name string) bool {
 // must not be changed.
 func (c *Client) Extensions() map[string]string { return c.ext }
 
-// Limits are those that hold: bytes of a packet, a READ and a WRITE, and handles.
+// Limits are those that hold: bytes of a packet, a READ and a WRITE, and handles. It
+// waits until the server has told them, or the session is over.
 func (c *Client) Limits() sftp.Limits {
-	return sftp.Limits{Packet: sftp.MaxPacket, Read: uint64(c.reads), Write: uint64(c.writes), Handles: uint64(cap(c.handles))}
+	if c.settled(context.Background()) != nil {
+		return sftp.Limits{}
+	}
+	return sftp.Limits{Packet: sftp.MaxPacket, Read: uint64(c.reads), Write: uint64(c.writes), Handles: uint64(int64(cap(c.handles)) - c.left.Load())}
 }
 
 // Err is why the session is over, nil while it is not.
@@ -218,13 +285,11 @@ func (c *Client) Err() error {
 // Done is closed when the session is over.
 func (c *Client) Done() <-chan struct{} { return c.dead }
 
-// closeGrace is how long Close waits until what was asked before has been sent.
+// closeGrace is how long Flush waits, and then Close.
 const closeGrace = 500 * time.Millisecond
 
-// Close ends the session, after what was said has been sent, and closes its
-// channel. Calls that wait end. The goroutines of the session have ended when it
-// returns, unless the channel or a file that is being received does not let them.
-func (c *Client) Close() error {
+// Flush waits until what was asked before has been sent, for a moment.
+func (c *Client) Flush() {
 	sent := make(chan struct{})
 	if c.enqueue(segment{sent: sent}) == nil {
 		t := time.NewTimer(closeGrace)
@@ -235,6 +300,13 @@ func (c *Client) Close() error {
 		case <-t.C:
 		}
 	}
+}
+
+// Close ends the session, after what was said has been sent, and closes its
+// channel. Calls that wait end. The goroutines of the session have ended when it
+// returns, unless the channel or a file that is being received does not let them.
+func (c *Client) Close() error {
+	c.Flush()
 	c.fail(fault.Because(net.ErrClosed, fault.Cut, fault.IDLost, c.host))
 	ended := make(chan struct{})
 	go func() {

@@ -9,7 +9,7 @@
 //
 //   - draft-ietf-secsh-filexfer-02, SSH File Transfer Protocol, version 3
 //   - OpenSSH, PROTOCOL, 4: extensions, and which argument of SYMLINK comes first
-//   - draft-ietf-secsh-filexfer-extensions-00: check-file, copy-data, home-directory
+//   - draft-ietf-secsh-filexfer-extensions-00: check-file, copy-data, copy-file, home-directory
 //
 // Package-level state is pools of buffers. Nothing depends on it.
 package sftpclient

@@ -40,6 +40,11 @@ func (c *Client) open(ctx context.Context, q *sftp.Request, path string) ([]byte
 	if err := c.ready(ctx, q); err != nil {
 		return nil, err
 	}
+	if q.Type == sftp.TypeOpen { // what is done with a file depends on them
+		if err := c.settled(ctx); err != nil {
+			return nil, err
+		}
+	}
 	select {
 	case c.handles <- struct{}{}:
 	case <-ctx.Done():
@@ -99,7 +104,7 @@ func (unheard) take(p *sftp.Reply, _ asked) error { return fits(p, sftp.TypeStat
 
 // closeLater sends a CLOSE whose answer is awaited later.
 func (c *Client) closeLater(handle []byte, how patience) *pending {
-	p := c.begun(&sftp.Request{Type: sftp.TypeClose, Handle: handle}, how)
+	p := c.begun(&sftp.Request{Type: sftp.TypeClose, Handle: handle}, sftp.TypeStatus, how)
 	<-c.handles
 	return p
 }

@@ -150,10 +150,10 @@ func (s *sending) finish(ctx context.Context) error {
 		set.Attrs.SetTimes(s.how.MTime, s.how.MTime)
 	}
 	if set.Attrs.Flags != 0 {
-		attrs = s.c.begun(&set, usual)
+		attrs = s.c.begun(&set, sftp.TypeStatus, usual)
 	}
 	if s.how.Fsync && s.c.Has(sftp.ExtFsync) {
-		sync = s.c.begun(&sftp.Request{Type: sftp.TypeExtended, Extension: []byte(sftp.ExtFsync), Handle: s.handle}, long)
+		sync = s.c.begun(&sftp.Request{Type: sftp.TypeExtended, Extension: []byte(sftp.ExtFsync), Handle: s.handle}, sftp.TypeStatus, long)
 	}
 	s.close()
 	if attrs != nil {
@@ -212,7 +212,7 @@ func (s *sending) undo(ctx context.Context, why error) error {
 	if sure < s.at {
 		cut = s.c.begun(&sftp.Request{
 			Type: sftp.TypeFsetstat, Handle: s.handle, Attrs: sftp.Attributes{Flags: sftp.HasSize, Size: uint64(sure + s.shift)},
-		}, usual)
+		}, sftp.TypeStatus, usual)
 	}
 	if !s.how.LeaveOpen {
 		s.close()

@@ -41,7 +41,7 @@ var verbs = map[sftp.Type][2]string{
 var extVerbs = map[string]string{
 	sftp.ExtPosixRename: "rename", sftp.ExtStatvfs: "tell the space at", sftp.ExtFstatvfs: "tell the space at", sftp.ExtHardlink: "link",
 	sftp.ExtFsync: "write to disk", sftp.ExtLsetstat: "change the attributes of", sftp.ExtLimits: "tell its limits",
-	sftp.ExtExpandPath: "resolve", sftp.ExtCopyData: "copy", sftp.ExtHomeDirectory: "tell the home of", sftp.ExtUsersGroups: "tell the names of owners",
+	sftp.ExtExpandPath: "resolve", sftp.ExtCopyData: "copy", extCopyFile: "copy", sftp.ExtHomeDirectory: "tell the home of", sftp.ExtUsersGroups: "tell the names of owners",
 	sftp.ExtCheckName: "sum up", sftp.ExtCheckHandle: "sum up", sftp.ExtCheck: "sum up",
 }
 

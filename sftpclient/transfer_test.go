@@ -52,6 +52,7 @@ func TestSmallFilesOverlap(t *testing.T) {
 		go s.serve(b)
 		c, err := New(t.Context(), a, Options{})
 		need(t, err)
+		c.Limits() // which are on the way
 		all := func(what string, most float64, f func(i int) error) {
 			began := time.Now()
 			var wg sync.WaitGroup
@@ -597,7 +598,7 @@ func TestCancelling(t *testing.T) {
 		if err != cause {
 			t.Errorf("%s: %v", what, err)
 		}
-		waitFor(t, what+" closes its handle", func() bool { return s.open() == 0 && len(c.handles) == 0 })
+		waitFor(t, what+" closes its handle", func() bool { return s.open() == 0 && int64(len(c.handles)) == c.left.Load() })
 		s.change(nil)
 		if _, err := c.Realpath(t.Context(), "."); err != nil {
 			t.Errorf("behind %s: %v", what, err)
