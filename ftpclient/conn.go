@@ -86,7 +86,9 @@ type Options struct {
 	Memory *Memory
 	// OneByOne sends no command before the reply to the last one.
 	OneByOne bool
-	Trace    *Trace
+	// Ahead is what Conn.Ahead says, from the login on.
+	Ahead bool
+	Trace *Trace
 }
 
 // A Conn is one control connection, logged in. It does one thing at a time, for
@@ -127,6 +129,7 @@ type Conn struct {
 	hash   string // of OPTS HASH
 	noMLSD bool
 	owed   int // replies to NOOP that are still to come
+	ahead  ahead
 }
 
 func (o *Options) complete() error {
@@ -165,6 +168,7 @@ func Dial(ctx context.Context, opt Options) (*Conn, error) {
 	c := &Conn{
 		opt: opt, host: opt.Host, port: port,
 		ask: make(chan struct{}, 1), got: make(chan answer, 1), done: make(chan struct{}),
+		ahead: ahead{want: opt.Ahead},
 	}
 	if c.host == "" {
 		c.host = host
@@ -278,7 +282,7 @@ func (c *Conn) dialTo(ctx context.Context, network, addr string, local netip.Add
 	if c.opt.Dial != nil {
 		return c.opt.Dial(ctx, network, addr)
 	}
-	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 30 * time.Second, Count: 4}}
+	d := net.Dialer{KeepAlive: -1} // data connections end soon
 	if local.IsValid() {
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(local, 0))
 	}
@@ -302,6 +306,9 @@ func (c *Conn) dial(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		return c.unreached(err)
+	}
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 30 * time.Second, Count: 4})
 	}
 	c.raw, c.nc = nc, nc
 	if !c.opt.Proxied {

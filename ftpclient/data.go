@@ -90,6 +90,7 @@ func (d *dataConn) drain() {
 
 // passive agrees on a port of the server and connects to it.
 func (c *Conn) passive(ctx context.Context) (*dataConn, error) {
+	c.ahead.port = 0 // the server forgets it
 	m := c.opt.Memory
 	six := c.remote.Is6()
 	var first error
@@ -333,7 +334,13 @@ func (c *Conn) ready(ctx context.Context, d *dataConn) <-chan start {
 
 // opening waits for the data connection and for the reply that opens the transfer.
 // final is a reply that ended it already. After an error d is closed.
-func (c *Conn) opening(ctx context.Context, d *dataConn, command ftp.Command, path string) (opened, final ftp.Reply, err error) {
+//
+// Servers that are known to take it get an upload as soon as the connection is there:
+// opened is the zero Reply then, and may still come. One that refuses the upload has no
+// use for what came.
+func (c *Conn) opening(ctx context.Context, d *dataConn, x exchange) (opened, final ftp.Reply, err error) {
+	command, path := x.command, x.path
+	early := x.upload && command.Verb == "STOR" && !c.opt.Active && (c.kind == kindDray || c.kind == kindVsftpd)
 	inner, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	coming := c.ready(inner, d)
@@ -441,7 +448,7 @@ func (c *Conn) opening(ctx context.Context, d *dataConn, command ftp.Command, pa
 		if failed != nil && final.Code != 0 {
 			return opened, final, failed
 		}
-		if failed == nil && settled && (opened.Code != 0 || final.Code != 0) {
+		if failed == nil && settled && (early || opened.Code != 0 || final.Code != 0) {
 			return opened, final, nil
 		}
 	}

@@ -10,7 +10,8 @@
 //
 // The server is not trusted: every reply, line and listing has a limit in bytes
 // and in time, no argument can carry a line end, and an address that the server
-// names is never connected to when it is not the server's own.
+// names is never connected to when it is not the server's own. Another server is told
+// such an address (FXP), where it is no other machine for that one than for us.
 //
 //   - RFC 959   File Transfer Protocol
 //   - RFC 1123  section 4.1, host requirements

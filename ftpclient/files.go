@@ -72,7 +72,7 @@ func (c *Conn) Rename(ctx context.Context, from, to string) error {
 	if r, err = c.do(ctx, step.Verb, step.Arg); err == nil && r.Code >= 300 {
 		err = c.refused(step, r, to)
 	}
-	return err
+	return c.settled(ctx, err, "RNTO", to)
 }
 
 // Chmod sets the permission bits of a file, by SITE CHMOD.
@@ -174,15 +174,17 @@ func (c *Conn) Stat(ctx context.Context, path string) (ftp.Listed, error) {
 		r, err := c.about(ctx, "MLST", "", path)
 		if err == nil && len(r.Body) > 0 {
 			l, perr := ftp.ParseFactsLine(r.Body[0])
-			if perr == nil {
+			switch {
+			case perr != nil:
+				err = c.odd("MLST", r)
+			case !c.linkItself(l):
 				l.Name, l.Target, l.Kind = name, c.names.decode(l.Target), ftp.KindAuto
 				return l, nil
 			}
-			err = c.odd("MLST", r)
 		} else if err == nil {
 			err = c.odd("MLST", r)
 		}
-		if kind := fault.KindOf(err); kind != fault.Unsupported || c.lost() != nil {
+		if err != nil && (fault.KindOf(err) != fault.Unsupported || c.lost() != nil) {
 			return ftp.Listed{}, c.settled(ctx, err, "MLST", path)
 		}
 	}
@@ -199,9 +201,22 @@ func (c *Conn) Stat(ctx context.Context, path string) (ftp.Listed, error) {
 		return l, err
 	}
 	// SIZE of a directory is refused nearly everywhere, so what has one is a file.
-	replies, err := c.batch(ctx, cmd("SIZE", w), cmd("MDTM", w))
+	commands := []ftp.Command{cmd("SIZE", w), cmd("MDTM", w)}
+	home := ""
+	if c.far && c.together() { // all that may have to be asked, in one round trip
+		if home, err = c.pwd(ctx); err == nil {
+			commands = append(commands, cmd("CWD", w), cmd("CWD", home))
+		} else if c.lost() != nil {
+			return l, err
+		}
+	}
+	replies, err := c.batch(ctx, commands...)
 	if err != nil {
 		return l, err
+	}
+	entered := len(replies) > 2 && replies[2].Code < 300
+	if entered && replies[3].Code >= 300 { // names would be those of another directory
+		return l, c.lose(c.refused(commands[3], replies[3], home))
 	}
 	if t, err := ftp.ParseTime(strings.TrimSpace(replies[1].Text)); err == nil && replies[1].Code == ftp.C213File {
 		l.Time, l.Step = t, time.Second
@@ -221,14 +236,28 @@ func (c *Conn) Stat(ctx context.Context, path string) (ftp.Listed, error) {
 		}
 		return l, nil
 	}
-	if back, err := c.into(ctx, path, w); err == nil {
-		l.Mode = dirMode
-		l.Known |= ftp.KnownType
-		return l, back(ctx)
-	} else if c.lost() != nil {
-		return l, err
+	if entered {
+		l.Mode, l.Known = dirMode, l.Known|ftp.KnownType
+		return l, nil
+	}
+	if len(commands) == 2 {
+		if back, err := c.into(ctx, path, w); err == nil {
+			l.Mode = dirMode
+			l.Known |= ftp.KnownType
+			return l, back(ctx)
+		} else if c.lost() != nil {
+			return l, err
+		}
 	}
 	return c.listName(ctx, path)
+}
+
+// linkItself tells whether an answer to MLST is about a link and not about what it leads
+// to, as those of Pure-FTPd and ProFTPD are, which calls it a file: its size is not the
+// one that a download has. SIZE and CWD follow links.
+func (c *Conn) linkItself(l ftp.Listed) bool {
+	link := l.Mode&fs.ModeSymlink != 0
+	return l.Is(ftp.KnownType) && (link || c.kind == kindProFTPD && l.Is(ftp.KnownMode) && l.Mode == 0o777)
 }
 
 // Pwd is the current directory.
@@ -250,15 +279,21 @@ func (c *Conn) pwd(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	err = c.tookDir(r)
+	return c.cwd, err
+}
+
+// tookDir keeps the directory that a reply to PWD tells.
+func (c *Conn) tookDir(r ftp.Reply) error {
 	if r.Code != ftp.C257Path {
-		return "", c.refused(cmd("PWD", ""), r, "")
+		return c.refused(cmd("PWD", ""), r, "")
 	}
 	p, err := ftp.ParseQuoted(r.Text)
 	if err != nil || p == "" || !ftp.NameOK(p) {
-		return "", c.odd("PWD", r)
+		return c.odd("PWD", r)
 	}
 	c.cwd = p
-	return p, nil
+	return nil
 }
 
 // Cwd changes the current directory.

@@ -73,11 +73,17 @@ func (c *Conn) list(ctx context.Context, path string, each func(ftp.Listed) bool
 			return c.unreadable()
 		}
 		if kind := fault.KindOf(err); err == nil || kind != fault.Unsupported || c.lost() != nil {
-			return c.settledDir(err, path)
+			return c.settledDir(ctx, err, path)
 		}
 		c.noMLSD = true // it has MLST alone
 	}
 	return c.listOld(ctx, path, entry)
+}
+
+// DirsOnly tells whether List is known to fail where there is no directory: by the
+// server's answer to MLSD (RFC 3659, 7.2.1), or because what LIST shows was looked at.
+func (c *Conn) DirsOnly() bool {
+	return c.kind != kindOther && c.kind != kindIIS && c.kind != kindFileZilla
 }
 
 // facts659 tells whether the server has MLST and MLSD (RFC 3659, 7).
@@ -87,12 +93,32 @@ func (c *Conn) unreadable() error {
 	return fault.New(fault.Unreachable, fault.IDBadReply, c.host, "listing")
 }
 
-// settledDir gives a refusal of MLSD its meaning.
-func (c *Conn) settledDir(err error, path string) error {
+// settledDir gives a refusal of MLSD its meaning. Pure-FTPd and pyftpdlib say of what
+// is no directory, or one that may not be read, that it is not there.
+func (c *Conn) settledDir(ctx context.Context, err error, path string) error {
 	var fe *fault.Error
 	var re *ReplyError
-	if errors.As(err, &fe) && errors.As(err, &re) && re.Reply.Code == 501 && fe.ID == fault.IDServerSaysNo {
+	if !errors.As(err, &fe) || !errors.As(err, &re) {
+		return err
+	}
+	switch {
+	case re.Reply.Code == 501 && fe.ID == fault.IDServerSaysNo:
 		return fault.Because(re, fault.NotDir, fault.IDNotDir, path) // RFC 3659, 7.2.1
+	case fe.ID != fault.IDNotFound || path == "" || !c.feat.Has("MLST"):
+		return err
+	}
+	r, merr := c.about(ctx, "MLST", "", path)
+	if merr != nil || len(r.Body) == 0 {
+		return err
+	}
+	l, merr := ftp.ParseFactsLine(r.Body[0])
+	switch {
+	case merr != nil || !l.Is(ftp.KnownType):
+		return err
+	case l.Mode.IsDir():
+		return fault.Because(re, fault.Denied, fault.IDPerm, path)
+	case l.Mode.IsRegular():
+		return fault.Because(re, fault.NotDir, fault.IDNotDir, path)
 	}
 	return err
 }
@@ -155,24 +181,31 @@ func (c *Conn) listAt(ctx context.Context, path, wire string, entry func(ftp.Lis
 		if wire != "" {
 			arg += " " + wire
 		}
-		seen, err := c.readList(ctx, path, cmd("LIST", arg), entry)
+		own := &itself{wire: wire, entry: entry}
+		seen, err := c.readList(ctx, path, cmd("LIST", arg), own.take)
 		var re *ReplyError
 		switch {
 		case err == nil && seen > 0:
 			m.set(&m.listAll, yes)
-			return nil
+			return c.judge(ctx, path, own)
 		case err != nil && (seen > 0 || c.lost() != nil || !errors.As(err, &re)):
+			own.flush()
 			return err
 		}
 	}
 	if c.lost() != nil {
 		return c.lost()
 	}
-	seen, err := c.readList(ctx, path, cmd("LIST", wire), entry)
+	own := &itself{wire: wire, entry: entry}
+	seen, err := c.readList(ctx, path, cmd("LIST", wire), own.take)
 	if err == nil && seen > 0 && all == unknown {
 		m.set(&m.listAll, no)
 	}
-	if err != nil || seen > 0 || wire == "" {
+	if err == nil && seen > 0 {
+		return c.judge(ctx, path, own)
+	}
+	if err != nil || wire == "" {
+		own.flush()
 		return err
 	}
 	// An empty listing: an empty directory, or what is none (vsftpd, ProFTPD and
@@ -188,11 +221,58 @@ func (c *Conn) listAt(ctx context.Context, path, wire string, entry func(ftp.Lis
 	return back(ctx)
 }
 
+// An itself looks at a listing for the line of a name in place of what is in it: ls
+// and vsftpd answer so for a file, and vsftpd for a directory that may not be read.
+type itself struct {
+	wire  string
+	entry func(ftp.Listed) bool
+	held  *ftp.Listed // the first line, which may be that one
+	other bool        // there was another line
+}
+
+func (i *itself) take(l ftp.Listed) bool {
+	if _, name := split(i.wire); !i.other && i.held == nil && (l.Name == name || l.Name == i.wire) && i.wire != "" {
+		i.held = &l
+		return true
+	}
+	i.other = true
+	return i.flush() && i.entry(l)
+}
+
+// flush hands out what was held.
+func (i *itself) flush() bool {
+	l := i.held
+	i.held = nil
+	return l == nil || i.entry(*l)
+}
+
+// judge asks whether a name whose listing is a line of that name can be entered: a
+// directory may have one entry that is called as itself.
+func (c *Conn) judge(ctx context.Context, path string, i *itself) error {
+	if i.held == nil {
+		return nil
+	}
+	back, err := c.into(ctx, path, i.wire)
+	var re *ReplyError
+	switch {
+	case err == nil:
+		i.flush()
+		return back(ctx)
+	case !errors.As(err, &re) || c.lost() != nil:
+		return err
+	case i.held.Mode.IsDir():
+		return fault.Because(re, fault.Denied, fault.IDPerm, path)
+	}
+	return fault.Because(re, fault.NotDir, fault.IDNotDir, path)
+}
+
 // unix tells whether LIST may be given the options of ls.
 func (c *Conn) unix(ctx context.Context) bool {
 	switch c.kind {
 	case kindIIS, kindFileZilla, kindPyftpdlib:
 		return false
+	case kindDray, kindVsftpd, kindProFTPD, kindPureFTPd:
+		return true
 	}
 	return strings.HasPrefix(strings.ToUpper(c.syst(ctx)), "UNIX")
 }

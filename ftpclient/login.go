@@ -337,6 +337,12 @@ func (c *Conn) settling() []ftp.Command {
 	if c.together() && c.kind == kindDray { // it passes over facts that it doesn't know (RFC 3659, 7.9)
 		commands = append(commands, cmd("OPTS", "MLST "+strings.Join(wanted, ";")+";"))
 	}
+	if c.far && c.kind == kindVsftpd { // it has no MLST: directories are found out by CWD
+		commands = append(commands, cmd("PWD", ""))
+	}
+	if c.far && c.asksAhead() {
+		commands = append(commands, cmd("EPSV", ""))
+	}
 	return commands
 }
 
@@ -366,6 +372,10 @@ func (c *Conn) agree(ctx context.Context, commands []ftp.Command, replies []ftp.
 			}
 		case said == "TYPE I" && r.Code < 300:
 			c.text = 'I'
+		case said == "PWD":
+			_ = c.tookDir(r)
+		case said == "EPSV":
+			c.tookAhead(r)
 		}
 	}
 	if !early && c.names == nil && c.feat.Has("UTF8") {

@@ -19,6 +19,7 @@ type Memory struct {
 	openingSize known // 150 has "(n bytes)"
 	calm        known // a transfer was done one command at a time
 	serial      bool  // commands are never sent before the reply to the last one
+	noAhead     bool  // no port is asked for in advance
 	noKeepalive bool
 	open        int
 	limit       int

@@ -71,7 +71,7 @@ var (
 var files = []phrase{
 	{[]string{"not empty", "isn't empty"}, fault.NotEmpty, fault.IDNotEmpty},
 	{[]string{"not a directory", "isn't a directory", "not a folder"}, fault.NotDir, fault.IDNotDir},
-	{[]string{"is a directory", "is a folder", "not a plain file", "not a regular file", "not a file", "i can only retrieve regular files", "is not retrievable", "regular files"}, fault.IsDir, fault.IDIsDir},
+	{[]string{"is a directory", "is a folder", "not a plain file", "not a regular file", "not a file", "i can only retrieve regular files", "regular files"}, fault.IsDir, fault.IDIsDir},
 	{[]string{"no such", "not found", "does not exist", "doesn't exist", "not exist", "cannot find", "can't find", "could not find", "couldn't find", "can't check for file existence", "no existe", "nonexistent"}, fault.NotFound, fault.IDNotFound},
 	{[]string{"quota", "storage allocation", "allocation exceeded"}, fault.OverQuota, fault.IDQuota},
 	{[]string{"no space", "disk full", "disk is full", "not enough space", "insufficient storage", "insufficient disk", "out of space", "not enough disk"}, fault.NoSpace, fault.IDNoSpace},
@@ -183,11 +183,12 @@ func (c *Conn) rejected(step ftp.Command, r ftp.Reply) error {
 	switch {
 	case says(said, banWords...):
 		return fault.Because(err, fault.Closing, fault.IDBanned, c.host)
+	// Pure-FTPd wants TLS with 421, as servers that are full.
+	case !secure && (says(said, tlsWords...) || r.Code == ftp.C431NoTLS || r.Code == ftp.C521NeedProt || r.Code == ftp.C534NoClear || r.Code == ftp.C533):
+		return fault.Because(err, fault.NeedTLS, fault.IDTLSRequired, c.host)
 	case says(said, crowdWords...), r.Code == ftp.C421Closing:
 		c.opt.Memory.full()
 		return fault.Because(err, fault.Closing, fault.IDBusy, c.host)
-	case !secure && (says(said, tlsWords...) || r.Code == ftp.C431NoTLS || r.Code == ftp.C521NeedProt || r.Code == ftp.C534NoClear || r.Code == ftp.C533):
-		return fault.Because(err, fault.NeedTLS, fault.IDTLSRequired, c.host)
 	case says(said, "disabled", "expired", "account is locked", "account locked"):
 		return fault.Because(err, fault.NotLoggedIn, fault.IDAccountOff, c.host)
 	case r.Code >= 100 && r.Code < 300, r.Code == 500, r.Code == 502:

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"math"
 	"net"
 	"strings"
 	"sync"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"dray/account"
+	"dray/explain"
 	"dray/fault"
 	"dray/ftp"
 	"dray/ftpserver"
@@ -653,6 +656,65 @@ func TestUploadsThatEndEarly(t *testing.T) {
 					t.Errorf("a lost reply: %v, want %v (%v)", !try.lost, try.lost, err)
 				} else if try.lost && lost.Bytes != 20<<20 {
 					t.Errorf("a lost reply of %d bytes", lost.Bytes)
+				}
+			})
+		})
+	}
+}
+
+// What is kept of an upload that was cut stands in the refusal of a REST behind every file.
+func TestWhatAServerOfOursKeeps(t *testing.T) {
+	ours := func(id fault.ID, facts ...any) string {
+		return "554 " + explain.Sentence(fault.New(fault.BadOffset, id, facts...))
+	}
+	for _, try := range []struct {
+		name, rest, stor string
+		kept             int64
+		none             bool // fs.ErrNotExist
+		kind             fault.Kind
+		id               fault.ID
+	}{
+		{"the figure", "350 go on", ours(fault.IDResume, 123_456), 123_456, false, 0, ""},
+		{"as an answer to REST", ours(fault.IDResume, int64(1)<<40), "", 1 << 40, false, 0, ""},
+		{"nothing is kept", "350 go on", ours(fault.IDOffset, int64(math.MaxInt64), int64(7)), 0, true, fault.BadOffset, fault.IDOffset},
+		{"the sentence without its figure", "350 go on", ours(fault.IDResume), 0, true, fault.BadOffset, fault.IDResume},
+		{"a figure below 0", "350 go on", ours(fault.IDResume, -5), 0, true, fault.BadOffset, fault.IDResume},
+		{"a figure that is none", "350 go on", ours(fault.IDResume, "1e3"), 0, true, fault.BadOffset, fault.IDResume},
+		{"a figure that no file has", "350 go on", ours(fault.IDResume, "99999999999999999999"), 0, true, fault.BadOffset, fault.IDResume},
+		{"a foreign 554", "350 go on", "554 There are 5 bytes of it.", 0, true, fault.BadOffset, fault.IDServerSaysNo},
+		{"another refusal", "350 go on", "550 Permission denied.", 0, false, fault.Denied, fault.IDPerm},
+		{"no REST", "502 no", "", 0, true, fault.BadOffset, fault.IDUnsupported},
+		{"it is taken", "350 go on", "150 go", 0, false, fault.Unsupported, fault.IDUnsupported},
+	} {
+		t.Run(try.name, func(t *testing.T) {
+			t.Parallel()
+			addr := script(t, func(p *peer) {
+				p.in()
+				p.epsv()
+				p.hear("REST 9223372036854775807")
+				p.say(try.rest)
+				if try.stor != "" {
+					p.hear("STOR /f")
+					p.say(try.stor)
+				}
+				if strings.HasPrefix(try.stor, "150") {
+					d := p.accept()
+					_, _ = io.Copy(io.Discard, d)
+					d.Close()
+					p.say("226 done")
+				}
+				p.rest()
+			})
+			soon(t, "Kept", func() {
+				c := dial(t, hurried(addr))
+				n, err := c.Kept(t.Context(), "/f")
+				if n != try.kept || errors.Is(err, fs.ErrNotExist) != try.none {
+					t.Errorf("%d, %v; want %d, none of it: %v", n, err, try.kept, try.none)
+				}
+				if try.id != "" {
+					wants(t, "Kept", err, try.kind, try.id)
+				} else if err != nil {
+					t.Error(err)
 				}
 			})
 		})

@@ -133,14 +133,19 @@ func (c *Conn) settled(ctx context.Context, err error, verb, path string) error 
 	there := lerr == nil
 	dir := there && l.Is(ftp.KnownType) && l.Mode.IsDir()
 	file := there && l.Is(ftp.KnownType) && !l.Mode.IsDir() && l.Mode&fs.ModeSymlink == 0
+	makes := verb == "MKD" || verb == "RNTO" // a name that should not be there
+	var none *ReplyError
+	nowhere := errors.As(lerr, &none) // there is no directory that could have it
 	switch {
-	case !there && (fault.KindOf(lerr) != fault.NotFound || verb == "MKD"):
+	case !there && fault.Of(lerr).ID == fault.IDPerm: // nor may the directory be read
+	case !there && fault.KindOf(lerr) != fault.NotFound:
 		return err
+	case !there && makes && !nowhere:
 	case !there:
 		return fault.Because(re, fault.NotFound, fault.IDNotFound, path)
 	case verb == "MKD":
 		return fault.Because(re, fault.Exists, fault.IDExists, path)
-	case dir && (verb == "RETR" || verb == "DELE" || verb == "SIZE"):
+	case dir && (verb == "RETR" || verb == "DELE" || verb == "SIZE" || verb == "MDTM" || verb == "RNTO"):
 		return fault.Because(re, fault.IsDir, fault.IDIsDir, path)
 	case file && (verb == "CWD" || verb == "RMD"):
 		return fault.Because(re, fault.NotDir, fault.IDNotDir, path)
@@ -187,8 +192,8 @@ func (c *Conn) Send(ctx context.Context, path string, how Put, src vfs.File, opt
 	default:
 		x.rest = how.From
 	}
-	if left := how.Size - how.From; c.kind == kindDray && left > 0 && !opt.Text {
-		// Refused at once where the quota has not room for it.
+	if left := how.Size - how.From; c.kind == kindDray && left >= largeUpload && !opt.Text {
+		// Refused at once where the quota has not room for it. A small one is refused soon.
 		x.before = []ftp.Command{cmd("ALLO", strconv.FormatInt(left, 10))}
 	}
 	x.move = func(ctx context.Context, d *dataConn, r ftp.Reply) error {
@@ -216,6 +221,9 @@ func (c *Conn) Send(ctx context.Context, path string, how Put, src vfs.File, opt
 	}
 	return rep, cutShort(err, path, rep.Bytes)
 }
+
+// largeUpload is the size in bytes from which on an upload is announced.
+const largeUpload = 256 << 10
 
 // cutShort gives a 426 the facts that its line has here.
 func cutShort(err error, path string, n int64) error {
@@ -251,6 +259,12 @@ func (c *Conn) dataError(err error, path string, n int64, idle time.Duration) er
 // exchange runs x from its first command to the reply behind its data. Where it
 // fails, the connection can still be used unless Err says otherwise.
 func (c *Conn) exchange(ctx context.Context, x exchange) error {
+	err := c.exchanged(ctx, x)
+	c.hearAhead(ctx)
+	return err
+}
+
+func (c *Conn) exchanged(ctx context.Context, x exchange) error {
 	x.began = time.Now()
 	before := x.before
 	if want := typeFor(x.text); c.text != want {
@@ -346,23 +360,41 @@ func (c *Conn) prepared(x exchange, before []ftp.Command, replies []ftp.Reply) e
 // pipelined sends all at once: the data port, where to begin and the command. done
 // is false when x is to be run the careful way.
 func (c *Conn) pipelined(ctx context.Context, x exchange, before []ftp.Command) (done bool, err error) {
-	commands := append(append([]ftp.Command{}, before...), cmd("EPSV", ""))
+	port := c.reserved()
+	commands := append([]ftp.Command{}, before...)
+	if port == 0 {
+		commands = append(commands, cmd("EPSV", ""))
+	}
+	answered := len(commands)
 	if x.rest > 0 {
 		commands = append(commands, cmd("REST", strconv.FormatInt(x.rest, 10)))
 	}
-	if err := c.say(ctx, append(commands, x.command)...); err != nil {
+	commands = append(commands, x.command)
+	next := c.asksAhead()
+	if next {
+		commands = append(commands, cmd("EPSV", ""))
+	}
+	if err := c.say(ctx, commands...); err != nil {
 		return true, err
 	}
+	c.ahead.asked = next
+	var d *dataConn
+	var derr, refusal error
+	if port != 0 {
+		d, derr = c.connect(ctx, port, c.opt.DataWait)
+	}
 	var replies []ftp.Reply
-	for range len(before) + 1 {
+	for range answered {
 		r, err := c.final(ctx)
 		if err != nil {
+			d.reset()
 			return true, err
 		}
 		replies = append(replies, r)
 	}
-	d, derr := c.epsv(ctx, replies[len(before)])
-	refusal := error(nil)
+	if port == 0 {
+		d, derr = c.epsv(ctx, replies[len(before)])
+	}
 	if len(before) > 0 {
 		refusal = c.prepared(x, before, replies[:len(before)])
 	}
@@ -377,7 +409,14 @@ func (c *Conn) pipelined(ctx context.Context, x exchange, before []ftp.Command) 
 		}
 	}
 	if derr == nil && refusal == nil {
-		return true, c.run(ctx, x, d)
+		err := c.run(ctx, x, d)
+		var said *ReplyError
+		if port != 0 && !x.upload && c.lost() == nil && errors.As(err, &said) && said.Reply.Code == ftp.C425NoData {
+			c.careful(port) // somebody took the connection, and the server waits for none
+			c.hearAhead(ctx)
+			return false, nil
+		}
+		return true, err
 	}
 	if c.lost() != nil {
 		d.reset()
@@ -394,13 +433,14 @@ func (c *Conn) pipelined(ctx context.Context, x exchange, before []ftp.Command) 
 		case err == nil && r.Code >= 400 && r.Code != ftp.C425NoData:
 			return true, c.refused(x.command, r, x.path)
 		case err == nil && r.Code >= 200:
-			c.opt.Memory.mark(&c.opt.Memory.serial)
+			c.careful(port)
+			c.hearAhead(ctx)
 			return false, nil
 		}
 	}
 	// The command is under way and can't do what was meant.
 	if derr != nil && ctx.Err() == nil {
-		c.opt.Memory.mark(&c.opt.Memory.serial)
+		c.careful(port)
 	}
 	c.resync(d)
 	if refusal != nil || c.lost() != nil || ctx.Err() != nil || fault.Of(derr).ID == fault.IDPool {
@@ -409,9 +449,20 @@ func (c *Conn) pipelined(ctx context.Context, x exchange, before []ftp.Command) 
 	return false, nil
 }
 
+// careful remembers that what was sent together did not do: with a port that was asked
+// for in advance it may be that alone.
+func (c *Conn) careful(port uint16) {
+	m := c.opt.Memory
+	if port != 0 {
+		m.mark(&m.noAhead)
+		return
+	}
+	m.mark(&m.serial)
+}
+
 // run is the part of x behind its command.
 func (c *Conn) run(ctx context.Context, x exchange, d *dataConn) error {
-	opened, final, err := c.opening(ctx, d, x.command, x.path)
+	opened, final, err := c.opening(ctx, d, x)
 	if err != nil {
 		if final.Code == 0 && c.lost() == nil {
 			c.resync(d)
@@ -447,6 +498,7 @@ func (c *Conn) conclude(ctx context.Context, x exchange, final ftp.Reply) error 
 			return err
 		}
 	}
+	c.hearAhead(ctx)
 	if final.Code >= 300 {
 		return c.refused(x.command, final, x.path)
 	}
@@ -545,6 +597,7 @@ func (c *Conn) resync(d *dataConn) {
 		d.reset()
 		return
 	}
+	c.ahead.asked = false // its reply is passed over with the others
 	c.opt.Trace.note("the transfer is ended by ABOR")
 	ctx, cancel := context.WithTimeout(context.Background(), abortTime)
 	defer cancel()
