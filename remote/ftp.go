@@ -30,6 +30,7 @@ type ftpTree struct {
 	u      URL
 	o      Options
 	memory ftpclient.Memory
+	direct settled
 
 	mu     sync.Mutex
 	free   []parked
@@ -39,10 +40,15 @@ type ftpTree struct {
 	closed bool
 	way    time.Duration // how long a connection took to be made: a round trip
 	login  *Login
+	in     bool // somebody is logged in, or was
 	traits *Traits
 	noTime bool // MFMT and its kin are not there
 	noMode bool // nor is SITE CHMOD
 	warned int  // notes of memory that were told
+
+	waiting  int    // transfers that have a connection or wait for one, as Width was told
+	expected int    // transfers that have not begun, as Expect was told
+	later    func() // makes the connections that are expected, behind the first login
 }
 
 // A parked connection waits for its next use.
@@ -86,6 +92,7 @@ func (t *ftpTree) take(ctx context.Context) (c *ftpclient.Conn, used bool, err e
 		case len(t.free) > 0:
 			p := t.free[len(t.free)-1]
 			t.free = t.free[:len(t.free)-1]
+			p.c.Ahead(t.more())
 			t.mu.Unlock()
 			if p.c.Err() != nil || time.Since(p.since) > staleAfter && p.c.Noop(ctx) != nil {
 				t.give(p.c, true)
@@ -99,10 +106,12 @@ func (t *ftpTree) take(ctx context.Context) (c *ftpclient.Conn, used bool, err e
 			t.open++
 			t.mu.Unlock()
 			c, err := t.connect(ctx)
+			t.mu.Lock()
 			if err == nil {
+				c.Ahead(t.more())
+				t.mu.Unlock()
 				return c, false, nil
 			}
-			t.mu.Lock()
 			t.open--
 			others := t.open > 0
 			if others && refusesMore(err) {
@@ -133,6 +142,17 @@ func refusesMore(err error) bool {
 		return true
 	}
 	return false
+}
+
+// more tells whether a connection will be used again when its next use is over. t.mu is
+// held.
+func (t *ftpTree) more() bool { return max(t.waiting, t.expected) > t.open }
+
+// begin counts a transfer that was expected.
+func (t *ftpTree) begin() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.expected = max(t.expected-1, 0)
 }
 
 // give takes a connection back, or ends it.
@@ -182,6 +202,9 @@ func (t *ftpTree) connect(ctx context.Context) (*ftpclient.Conn, error) {
 	if f.ActiveIP != "" {
 		o.ActiveIP, _ = netip.ParseAddr(f.ActiveIP)
 	}
+	t.mu.Lock()
+	o.Ahead = max(t.waiting, t.expected) >= t.open
+	t.mu.Unlock()
 	switch {
 	case f.TLS == TLSPrefer:
 		o.Mode = ftpclient.TLSPrefer
@@ -208,12 +231,17 @@ func (t *ftpTree) connect(ctx context.Context) (*ftpclient.Conn, error) {
 		o.Trace = t.trace()
 	}
 	c, err := ftpclient.Dial(ctx, o)
-	if err != nil {
-		t.mu.Lock()
-		if l.From == typedHere && fault.Of(err).ID == fault.IDAuth && t.open <= 1 {
-			t.login = nil // perhaps a slip: it may be typed again
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err != nil && l.From == typedHere && fault.Of(err).ID == fault.IDAuth && t.open <= 1 {
+		t.login = nil // perhaps a slip: it may be typed again
+	}
+	if err == nil {
+		t.in = true
+		if t.later != nil {
+			t.later()
+			t.later = nil
 		}
-		t.mu.Unlock()
 	}
 	return c, err
 }
@@ -323,7 +351,7 @@ func (t *ftpTree) Traits(ctx context.Context) (Traits, error) {
 	}
 	var tr Traits
 	err := t.do(ctx, func(c *ftpclient.Conn) error {
-		tr = Traits{Times: true, Modes: true, Software: strings.Join(c.Greeting().All(), " "), Dray: c.SaysDray()}
+		tr = Traits{Times: true, Modes: true, Software: strings.Join(c.Greeting().All(), " "), Dray: c.SaysDray(), DirsOnly: c.DirsOnly()}
 		if !c.Known() && c.Features().Has("CSID") {
 			if r, err := c.Quote(ctx, "CSID Name=dray;Version="+clientVersion+";"); err == nil && r.Code == ftp.C200OK {
 				tr.Software = r.Text
@@ -401,6 +429,7 @@ func (t *ftpTree) Seen(ctx context.Context, p string) (e Entry, err error) {
 }
 
 func (t *ftpTree) Get(ctx context.Context, p string, g Get, dst transfer.Dest) (rep transfer.Report, err error) {
+	t.begin()
 	err = t.do(ctx, func(c *ftpclient.Conn) error {
 		rep, err = c.Receive(ctx, p, ftpclient.Get{From: g.From, Size: g.Size}, dst, g.How)
 		return unlessBegun(rep, err)
@@ -409,6 +438,7 @@ func (t *ftpTree) Get(ctx context.Context, p string, g Get, dst transfer.Dest) (
 }
 
 func (t *ftpTree) Put(ctx context.Context, p string, u Put, src vfs.File) (rep transfer.Report, err error) {
+	t.begin()
 	err = t.do(ctx, func(c *ftpclient.Conn) error {
 		rep, err = c.Send(ctx, p, ftpclient.Put{From: u.From}, src, u.How)
 		var lost *ftpclient.LostReply
@@ -561,6 +591,7 @@ func (t *ftpTree) Space(ctx context.Context, dir string) (free, total uint64, er
 // its time, with a short one it works.
 const (
 	fewConnections = 4
+	manyEach       = 8 // transfers that wait for each connection, where the way is short
 	longWay        = 5 * time.Millisecond
 )
 
@@ -568,22 +599,33 @@ const (
 func (t *ftpTree) Width(waiting int) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	n := fewConnections
+	t.waiting = waiting
+	n := max(fewConnections, waiting/manyEach) // with small files each waits for the other side most of its time
 	if t.way > longWay {
 		n = max(n, waiting/3, t.open) // those that there are cost nothing more
 	}
 	return max(min(n, waiting, t.limit), 1)
 }
 
-// Expect makes connections in advance, where a round trip takes long: as many as a
-// listing leaves time for.
+// Expect makes connections in advance, where a round trip takes long. The first one
+// has to be logged in: nobody's password is tried many times at once.
 func (t *ftpTree) Expect(ctx context.Context, n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.expected = n
+	if !t.in {
+		t.later = func() { t.advance(ctx, n) }
+		return
+	}
+	t.advance(ctx, n)
+}
+
+// advance makes connections until there are n. t.mu is held.
+func (t *ftpTree) advance(ctx context.Context, n int) {
 	if t.way <= longWay || t.closed {
 		return
 	}
-	for range min(n, t.limit-t.open) {
+	for range min(n, t.limit) - t.open {
 		t.open++
 		go func() {
 			c, err := t.connect(ctx)
@@ -616,11 +658,15 @@ func (t *ftpTree) Close() error {
 	t.free = nil
 	t.open -= len(free)
 	t.wakeAll()
+	wait := time.Second
+	if t.way > longWay {
+		wait = 10 * time.Millisecond // what is said to QUIT is not worth a long way
+	}
 	t.mu.Unlock()
 	var all sync.WaitGroup
 	for _, p := range free {
 		all.Go(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), wait)
 			defer cancel()
 			_ = p.c.Quit(ctx)
 		})

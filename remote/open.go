@@ -107,8 +107,7 @@ func Open(u URL, o Options) (Tree, error) {
 		o.Passwords = &Passwords{}
 	}
 	if o.Dial == nil {
-		d := net.Dialer{}
-		o.Dial = d.DialContext
+		o.Dial = (*Proxies)(nil).DialContext
 	}
 	if u.Scheme == SFTP {
 		return &sftpTree{u: u, o: o}, nil

@@ -136,7 +136,7 @@ func (ps *Proxies) For(host string, port int) *Proxy {
 // DialContext connects to address, through the proxy where there is one on the
 // way. What the proxy has against it is a *fault.Error of fault.IDProxy.
 func (ps *Proxies) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	dial := (&net.Dialer{}).DialContext
+	dial := (&net.Dialer{KeepAlive: -1}).DialContext // whoever wants it sets it: data connections end soon
 	if ps != nil && ps.Dial != nil {
 		dial = ps.Dial
 	}

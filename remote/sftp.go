@@ -31,10 +31,10 @@ type sftpTree struct {
 	busy   chan struct{} // closed when the connection that somebody makes is there
 	conn   *sshclient.Conn
 	client *sftpclient.Client
-	home   string
 	closed bool
 	limit  int // transfers at once, after the server has refused one; 0: no limit
 	asked  *Login
+	direct settled
 }
 
 var errClosed = errors.New("the tree is closed")
@@ -59,7 +59,7 @@ func (t *sftpTree) session(ctx context.Context) (*sftpclient.Client, error) {
 				_ = old.Close()
 				_ = oldConn.Close()
 			}
-			conn, client, home, err := t.connect(ctx)
+			conn, client, err := t.connect(ctx)
 			t.mu.Lock()
 			close(t.busy)
 			t.busy = nil
@@ -74,7 +74,7 @@ func (t *sftpTree) session(ctx context.Context) (*sftpclient.Client, error) {
 				t.mu.Unlock()
 				return nil, err
 			}
-			t.conn, t.client, t.home = conn, client, home
+			t.conn, t.client = conn, client
 			t.mu.Unlock()
 			return client, nil
 		}
@@ -88,7 +88,7 @@ func (t *sftpTree) session(ctx context.Context) (*sftpclient.Client, error) {
 	}
 }
 
-func (t *sftpTree) connect(ctx context.Context) (*sshclient.Conn, *sftpclient.Client, string, error) {
+func (t *sftpTree) connect(ctx context.Context) (*sshclient.Conn, *sftpclient.Client, error) {
 	o := sshclient.Options{
 		Host: t.u.Host, Port: t.u.Port, User: t.u.User,
 		Identities: t.o.SSH.Identities, Jump: t.o.SSH.Jump, Config: t.o.SSH.Config, NoConfig: t.o.SSH.NoConfig,
@@ -111,7 +111,7 @@ func (t *sftpTree) connect(ctx context.Context) (*sshclient.Conn, *sftpclient.Cl
 	}
 	conn, err := sshclient.Dial(ctx, o)
 	if err != nil {
-		return nil, nil, "", err
+		return nil, nil, err
 	}
 	wait := t.o.Timeout
 	if wait <= 0 {
@@ -122,9 +122,9 @@ func (t *sftpTree) connect(ctx context.Context) (*sshclient.Conn, *sftpclient.Cl
 	cancel()
 	if err != nil {
 		_ = conn.Close()
-		return nil, nil, "", err
+		return nil, nil, err
 	}
-	so := sftpclient.Options{Host: t.u.Host, Answer: t.o.Timeout, Home: !t.u.Absolute()}
+	so := sftpclient.Options{Host: t.u.Host, Answer: t.o.Timeout, Home: true}
 	if t.o.Trace != nil && t.o.Debug {
 		so.Trace = sftpclient.Trace{
 			Sent: func(line string) { t.o.trace("-> %s", line) },
@@ -134,17 +134,9 @@ func (t *sftpTree) connect(ctx context.Context) (*sshclient.Conn, *sftpclient.Cl
 	client, err := sftpclient.New(ctx, ch, so)
 	if err != nil {
 		_ = conn.Close()
-		return nil, nil, "", err
+		return nil, nil, err
 	}
-	home := ""
-	if !t.u.Absolute() {
-		if home, err = client.Home(ctx); err != nil {
-			_ = client.Close()
-			_ = conn.Close()
-			return nil, nil, "", err
-		}
-	}
-	return conn, client, home, nil
+	return conn, client, nil
 }
 
 // password answers the server's question from where passwords are found. What was
@@ -179,17 +171,24 @@ const typedHere = "the terminal"
 
 var errNoPassword = errors.New("no password is known: --ask-password, --password-file, DRAY_PASSWORD and ~/.netrc are where it may come from")
 
-// path is a path as the server takes it.
+// path is a path as the server takes it. Relative ones begin where the session does
+// (filexfer-02, 6.2); nobody waits to hear where that is.
 func (t *sftpTree) path(p string) string {
-	if strings.HasPrefix(p, "/") {
-		return p
+	if p == "" {
+		return "."
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.home == "" {
-		return p
-	}
-	return path.Join(t.home, p)
+	return p
+}
+
+var _ Homed = (*sftpTree)(nil)
+
+// Home asks the server, once for each connection.
+func (t *sftpTree) Home(ctx context.Context) (home string, err error) {
+	err = t.do(ctx, func(c *sftpclient.Client) error {
+		home, err = c.Home(ctx)
+		return err
+	})
+	return home, err
 }
 
 func (t *sftpTree) Traits(ctx context.Context) (Traits, error) {
@@ -199,7 +198,7 @@ func (t *sftpTree) Traits(ctx context.Context) (Traits, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	tr := Traits{Home: t.home, Times: true, Modes: true, Links: true, Overlap: true}
+	tr := Traits{Times: true, DirsOnly: true, Modes: true, Links: true, Overlap: true}
 	if t.conn != nil {
 		tr.Software = strings.TrimPrefix(t.conn.Server(), "SSH-2.0-")
 	}
@@ -304,6 +303,11 @@ func (t *sftpTree) Put(ctx context.Context, p string, u Put, src vfs.File) (tran
 		how.How = sftpclient.Resume
 	}
 	rep, err := c.Send(ctx, t.path(p), how, src, u.From, u.How)
+	return t.finish(ctx, c, p, u, rep, err)
+}
+
+// finish is what comes behind the bytes of a file.
+func (t *sftpTree) finish(ctx context.Context, c *sftpclient.Client, p string, u Put, rep transfer.Report, err error) (transfer.Report, error) {
 	if errors.Is(err, sftpclient.ErrAttributes) && rep.Whole {
 		t.o.trace("-- %v", err)
 		err = nil
@@ -429,5 +433,6 @@ func (t *sftpTree) Close() error {
 	if client == nil {
 		return nil
 	}
-	return errors.Join(client.Close(), conn.Close())
+	client.Flush()
+	return errors.Join(conn.Close(), client.Close()) // the end of the connection is that of all in it
 }

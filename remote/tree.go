@@ -56,7 +56,7 @@ type Tree interface {
 	// Width is how many transfers are worth while at once when so many wait.
 	Width(waiting int) int
 	// Expect says that about n transfers will come soon, so that connections may be
-	// made in advance.
+	// made in advance; best before anything else is asked.
 	Expect(ctx context.Context, n int)
 	// Refused tells that the server has turned a transfer away for being one too
 	// many, so that Width becomes less.
@@ -71,13 +71,16 @@ type Keeper interface {
 	Kept(ctx context.Context, p string) (int64, error)
 }
 
+// Homed is a Tree that tells where relative paths begin, as an absolute path.
+type Homed interface {
+	Home(ctx context.Context) (string, error)
+}
+
 // Traits are what a server is and can, as far as it decides how files are moved.
 type Traits struct {
 	// Dray tells that the server keeps uploads hidden until they are whole, so that
 	// they may go under their final names.
 	Dray bool
-	// Home is where relative paths begin, "" unknown.
-	Home string
 	// Software is how the server calls itself, for people.
 	Software string
 	// Times and Modes tell that they may be set, Links that symbolic links may be
@@ -85,6 +88,9 @@ type Traits struct {
 	Times, Modes, Links bool
 	// Sums are the algorithms of Sum, the strongest first.
 	Sums []string
+	// DirsOnly tells that List fails where there is no directory, which LIST of FTP
+	// does not.
+	DirsOnly bool
 	// Overlap tells that transfers share one connection, so that many small files
 	// cost little more than one.
 	Overlap bool
