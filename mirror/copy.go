@@ -18,8 +18,10 @@ import (
 	"dray/vfs"
 )
 
-// A Copy is a file or directory of another server that is copied to the server of the
-// run, through this machine and without being stored here.
+// A Copy is a file or directory of another server, or of another place on the same, that
+// is copied to the server of the run: by the servers themselves where they do that, else
+// through this machine and without being stored here. A limit of the rate, which no
+// server keeps for us, leaves the second.
 type Copy struct {
 	Tree      remote.Tree // of the source; not that of the run, whose connections it must not wait for
 	From      string      // there
@@ -27,11 +29,15 @@ type Copy struct {
 	Entry     remote.Entry // of it
 	To, ToURL string       // on the server of the run
 	Filter    Filter
+	Through   bool // this machine, always
+
+	told *sync.Once // by which road the bytes go
 }
 
 // Copy queues a file, or all files below a directory and makes the directories. It
 // returns when all is queued.
 func (r *Run) Copy(c Copy) {
+	c.told = new(sync.Once)
 	if !c.Entry.Mode.IsDir() {
 		r.copyFile(c, c.Entry, c.From, c.FromURL, c.To, c.ToURL)
 		return
@@ -116,20 +122,32 @@ func (r *Run) copyFile(c Copy, e remote.Entry, from, fromURL, to, toURL string) 
 		size = e.Size
 	}
 	r.add(&job{from: fromURL, to: toURL, size: size, run: func(ctx context.Context, j *job) error {
-		return r.through(ctx, j, c.Tree, e, from, fromURL, to, toURL)
+		k := &copying{run: r, job: j, c: &c, e: e, from: from, fromURL: fromURL, to: to, toURL: toURL, size: size}
+		return k.copy(ctx)
 	}})
 }
 
-// through moves one file from server to server.
-func (r *Run) through(ctx context.Context, j *job, source remote.Tree, e remote.Entry, from, fromURL, to, toURL string) error {
-	traits, err := r.tree.Traits(ctx)
-	if err != nil {
+// copying is the copy of one file.
+type copying struct {
+	run           *Run
+	job           *job
+	c             *Copy
+	e             remote.Entry // of the source
+	from, fromURL string
+	to, toURL     string
+	size          int64 // -1 unknown
+	traits        remote.Traits
+}
+
+func (k *copying) copy(ctx context.Context) (err error) {
+	r := k.run
+	if k.traits, err = r.tree.Traits(ctx); err != nil {
 		return err
 	}
 	switch r.opt.Conflict {
 	case Skip, Newer:
-		old, err := r.tree.Stat(ctx, to)
-		if err == nil && (r.opt.Conflict == Skip || old.Is(timed) && e.Is(timed) && !old.Time.Add(old.Step).Before(e.Time)) {
+		old, err := r.tree.Stat(ctx, k.to)
+		if err == nil && (r.opt.Conflict == Skip || old.Is(timed) && k.e.Is(timed) && !old.Time.Add(old.Step).Before(k.e.Time)) {
 			return errSkipped
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -139,22 +157,133 @@ func (r *Run) through(ctx context.Context, j *job, source remote.Tree, e remote.
 	if r.opt.DryRun {
 		return nil
 	}
-	name := to
-	if !traits.Dray && !r.opt.InPlace {
-		name = PartName(to, r.opt.Suffix)
+	// A second try goes the way that depends on less.
+	if tree, ok := r.tree.(remote.Copier); ok && !k.c.Through && r.opt.Rate == nil && r.opt.FileRate == 0 && !r.opt.Text && k.job.try == 1 {
+		// Of a file without a byte some servers hear the end before its beginning.
+		if road := tree.Road(k.c.Tree); road != transfer.RoadNone && (k.size != 0 || road != remote.RoadFXP) {
+			if err := k.direct(ctx, tree, road); !errors.Is(err, errThrough) {
+				return err
+			}
+		}
 	}
-	size := int64(-1)
-	if e.Is(sized) {
-		size = e.Size
+	return k.through(ctx)
+}
+
+// errThrough tells that a file has to go through this machine.
+var errThrough = errors.New("it has to go through this machine")
+
+// put is what both ways have in common.
+func (k *copying) put(name string) remote.Put {
+	r := k.run
+	put := remote.Put{Whole: name == k.to, How: transfer.Options{Meter: r.permit(k.job), Idle: r.opt.Idle}}
+	if k.e.Is(moded) && !r.opt.NoModes {
+		put.Mode = k.e.Mode.Perm()
+	}
+	if k.e.Is(timed) && !r.opt.NoTimes {
+		put.Time = k.e.Time
+	}
+	return put
+}
+
+// direct has the servers copy the file between themselves.
+func (k *copying) direct(ctx context.Context, tree remote.Copier, road transfer.Road) error {
+	r := k.run
+	name := PartName(k.to, r.opt.Suffix)
+	// A server of dray hides what is not whole, and knows by itself whether a copy of its
+	// own is. With FXP it does not: it takes a connection that broke for the end of the
+	// file, and the size is looked at before the file gets its name.
+	if r.opt.InPlace || k.traits.Dray && road == remote.RoadServer {
+		name = k.to
+	}
+	put := k.put(name)
+	if name != k.to && r.opt.Verify != VerifyHash {
+		put.Final = k.to
+	}
+	k.job.goOn(0)
+	rep, err := tree.Copy(ctx, k.c.Tree, k.from, name, k.size, put)
+	var no *remote.NotDirect
+	switch {
+	case errors.As(err, &no) && ctx.Err() == nil:
+		if no.Begun {
+			k.remove(name)
+		}
+		if !no.Known {
+			r.say(Event{What: Noted, ID: k.job.id, From: k.fromURL, To: k.toURL, Size: k.size, Err: no.Err, Why: "the bytes go through this machine: " + no.Why()})
+		}
+		return errThrough
+	case errors.Is(err, remote.ErrNotRenamed):
+		if Transient(err) && k.sent(name, rep.Bytes).bearsItsName(ctx) {
+			err = nil
+		}
+	case err != nil:
+		k.remove(name)
+		return named(err, k.toURL, k.toURL, rep.Bytes)
+	}
+	k.c.told.Do(func() {
+		why := "the server copies it by itself: the bytes do not come here"
+		if road == remote.RoadFXP {
+			why = "the servers pass it on between themselves (FXP), without checking each other's certificates: the bytes do not come here, unless --through is given"
+		}
+		r.say(Event{What: Noted, ID: k.job.id, From: k.fromURL, To: k.toURL, Size: k.size, Why: why})
+	})
+	if err == nil && put.Final != "" {
+		return nil
+	}
+	err = k.finish(ctx, name, rep.Bytes)
+	if k.traits.Dray && name != k.to && fault.KindOf(err) == fault.Denied { // who may upload there, and not rename
+		k.remove(name)
+		return errThrough
+	}
+	return err
+}
+
+// finish is what comes when all bytes are at name.
+func (k *copying) finish(ctx context.Context, name string, size int64) error {
+	r := k.run
+	if r.opt.Verify == VerifyHash {
+		if err := r.compareSides(ctx, k.c.Tree, k.from, name, k.toURL, size); err != nil {
+			if fault.KindOf(err) == fault.Mismatch {
+				k.remove(name)
+			}
+			return err
+		}
+	}
+	if name == k.to {
+		return nil
+	}
+	return k.sent(name, size).rename(ctx)
+}
+
+// sent is the file at name as an upload that lacks its name.
+func (k *copying) sent(name string, size int64) *sending {
+	return &sending{run: k.run, job: k.job, u: &Upload{File: k.fromURL, Path: k.to, URL: k.toURL}, name: name, traits: k.traits, size: size}
+}
+
+// remove takes away the beginning of a file, which can't be gone on with.
+func (k *copying) remove(name string) {
+	if name == k.to {
+		return
+	}
+	ctx, done := context.WithTimeout(context.WithoutCancel(k.run.ctx), 5*time.Second)
+	defer done()
+	_ = k.run.tree.Remove(ctx, name)
+}
+
+// through moves the file through this machine.
+func (k *copying) through(ctx context.Context) error {
+	r := k.run
+	name := k.to
+	if !k.traits.Dray && !r.opt.InPlace {
+		name = PartName(k.to, r.opt.Suffix)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	p := newPassage(ctx, e, size)
+	p := newPassage(ctx, k.e, k.size)
 	got := make(chan error, 1)
 	go func() {
-		rep, err := source.Get(ctx, from, remote.Get{Size: size, How: transfer.Options{Idle: r.opt.Idle}}, p)
-		if err == nil && size >= 0 && rep.Bytes < size {
-			err = fault.New(fault.Cut, fault.IDShortFile, fromURL, rep.Bytes, size)
+		rep, err := k.c.Tree.Get(ctx, k.from, remote.Get{Size: k.size, How: transfer.Options{Idle: r.opt.Idle}}, p)
+		if err == nil && k.size >= 0 && rep.Bytes < k.size {
+			err = fault.New(fault.Cut, fault.IDShortFile, k.fromURL, rep.Bytes, k.size)
 		}
 		p.end(err)
 		if err != nil {
@@ -162,40 +291,27 @@ func (r *Run) through(ctx context.Context, j *job, source remote.Tree, e remote.
 		}
 		got <- err
 	}()
-	put := remote.Put{Whole: name == to, How: transfer.Options{Meter: r.permit(j), Idle: r.opt.Idle}}
-	if e.Is(moded) && !r.opt.NoModes {
-		put.Mode = e.Mode.Perm()
+	k.job.goOn(0)
+	// The target is not asked before the source gives something: nothing is begun there
+	// for a file that can't be read, and of two transfers that wait for connections none
+	// has what the other one waits for.
+	if err := p.begun(); err != nil {
+		cancel(err)
+		return named(cmp.Or(<-got, err), k.fromURL, k.fromURL, 0)
 	}
-	if e.Is(timed) && !r.opt.NoTimes {
-		put.Time = e.Time
-	}
-	j.goOn(0)
-	rep, err := r.tree.Put(ctx, name, put, p)
+	rep, err := r.tree.Put(ctx, name, k.put(name), p)
 	if err != nil {
 		cancel(err)
 	}
 	p.stop()
 	if failed := <-got; failed != nil && (err == nil || errors.Is(err, failed) || context.Cause(ctx) == failed) {
-		err = named(failed, fromURL, fromURL, rep.Bytes)
+		err = named(failed, k.fromURL, k.fromURL, rep.Bytes)
 	}
 	if err != nil {
-		if name != to {
-			clean, done := context.WithTimeout(context.WithoutCancel(r.ctx), 5*time.Second)
-			_ = r.tree.Remove(clean, name) // its beginning can't be gone on with
-			done()
-		}
-		return named(err, toURL, toURL, rep.Bytes)
+		k.remove(name)
+		return named(err, k.toURL, k.toURL, rep.Bytes)
 	}
-	if r.opt.Verify == VerifyHash {
-		if err := r.compareSides(ctx, source, from, name, toURL, rep.Bytes); err != nil {
-			return err
-		}
-	}
-	if name == to {
-		return nil
-	}
-	s := &sending{run: r, job: j, u: &Upload{File: fromURL, Path: to, URL: toURL}, name: name, traits: traits, size: rep.Bytes}
-	return s.rename(ctx)
+	return k.finish(ctx, name, rep.Bytes)
 }
 
 // compareSides compares the checksums of both servers.
@@ -311,6 +427,24 @@ func (p *passage) ReadAt(b []byte, off int64) (n int, err error) {
 		}
 	}
 	return n, nil
+}
+
+// begun waits for the first byte, or for the end of a file that has none. After an
+// error nothing will come.
+func (p *passage) begun() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		switch _, first := p.held[0]; {
+		case p.err != nil:
+			return p.err
+		case first, p.ended:
+			return nil
+		case p.ctx.Err() != nil:
+			return context.Cause(p.ctx)
+		}
+		p.cond.Wait()
+	}
 }
 
 // end says that all was received, or why not.

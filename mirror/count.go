@@ -9,12 +9,28 @@ import (
 )
 
 // permit is the meter of one transfer: it counts for it and for the run, and asks
-// the rate of the run, if there is one.
+// the rates of the file and of the run, if there are any.
 func (r *Run) permit(j *job) meter.Meter {
-	if r.opt.Rate != nil {
-		return meter.All(r.opt.Rate, &counts{&j.moved, &r.moved})
+	c := &counts{&j.moved, &r.moved}
+	j.once.Do(func() { j.rate = r.opt.Permit() })
+	if j.rate != nil {
+		return meter.All(j.rate, c)
 	}
-	return &counts{&j.moved, &r.moved}
+	return c
+}
+
+// Permit is the meter of one file, nil without limits: its own rate and the one that
+// it shares with all.
+func (o *Options) Permit() meter.Meter {
+	switch {
+	case o.FileRate > 0 && o.Rate != nil:
+		return meter.All(meter.NewRate(o.FileRate), o.Rate)
+	case o.FileRate > 0:
+		return meter.NewRate(o.FileRate)
+	case o.Rate != nil:
+		return o.Rate
+	}
+	return nil
 }
 
 // counts grants everything and counts twice.

@@ -12,6 +12,9 @@
 // same and the bytes are those that came. What differs from the source by a checksum is
 // kept as NAME.dray-part.bad.
 //
+// A large file may come over several connections. Then the unfinished one has holes, and
+// its note says where; none is there before the note tells of holes.
+//
 // Uploads go the same way on the server, except to one that hides them until they are
 // whole; the notes about them are on this machine.
 package mirror

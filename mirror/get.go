@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -31,10 +32,20 @@ type Download struct {
 	Name  string // in the place, with slashes
 	// Backup is where a file of that name is moved before it is replaced; "": nowhere.
 	Backup string
+
+	told   remote.Entry // what Stat has told for this try; Known 0: it was not asked
+	single bool         // it goes over one connection
 }
 
-// Download queues a file.
+// Download queues a file. The second one for a name that the first one of the run has
+// is left out.
 func (r *Run) Download(d Download) {
+	if r.claims(d.URL, d.Place.Path(d.Name)) {
+		r.fetch(d)
+	}
+}
+
+func (r *Run) fetch(d Download) {
 	size := int64(-1)
 	if d.Entry.Is(sized) {
 		size = d.Entry.Size
@@ -57,6 +68,7 @@ func (r *Run) download(ctx context.Context, j *job, d *Download) error {
 		e, err := r.tree.Stat(ctx, d.Path)
 		switch {
 		case err == nil:
+			d.told = e
 			d.Entry = newer(e, d.Entry)
 		case fault.KindOf(err) != fault.Unsupported: // else the transfer will tell
 			return err
@@ -69,6 +81,25 @@ func (r *Run) download(ctx context.Context, j *job, d *Download) error {
 	if d.Entry.Is(typed) && d.Entry.Mode.Type()&^fs.ModeSymlink != 0 {
 		return fault.New(fault.IsDir, fault.IDNotRegular, d.URL)
 	}
+	if d.Backup == "" { // which is named from the top
+		if sub := d.Place.enter(Dir(d.Name)); sub != nil {
+			here := *d
+			here.Place, here.Name = &sub.Place, path.Base(d.Name)
+			err := r.into(ctx, j, &here)
+			d.Place.leave(sub)
+			d.Entry, d.told, d.single = here.Entry, here.told, here.single
+			if err != nil && !errors.Is(err, fs.ErrNotExist) || d.Place.has(sub) {
+				return err
+			}
+			d.Place.below.forget(sub) // somebody has taken it away, perhaps with what came
+			j.goOn(0)
+		}
+	}
+	return r.into(ctx, j, d)
+}
+
+// into receives a file of which is known what the server tells of it.
+func (r *Run) into(ctx context.Context, j *job, d *Download) error {
 	if err := r.refuseTarget(d); err != nil || r.opt.DryRun {
 		return err
 	}
@@ -136,6 +167,8 @@ type part struct {
 	summed []uint32 // checksums of the first blocks, as takeNotes made them
 	anew   bool     // nothing that is there is gone on with
 	front  *front   // nil: the bytes come in their order
+	first  extent   // what the note has proven of the first bytes
+	came   []extent // and behind the first hole
 }
 
 func (p *part) say(what What, err error, why string) {
@@ -226,6 +259,7 @@ func (p *part) begin(ctx context.Context) (int64, error) {
 	if p.note != "" {
 		n, noted, p.old = readNote(p.d.Place.root, p.note)
 	}
+	p.first, p.came = extent{}, nil
 	if p.anew || r.opt.Resume == ResumeNever || r.opt.Text {
 		return p.goOn(0)
 	}
@@ -234,12 +268,19 @@ func (p *part) begin(ctx context.Context) (int64, error) {
 	switch there := fi.Size(); {
 	case there == 0:
 	case r.opt.Resume == ResumeForce:
+		if noted && n.Version > 1 { // a hole is no data
+			there = min(there, n.Bytes)
+		}
 		if want.Size < 0 || there <= want.Size {
 			have = there
 		}
 	case noted && n.same(want.Source, want.Size, want.Time, p.d.Entry.Step, want.Unique):
 		if have = n.proven(p.f, there); have > want.Size {
 			have = 0
+		}
+		p.first = extent{0, have, n.Blocks[:(have+block-1)/block]}
+		if p.divisible(want.Size) {
+			p.came = n.ranges(p.f, there, want.Size)
 		}
 	case r.opt.Resume == ResumeVerify && there <= want.Size:
 		if have, err = p.proves(ctx, p.f, there); err != nil {
@@ -248,16 +289,29 @@ func (p *part) begin(ctx context.Context) (int64, error) {
 	case noted:
 		p.say(Noted, nil, "the unfinished file is of another version of the source: it is fetched from the start")
 	}
-	if have == 0 && !r.opt.InPlace && (r.opt.Resume == ResumeVerify || r.opt.Resume == ResumeForce) {
+	if have == 0 && len(p.came) == 0 && !r.opt.InPlace && (r.opt.Resume == ResumeVerify || r.opt.Resume == ResumeForce) {
 		if have, err = p.adopt(ctx, want.Size); err != nil {
 			return 0, err
 		}
 	}
-	if have > 0 && p.job.begin == 0 && p.job.moved.Bytes() == 0 {
-		p.job.begin = have
-		r.say(Event{What: Kept, ID: p.job.id, From: p.job.from, To: p.job.to, Size: p.job.size, Begin: have})
+	all := have
+	for _, e := range p.came {
+		all += e.Bytes
 	}
-	return p.goOn(have)
+	if all > 0 && p.job.begin == 0 && p.job.moved.Bytes() == 0 {
+		p.job.begin = all
+		r.say(Event{What: Kept, ID: p.job.id, From: p.job.from, To: p.job.to, Size: p.job.size, Begin: all})
+	}
+	if len(p.came) > 0 && all < want.Size {
+		p.job.goOn(all)
+		return have, nil
+	}
+	if all == fi.Size() {
+		p.summed = nil
+		p.job.goOn(all)
+		return all, nil
+	}
+	return p.goOn(all)
 }
 
 // proves asks the server whether the first n bytes of f are those of the source, and
@@ -322,6 +376,9 @@ func (p *part) receive(ctx context.Context, from int64) error {
 	size := p.source().Size
 	if r.opt.Resume == ResumeForce && from == size && from > 0 && !r.opt.Text {
 		return nil
+	}
+	if d := p.divide(from, size); d != nil {
+		return d.receive(ctx)
 	}
 	g, dst := p.request(from, size)
 	stop := p.takeNotes(ctx, from)
@@ -604,13 +661,9 @@ func (r *Run) theirSum(ctx context.Context, path string, size int64) (algorithm,
 	return algorithm, sum, err
 }
 
-// reading is how bytes are fetched that are only looked at. The rate is of all bytes.
+// reading is how bytes are fetched that are only looked at. The rates are of all bytes.
 func (r *Run) reading() transfer.Options {
-	o := transfer.Options{Idle: r.opt.Idle}
-	if r.opt.Rate != nil {
-		o.Meter = r.opt.Rate
-	}
-	return o
+	return transfer.Options{Idle: r.opt.Idle, Meter: r.opt.Permit()}
 }
 
 // agree tells whether the first n bytes of a file of the server are those of f, by a

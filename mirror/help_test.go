@@ -580,6 +580,37 @@ func (t *fakeTree) Refused() {
 
 func (t *fakeTree) Close() error { return nil }
 
+// A keepingTree is a server of dray over FTP: a file hides the upload that is to replace
+// it, and how much of that is there is told to who asks.
+type keepingTree struct {
+	*fakeTree
+	onKept func(n int, p string) (int64, error) // 0 and nil: as it is
+}
+
+var _ remote.Keeper = (*keepingTree)(nil)
+
+func (t *keepingTree) Kept(_ context.Context, p string) (int64, error) {
+	num := t.called("kept", p)
+	if t.onKept != nil {
+		if n, err := t.onKept(num, p); n != 0 || err != nil {
+			return n, err
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if b, ok := t.partial[p]; ok && t.nodes[p] != nil {
+		return int64(len(b)), nil
+	}
+	return 0, missing(p)
+}
+
+func (t *keepingTree) Stat(ctx context.Context, p string) (remote.Entry, error) {
+	if t.has(p) {
+		return t.Seen(ctx, p)
+	}
+	return t.fakeTree.Stat(ctx, p)
+}
+
 // heard keeps the events of a run.
 type heard struct {
 	mu  sync.Mutex
@@ -629,6 +660,7 @@ func random(seed uint64, n int) []byte {
 type desk struct {
 	*testing.T
 	tree  *fakeTree
+	as    remote.Tree // what runs see of tree; nil: tree itself
 	place *Place
 	dir   string
 	heard heard
@@ -645,6 +677,17 @@ func newDesk(t *testing.T) *desk {
 	return &desk{T: t, tree: newFake(), place: place, dir: filepath.Join(dir, "here")}
 }
 
+// on makes a directory that is there the one that receives.
+func (d *desk) on(dir string) {
+	d.Helper()
+	place, err := OpenPlace(dir, false)
+	if err != nil {
+		d.Fatal(err)
+	}
+	d.Cleanup(func() { place.Close() })
+	d.place, d.dir = place, dir
+}
+
 const host = "ftp://h.test"
 
 // run makes a run of what add queues.
@@ -654,7 +697,11 @@ func (d *desk) run(o Options, add func(r *Run)) Summary {
 		d.heard = heard{}
 		o.Tell = d.heard.tell
 	}
-	r := NewRun(d.Context(), d.tree, o)
+	tree := d.as
+	if tree == nil {
+		tree = d.tree
+	}
+	r := NewRun(d.Context(), tree, o)
 	add(r)
 	return r.Wait()
 }

@@ -19,7 +19,9 @@ const block = 4 << 20
 const maxNote = 32 << 20
 
 // A note tells what an unfinished file is the beginning of. It stands beside the
-// file, or, for an upload, in the state directory.
+// file, or, for an upload, in the state directory. Version 1 is of a file that has its
+// first bytes and no others, 2 of one with holes: who knows only the first takes the
+// second for no note, and begins again.
 type note struct {
 	Version int           `json:"v"`
 	Source  string        `json:"source"` // URL or absolute path
@@ -30,7 +32,18 @@ type note struct {
 	Unique  string        `json:"unique,omitempty"` // as the server told it
 	Bytes   int64         `json:"bytes"`            // how many of the first bytes are there for sure
 	Blocks  []uint32      `json:"blocks"`           // CRC-32C of each block of 4 MiB, the last one of what is left of Bytes
+	Ranges  []extent      `json:"ranges,omitempty"` // what is there behind the first hole; version 2
 }
+
+// An extent is some bytes of a file, with their checksums as a note has them.
+type extent struct {
+	From   int64    `json:"from"`
+	Bytes  int64    `json:"bytes"`
+	Blocks []uint32 `json:"blocks"`
+}
+
+// maxRanges bounds the ranges of a note, and with them the parts that a file is fetched in.
+const maxRanges = 256
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -56,29 +69,69 @@ func sums(f io.ReaderAt, n int64) ([]uint32, error) {
 	return out, nil
 }
 
+// known tells whether the note is of a version that is understood.
+func (n *note) known() bool { return n.Version == 1 || n.Version == 2 }
+
 // proven is how many of the first bytes of f are as the note has them.
 func (n *note) proven(f io.ReaderAt, size int64) int64 {
-	if n.Version != 1 || n.Bytes < 0 || n.Bytes > math.MaxInt64-block || int64(len(n.Blocks)) != (n.Bytes+block-1)/block {
+	if !n.known() {
 		return 0
 	}
-	for i := range n.Blocks {
+	return extent{0, n.Bytes, n.Blocks}.proven(f, size)
+}
+
+// ranges are those behind the first hole, as far as they are proven, and end before
+// most.
+func (n *note) ranges(f io.ReaderAt, size, most int64) []extent {
+	var out []extent
+	for _, e := range n.Ranges {
+		if e.From+e.Bytes > most {
+			return nil
+		}
+		if e.Bytes = e.proven(f, size); e.Bytes > 0 {
+			e.Blocks = e.Blocks[:(e.Bytes+block-1)/block]
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// proven is how many of the first bytes of the extent are as it has them. size is that
+// of f.
+func (e extent) proven(f io.ReaderAt, size int64) int64 {
+	if e.From < 0 || e.Bytes < 0 || e.Bytes > math.MaxInt64-block-e.From || int64(len(e.Blocks)) != (e.Bytes+block-1)/block {
+		return 0
+	}
+	for i := range e.Blocks {
 		from := int64(i) * block
-		to := min(from+block, n.Bytes)
-		if to > size {
+		to := min(from+block, e.Bytes)
+		if e.From+to > size {
 			return from
 		}
-		sum, err := sums(io.NewSectionReader(f, from, to-from), to-from)
-		if err != nil || len(sum) != 1 || sum[0] != n.Blocks[i] {
+		sum, err := sums(io.NewSectionReader(f, e.From+from, to-from), to-from)
+		if err != nil || len(sum) != 1 || sum[0] != e.Blocks[i] {
 			return from
 		}
 	}
-	return n.Bytes
+	return e.Bytes
+}
+
+// ordered tells whether the ranges stand one behind the other, behind the first bytes.
+func (n *note) ordered() bool {
+	end := n.Bytes
+	for _, e := range n.Ranges {
+		if e.From < end || e.Bytes <= 0 || e.Bytes > math.MaxInt64-e.From {
+			return false
+		}
+		end = e.From + e.Bytes
+	}
+	return len(n.Ranges) <= maxRanges && (n.Version == 2 || len(n.Ranges) == 0)
 }
 
 // same tells whether the note is of this version of the source. Times are compared
 // as far as the coarser of them tells.
 func (n *note) same(source string, size int64, mtime time.Time, step time.Duration, unique string) bool {
-	if n.Version != 1 || n.Source != source || n.Size != size || size < 0 {
+	if !n.known() || n.Source != source || n.Size != size || size < 0 {
 		return false
 	}
 	if n.Unique != "" && unique != "" && n.Unique != unique {
@@ -106,15 +159,16 @@ func readNote(s shelf, name string) (n note, ok, there bool) {
 	if err != nil {
 		return note{}, false, !errors.Is(err, fs.ErrNotExist)
 	}
-	if len(b) > maxNote || json.Unmarshal(b, &n) != nil || n.Version != 1 || n.Bytes < 0 {
+	if len(b) > maxNote || json.Unmarshal(b, &n) != nil || !n.known() || n.Bytes < 0 || !n.ordered() {
 		return note{}, false, true
 	}
 	return n, true, true
 }
 
-// writeNote replaces the note of a name at once.
+// writeNote replaces the note of a name at once. Its version is 1 unless it says
+// another.
 func writeNote(s shelf, name string, n note) error {
-	n.Version = 1
+	n.Version = max(n.Version, 1)
 	b, err := json.Marshal(n)
 	if err != nil {
 		return err

@@ -219,7 +219,9 @@ func TestNotes(t *testing.T) {
 	if _, err := sums(bytes.NewReader(data), int64(len(data))+1); err == nil {
 		t.Error("bytes that are not there were summed")
 	}
-	for _, bad := range []string{"", "{", "null", "[]", `{"v":2,"bytes":1,"blocks":[1]}`, `{"v":1,"bytes":-1}`, `{"v":1,"blocks":[-1]}`} {
+	for _, bad := range []string{"", "{", "null", "[]", `{"v":3,"bytes":1,"blocks":[1]}`, `{"v":1,"bytes":-1}`, `{"v":1,"blocks":[-1]}`,
+		`{"v":1,"ranges":[{"from":5,"bytes":1,"blocks":[1]}]}`, `{"v":2,"bytes":6,"ranges":[{"from":5,"bytes":1}]}`, `{"v":2,"ranges":[{"from":5,"bytes":0}]}`,
+		`{"v":2,"ranges":[{"from":5,"bytes":9},{"from":7,"bytes":9}]}`, `{"v":2,"ranges":[{"from":9223372036854775807,"bytes":9}]}`} {
 		m["bad"] = []byte(bad)
 		if _, ok, there := readNote(m, "bad"); ok || !there {
 			t.Errorf("readNote(%q) is a note", bad)
@@ -251,7 +253,8 @@ func TestSameVersion(t *testing.T) {
 		{"the note knows minutes", func(n *note) { n.Step = time.Minute }, "s", 5, day.Add(30 * time.Second), 0, "u", true},
 		{"no time now", nil, "s", 5, time.Time{}, 0, "u", false},
 		{"never a time", func(n *note) { n.Time = time.Time{} }, "s", 5, time.Time{}, 0, "u", true},
-		{"a later format", func(n *note) { n.Version = 2 }, "s", 5, day, 0, "u", false},
+		{"with holes", func(n *note) { n.Version = 2 }, "s", 5, day, 0, "u", true},
+		{"a later format", func(n *note) { n.Version = 3 }, "s", 5, day, 0, "u", false},
 	}
 	for _, tt := range tests {
 		own := n

@@ -23,6 +23,7 @@ type Place struct {
 	dir   string // as it was asked for
 	umask fs.FileMode
 	dirs  made
+	below subPlaces
 
 	fold        sync.Once
 	insensitive bool
@@ -54,6 +55,7 @@ func (p *Place) Close() error {
 	if p.root == nil {
 		return nil
 	}
+	p.below.forget(nil)
 	return p.root.Close()
 }
 

@@ -34,8 +34,15 @@ type Upload struct {
 	Backup string
 }
 
-// Upload queues a file.
+// Upload queues a file. The second one for a name that the first one of the run has is
+// left out.
 func (r *Run) Upload(u Upload) {
+	if r.claims(u.File, u.URL) {
+		r.give(u)
+	}
+}
+
+func (r *Run) give(u Upload) {
 	r.add(&job{from: u.File, to: u.URL, size: u.Size, run: func(ctx context.Context, j *job) error {
 		return r.upload(ctx, j, &u)
 	}})

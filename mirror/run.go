@@ -87,8 +87,15 @@ type Options struct {
 	RetryFor time.Duration // since its first failure; 0: no limit
 	RetryOn  RetryOn
 
-	Rate  *meter.Rate // of all transfers together; nil: none
-	State string      // directory for notes about uploads that were cut; "": none are kept
+	Rate     *meter.Rate // of all transfers together; nil: none
+	FileRate int64       // bytes a second, of each file; 0: no limit
+	// Segments is over how many connections one large file is fetched from a server whose
+	// connections carry one transfer each; 0: as many as prove worth while. As long as it
+	// is not whole it has holes then: one that is written in place never is divided.
+	Segments  int
+	divisions divisions
+
+	State string // directory for notes about uploads that were cut; "": none are kept
 
 	// Tell hears what happens, from any goroutine, one at a time.
 	Tell func(Event)
@@ -142,9 +149,11 @@ type Run struct {
 	cond    sync.Cond
 	queue   []*job
 	running int
+	lent    int // connections that transfers have besides their first
 	adding  bool
 	lastID  int64
 	active  map[int64]*job
+	claimed map[string]string // sources, by the targets that somebody named
 	sum     Summary
 	dirs    made
 
@@ -185,6 +194,8 @@ type job struct {
 	base     atomic.Int64 // how much of the file is there without what has moved
 	begin    int64        // where it went on at first
 	left     bool         // something to go on with was left
+	once     sync.Once
+	rate     meter.Meter // made once; nil: no limit
 }
 
 // goOn says that what moves now goes behind the first at bytes.
@@ -198,7 +209,7 @@ func NewRun(ctx context.Context, tree remote.Tree, opt Options) *Run {
 	if opt.Suffix == "" {
 		opt.Suffix = Suffix
 	}
-	r := &Run{opt: opt, tree: tree, adding: true, active: map[int64]*job{}, done: make(chan struct{})}
+	r := &Run{opt: opt, tree: tree, adding: true, active: map[int64]*job{}, claimed: map[string]string{}, done: make(chan struct{})}
 	r.cond.L = &r.mu
 	r.ctx, r.end = context.WithCancelCause(ctx)
 	context.AfterFunc(r.ctx, func() {
@@ -300,6 +311,25 @@ func (r *Run) keep(e Event) {
 	}
 }
 
+// claims takes a target for a source, and tells and counts it when another one has it.
+func (r *Run) claims(from, to string) bool {
+	r.mu.Lock()
+	other, taken := r.claimed[to]
+	if !taken {
+		r.claimed[to] = from
+	}
+	r.mu.Unlock()
+	switch {
+	case !taken:
+		return true
+	case other == from:
+		r.Skip(from, to, -1, "it was named before")
+	default:
+		r.Fail(from, to, fault.New(fault.Exists, fault.IDNameClash, from, other))
+	}
+	return false
+}
+
 // Skip counts a file that needs no transfer.
 func (r *Run) Skip(from, to string, size int64, why string) {
 	r.mu.Lock()
@@ -322,7 +352,7 @@ func (r *Run) dispatch() {
 				r.mu.Unlock()
 				return
 			}
-			if len(r.queue) > 0 && r.running < r.width() {
+			if len(r.queue) > 0 && r.running+r.lent < r.width() {
 				break
 			}
 			if len(r.queue) == 0 && !r.adding && r.running == 0 {
@@ -351,10 +381,11 @@ func (r *Run) dispatch() {
 }
 
 func (r *Run) width() int {
+	n := max(r.tree.Width(len(r.queue)+r.running+r.lent), 1) // also told to a tree whose width is settled
 	if r.opt.Parallel > 0 {
 		return r.opt.Parallel
 	}
-	return max(r.tree.Width(len(r.queue)+r.running), 1)
+	return n
 }
 
 // try makes one transfer, again and again where that may help.

@@ -327,9 +327,9 @@ func (y *syncing) entry(w *walk, d walked, rel string, e *remote.Entry, old remo
 	case there && y.NewerOnly && !old.Time.Before(e.Time):
 		r.Skip(y.sourceName(rel), y.targetName(rel), e.Size, "the target has a newer one")
 	case y.Up:
-		r.Upload(Upload{File: y.sourceName(rel), Path: remote.Join(y.Path, rel), URL: y.targetName(rel), Fresh: !there, Size: e.Size, Backup: y.backup(rel, there)})
+		r.give(Upload{File: y.sourceName(rel), Path: remote.Join(y.Path, rel), URL: y.targetName(rel), Fresh: !there, Size: e.Size, Backup: y.backup(rel, there)})
 	default:
-		r.Download(Download{Path: remote.Join(y.Path, rel), URL: y.sourceName(rel), Entry: *e, Place: y.Place, Name: path.Join(y.Name, rel), Backup: y.backup(rel, there)})
+		r.fetch(Download{Path: remote.Join(y.Path, rel), URL: y.sourceName(rel), Entry: *e, Place: y.Place, Name: path.Join(y.Name, rel), Backup: y.backup(rel, there)})
 	}
 }
 

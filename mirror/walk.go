@@ -130,6 +130,9 @@ type Tree struct {
 	Name   string // in the place, "" for its top
 	Dir    string // of an upload: on this machine
 	Filter Filter
+	// Else is asked when the top can't be listed, whether it has settled what is to be
+	// done with it, because it is no directory; nil: nobody is.
+	Else func() bool
 }
 
 // DownloadTree queues all files below a directory of the server and makes the
@@ -146,7 +149,11 @@ func (r *Run) DownloadTree(t Tree) {
 }
 
 // listWidth is how many directories are listed at once.
-func (r *Run) listWidth() int { return min(max(r.tree.Width(8), 1), 8) }
+func (r *Run) listWidth() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return min(max(r.tree.Width(len(r.queue)+r.running+8), 1), 8)
+}
 
 func (r *Run) receiveDir(w *walk, t *Tree, d walked) error {
 	if d.depth > maxDepth {
@@ -154,6 +161,9 @@ func (r *Run) receiveDir(w *walk, t *Tree, d walked) error {
 	}
 	entries, err := r.list(below(t.Path, d.rel))
 	if err != nil && len(entries) == 0 {
+		if d.rel == "" && t.Else != nil && t.Else() {
+			return nil
+		}
 		return err
 	}
 	dir := path.Join(t.Name, d.rel)
@@ -241,7 +251,7 @@ func (r *Run) receiveEntry(w *walk, t *Tree, d walked, rel string, e *remote.Ent
 	case e.Mode.Type() != 0:
 		r.Skip(url, t.Place.Path(name), -1, "it is no regular file")
 	default:
-		r.Download(Download{Path: p, URL: url, Entry: *e, Place: t.Place, Name: name})
+		r.fetch(Download{Path: p, URL: url, Entry: *e, Place: t.Place, Name: name})
 	}
 }
 
@@ -428,7 +438,7 @@ func (r *Run) sendEntry(w *walk, t *Tree, d walked, rel string, de fs.DirEntry, 
 	case !fi.Mode().IsRegular():
 		r.Skip(file, url, -1, "it is no regular file")
 	default:
-		r.Upload(Upload{File: file, Path: remote.Join(t.Path, rel), URL: url, Fresh: fresh, Size: fi.Size()})
+		r.give(Upload{File: file, Path: remote.Join(t.Path, rel), URL: url, Fresh: fresh, Size: fi.Size()})
 	}
 }
 

@@ -422,8 +422,8 @@ func TestTheQueueHoldsBackWhoAdds(t *testing.T) {
 		r := NewRun(t.Context(), d.tree, Options{Parallel: 2})
 		added := 0
 		go func() {
-			for range maxQueue + 100 {
-				r.Download(Download{Path: "/a", URL: host + "/a", Place: d.place, Name: "a"})
+			for i := range maxQueue + 100 {
+				r.Download(Download{Path: "/a", URL: host + "/a", Place: d.place, Name: fmt.Sprint(i)})
 				added++
 			}
 		}()
