@@ -90,8 +90,10 @@ func entryOf(p string, f *fakeFile) remote.Entry {
 }
 
 func (t *fakeTree) Traits(context.Context) (remote.Traits, error) {
-	return remote.Traits{Home: "/", Times: true, Modes: true}, nil
+	return remote.Traits{Times: true, Modes: true}, nil
 }
+
+func (t *fakeTree) Home(context.Context) (string, error) { return "/", nil }
 
 func (t *fakeTree) List(ctx context.Context, dir string) iter.Seq2[remote.Entry, error] {
 	return func(yield func(remote.Entry, error) bool) {

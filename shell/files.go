@@ -13,6 +13,7 @@ import (
 	"dray/fault"
 	"dray/ftp"
 	"dray/remote"
+	"dray/screen"
 )
 
 func secret(s string) account.Secret { return account.NewSecret(s) }
@@ -22,7 +23,7 @@ func (c *call) rm() error {
 	for _, w := range c.args {
 		p := c.place.resolve(w.Text)
 		if base := path.Base(w.Text); base == "." || base == ".." || p == "" || p == "/" || p == c.place.conn.home {
-			return misuse("%s is where everything is, and is not removed\nname what is in it", clean(w.Text))
+			return misuse("%s is where everything is, and is not removed\nname what is in it", screen.Line(w.Text))
 		}
 	}
 	for _, w := range c.args {
@@ -115,8 +116,11 @@ func (c *call) removeDir(p string, depth int) bool {
 func (c *call) mv() error {
 	last := c.args[len(c.args)-1]
 	to, err := c.expand(last)
-	if err != nil || len(to) != 1 {
-		return misuse("%s has to be one name", clean(last.Text))
+	if err != nil {
+		return err
+	}
+	if len(to) != 1 {
+		return misuse("%s has to be one name", screen.Line(last.Text))
 	}
 	from := c.remote(c.args[:len(c.args)-1])
 	into := to[0].slash || c.statDir(c.ctx, to[0].path)
@@ -186,7 +190,7 @@ func (c *call) rmdir() error {
 func (c *call) chmod() error {
 	mode, err := ftp.ParseMode(c.args[0].Text)
 	if err != nil || mode > 0o777 {
-		return misuse("%q is no mode; write octal digits, as 644", clean(c.args[0].Text))
+		return misuse("%q is no mode; write octal digits, as 644", screen.Line(c.args[0].Text))
 	}
 	for _, f := range c.remote(c.args[1:]) {
 		c.did(f.path, c.tree().Chmod(c.ctx, at(f.path), fs.FileMode(mode)))

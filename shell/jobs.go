@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"dray/fault"
+	"dray/screen"
 )
 
 // maxJobs is how many commands run in the background at once.
@@ -63,7 +64,7 @@ func (js *jobs) begin(ctx context.Context, s *Shell, c *call, cmd Command) error
 			j.status = s.status(err)
 		}
 	}()
-	fmt.Fprintf(s.opt.Err, "[%d] %s\n", j.n, clean(j.text))
+	fmt.Fprintf(s.opt.Err, "[%d] %s\n", j.n, screen.Line(j.text))
 	return nil
 }
 
@@ -108,7 +109,7 @@ func (js *jobs) settle(s *Shell, j *job) {
 			js.failed = j.status
 		}
 	}
-	fmt.Fprintf(s.opt.Err, "[%d] %s  %s\n", j.n, state, clean(j.text))
+	fmt.Fprintf(s.opt.Err, "[%d] %s  %s\n", j.n, state, screen.Line(j.text))
 	j.out.pass(s.opt.Err)
 }
 
@@ -123,7 +124,7 @@ func (js *jobs) one(args []Word) (*job, error) {
 	}
 	n, err := strconv.Atoi(trimPercent(args[0].Text))
 	if err != nil || js.all[n] == nil {
-		return nil, misuse("there is no job %s\njobs shows them", clean(args[0].Text))
+		return nil, misuse("there is no job %s\njobs shows them", screen.Line(args[0].Text))
 	}
 	return js.all[n], nil
 }
@@ -207,7 +208,7 @@ func (c *call) listJobs() error {
 			c.sh.jobs.settle(c.sh, j)
 			continue
 		}
-		fmt.Fprintf(c.out, "[%d] running %s  %s\n", j.n, short(time.Since(j.began)), clean(j.text))
+		fmt.Fprintf(c.out, "[%d] running %s  %s\n", j.n, screen.Duration(time.Since(j.began)), screen.Line(j.text))
 	}
 	return nil
 }

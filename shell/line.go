@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/peterh/liner"
+
+	"dray/screen"
 )
 
 // historyFile is its name in the state directory.
@@ -118,7 +120,7 @@ func (s *Shell) prompt() string {
 	} else if rel, ok := strings.CutPrefix(dir, home+"/"); ok && home != "/" && home != "" {
 		dir = "~/" + rel
 	}
-	p := clean(who + ":" + dir)
+	p := screen.Line(who + ":" + dir)
 	if r := []rune(p); len(r) > 50 {
 		p = string(r[:20]) + "…" + string(r[len(r)-29:])
 	}

@@ -12,11 +12,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"dray/fault"
 	"dray/mirror"
 	"dray/remote"
+	"dray/screen"
 	"dray/transfer"
 )
 
@@ -107,67 +107,12 @@ func (c *call) long() bool { return c.has("long") || c.verb.name == "ll" }
 
 // show writes entries as ls does.
 func (c *call) show(entries []remote.Entry) {
-	slices.SortStableFunc(entries, func(a, b remote.Entry) int {
-		n := 0
-		switch {
-		case c.has("by-time"):
-			n = b.Time.Compare(a.Time)
-		case c.has("by-size"):
-			n = int(min(max(b.Size-a.Size, -1), 1))
-		}
-		if n == 0 {
-			n = strings.Compare(a.Name, b.Name)
-		}
-		if c.has("reverse") {
-			n = -n
-		}
-		return n
-	})
-	var names []string
-	for i := range entries {
-		n := c.shown(entries[i].Name)
-		if entries[i].Mode.IsDir() && c.sh.opt.Terminal && n != "." {
-			n += "/"
-		}
-		names = append(names, n)
+	l := screen.Listing{
+		Terminal: c.sh.opt.Terminal, Width: c.sh.width(), Single: c.has("one"), Long: c.long(), Human: c.has("human-readable") || c.sh.opt.Terminal,
+		ByTime: c.has("by-time"), BySize: c.has("by-size"), Reverse: c.has("reverse"),
 	}
-	switch {
-	case c.long():
-		c.showLong(entries, names)
-	case c.sh.opt.Terminal && !c.has("one"):
-		c.columns(names)
-	default:
-		for _, n := range names {
-			fmt.Fprintln(c.out, n)
-		}
-	}
-}
-
-func (c *call) showLong(entries []remote.Entry, names []string) {
-	type row struct{ mode, owner, group, size, time, name string }
-	var rows []row
-	var wOwner, wGroup, wSize int
-	for i := range entries {
-		e := &entries[i]
-		r := row{letters(e), clean(orDash(e.Owner)), clean(orDash(e.Group)), "-", "-", names[i]}
-		if e.Is(knownSize) && !e.Mode.IsDir() {
-			r.size = strconv.FormatInt(e.Size, 10)
-			if c.has("human-readable") || c.sh.opt.Terminal {
-				r.size = sizeOf(e.Size)
-			}
-		}
-		if e.Is(knownTime) {
-			r.time = e.Time.Local().Format("2006-01-02 15:04")
-		}
-		if e.Mode.Type() == fs.ModeSymlink && e.Target != "" {
-			r.name += " -> " + c.shown(e.Target)
-		}
-		wOwner, wGroup, wSize = max(wOwner, len(r.owner)), max(wGroup, len(r.group)), max(wSize, len(r.size))
-		rows = append(rows, r)
-	}
-	for _, r := range rows {
-		fmt.Fprintf(c.out, "%s  %-*s  %-*s  %*s  %-16s  %s\n", r.mode, wOwner, r.owner, wGroup, r.group, wSize, r.size, r.time, r.name)
-	}
+	l.Sort(entries)
+	l.Write(c.out, entries)
 }
 
 func (c *call) lls() error {
@@ -225,31 +170,12 @@ func (c *call) stat() error {
 			c.fail(c.url(f.path), err)
 			continue
 		}
-		row := func(name, value string) {
-			if value != "" {
-				fmt.Fprintf(c.out, "%-7s %s\n", name, c.shown(value))
-			}
-		}
-		row("url", c.url(f.path))
-		row("type", typeOf(&e))
-		if e.Is(knownSize) && !e.Mode.IsDir() {
-			row("size", fmt.Sprintf("%d (%s)", e.Size, sizeOf(e.Size)))
-		}
-		if e.Is(knownTime) {
-			row("time", e.Time.Local().Format(time.RFC3339))
-		}
-		if e.Is(knownMode) {
-			row("mode", fmt.Sprintf("%04o %s", e.Mode.Perm(), letters(&e)))
-		}
-		row("owner", e.Owner)
-		row("group", e.Group)
-		row("link", e.Target)
-		row("perm", e.Perm)
+		screen.Facts(c.out, c.url(f.path), &e)
 	}
 	return nil
 }
 
-// below are the names under a directory that may be walked.
+// walkable tells whether an entry is a directory that may be walked.
 func walkable(e *remote.Entry) bool {
 	return e.Mode.IsDir() && e.Name != "" && e.Name != "." && e.Name != ".." && !strings.Contains(e.Name, "/")
 }
@@ -273,13 +199,15 @@ func (c *call) du() error {
 }
 
 func (c *call) usage(n int64, p string) {
-	size := sizeOf(n)
+	size := screen.Size(n)
 	if c.has("bytes") {
 		size = strconv.FormatInt(n, 10)
 	}
 	fmt.Fprintf(c.out, "%10s  %s\n", size, c.shown(c.relative(p)))
 }
 
+// duDir adds up a directory. One below it that can't be listed is a failure, and what is
+// known of it counts.
 func (c *call) duDir(dir string, depth int) (int64, error) {
 	if depth > maxDeep {
 		return 0, fault.New(fault.BadName, fault.IDBadName, c.url(dir))
@@ -298,8 +226,12 @@ func (c *call) duDir(dir string, depth int) (int64, error) {
 	}
 	for _, sub := range subs {
 		n, err := c.duDir(sub, depth+1)
-		if sum += n; err != nil {
+		sum += n
+		if c.ctx.Err() != nil {
 			return sum, err
+		}
+		if err != nil {
+			c.fail(c.url(sub), err)
 		}
 	}
 	if depth == 0 || !c.has("summarize") {
@@ -317,30 +249,25 @@ func (c *call) df() error {
 	if err != nil {
 		return Failures{{c.url(dir), err}}
 	}
-	size := func(n uint64) string { return sizeOf(int64(min(n, 1<<62))) }
-	if total > 0 {
-		fmt.Fprintf(c.out, "%s free of %s (%d%% used)\n", size(free), size(total), int(float64(total-min(free, total))/float64(total)*100))
-		return nil
-	}
-	fmt.Fprintf(c.out, "%s free\n", size(free))
+	fmt.Fprintln(c.out, screen.Room(free, total, screen.Size))
 	return nil
 }
 
 func (c *call) find() error {
 	kind, depth := c.value("type"), maxDeep
 	if kind != "" && kind != "f" && kind != "d" && kind != "l" {
-		return misuse("-t of find is f, d or l, not %q", clean(kind))
+		return misuse("-t of find is f, d or l, not %q", screen.Line(kind))
 	}
 	if d := c.value("maxdepth"); d != "" {
 		n, err := strconv.Atoi(d)
 		if err != nil || n < 0 {
-			return misuse("-d of find is a number, not %q", clean(d))
+			return misuse("-d of find is a number, not %q", screen.Line(d))
 		}
 		depth = min(n, maxDeep)
 	}
 	pattern := c.value("name")
 	if _, err := path.Match(pattern, ""); err != nil {
-		return misuse("%q is no pattern: a [ without its ]", clean(pattern))
+		return misuse("%q is no pattern: a [ without its ]", screen.Line(pattern))
 	}
 	wanted := func(e *remote.Entry) bool {
 		if ok, _ := path.Match(pattern, e.Name); pattern != "" && !ok {
@@ -386,8 +313,12 @@ func (c *call) findIn(dir string, level, depth int, wanted func(*remote.Entry) b
 		}
 	}
 	for _, sub := range subs {
-		if err := c.findIn(sub, level+1, depth, wanted); err != nil {
+		err := c.findIn(sub, level+1, depth, wanted)
+		if c.ctx.Err() != nil {
 			return err
+		}
+		if err != nil {
+			c.fail(c.url(sub), err)
 		}
 	}
 	return nil
@@ -399,7 +330,7 @@ func (c *call) sum() error {
 		algorithm = strings.ToLower(strings.ReplaceAll(a, "-", ""))
 	}
 	if !slices.Contains(mirror.Sums(), algorithm) {
-		return misuse("-a of sum is one of %s, not %q", strings.Join(mirror.Sums(), ", "), clean(algorithm))
+		return misuse("-a of sum is one of %s, not %q", strings.Join(mirror.Sums(), ", "), screen.Line(algorithm))
 	}
 	for _, f := range c.remote(c.args) {
 		if f.entry != nil && f.entry.Mode.IsDir() {
@@ -492,7 +423,7 @@ func (c *call) open() error {
 	if p := c.value("port"); p != "" {
 		n, err := strconv.Atoi(p)
 		if err != nil || n < 1 || n > 65535 {
-			return misuse("%q is no port; ports are 1 to 65535", clean(p))
+			return misuse("%q is no port; ports are 1 to 65535", screen.Line(p))
 		}
 		o.Port = n
 	}
@@ -517,7 +448,7 @@ func (c *call) cd() error {
 				return err
 			}
 			if len(all) > 1 {
-				return misuse("%s stands for %d names, and cd takes one", clean(w.Text), len(all))
+				return misuse("%s stands for %d names, and cd takes one", screen.Line(w.Text), len(all))
 			}
 			dir = all[0].path
 		default:
@@ -539,7 +470,7 @@ func (c *call) lcd() error {
 			return err
 		}
 		if len(all) > 1 {
-			return misuse("%s stands for %d names, and lcd takes one", clean(c.args[0].Text), len(all))
+			return misuse("%s stands for %d names, and lcd takes one", screen.Line(c.args[0].Text), len(all))
 		}
 		dir = all[0]
 	}

@@ -15,6 +15,7 @@ import (
 	"dray/meter"
 	"dray/mirror"
 	"dray/remote"
+	"dray/screen"
 )
 
 // transfer makes a run as the options of the verb and the settings say.
@@ -63,7 +64,7 @@ func parseParallel(s string) (int, error) {
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 1 || n > 256 {
-		return 0, misuse("%q is neither auto nor a number from 1 to 256", clean(s))
+		return 0, misuse("%q is neither auto nor a number from 1 to 256", screen.Line(s))
 	}
 	return n, nil
 }
@@ -111,7 +112,7 @@ func (c *call) get() error {
 		case len(words) == 1 && words[0].Glob == "":
 			dir, name = splitHere(to)
 		default:
-			return misuse("%s is neither on the server nor a directory of this machine\nseveral files need a directory", clean(last.Text))
+			return misuse("%s is neither on the server nor a directory of this machine\nseveral files need a directory", screen.Line(last.Text))
 		}
 	}
 	place, err := c.receive(dir)
@@ -286,7 +287,7 @@ func (c *call) put() error {
 		case len(words) == 1 && words[0].Glob == "":
 			name = last
 		default:
-			return misuse("%s is neither here nor a directory of the server\nseveral files need a directory", clean(last))
+			return misuse("%s is neither here nor a directory of the server\nseveral files need a directory", screen.Line(last))
 		}
 	}
 	files, err := c.files(words)
@@ -377,7 +378,7 @@ func (c *call) mirror() error {
 	if n := c.value("max-delete"); n != "" {
 		var err error
 		if s.MaxDelete, err = strconv.Atoi(n); err != nil || s.MaxDelete < 0 {
-			return misuse("--max-delete is a number, not %q", clean(n))
+			return misuse("--max-delete is a number, not %q", screen.Line(n))
 		}
 	}
 	rules := mirror.Rules{Most: -1}
@@ -413,7 +414,7 @@ func (c *call) mirror() error {
 	}
 	if s.Delete && c.job == nil && !c.has("dry-run") {
 		s.Confirm = func(n int) bool {
-			return c.sh.front.Confirm(c.ctx, fmt.Sprintf("Delete %d names of %s that %s has not?", n, clean(target), clean(source)))
+			return c.sh.front.Confirm(c.ctx, fmt.Sprintf("Delete %d names of %s that %s has not?", n, screen.Line(target), screen.Line(source)))
 		}
 	}
 	return c.transfer(nil, func(run *mirror.Run) error {
@@ -434,7 +435,7 @@ func (c *call) progress() error {
 		case "off", "no", "false":
 			c.sh.set.silent = true
 		default:
-			return misuse("progress is on or off, not %q", clean(c.args[0].Text))
+			return misuse("progress is on or off, not %q", screen.Line(c.args[0].Text))
 		}
 	}
 	fmt.Fprintf(c.err, "progress %s\n", map[bool]string{true: "off", false: "on"}[c.sh.set.silent])
@@ -457,9 +458,9 @@ func (s *settings) limit() string {
 }
 
 func (c *call) setLimit(text string) error {
-	n, err := parseSize(text)
+	n, err := screen.ParseSize(text)
 	if err != nil {
-		return misuse("%q is no rate; write bytes a second, as 500K or 5M; 0 is no limit", clean(text))
+		return misuse("%q is no rate; write bytes a second, as 500K or 5M; 0 is no limit", screen.Line(text))
 	}
 	if c.sh.set.rate == nil {
 		c.sh.set.rate = meter.NewRate(n)
@@ -467,23 +468,6 @@ func (c *call) setLimit(text string) error {
 	c.sh.set.rate.Set(n) // transfers that run already too
 	c.sh.set.rateText = text
 	return nil
-}
-
-// parseSize reads bytes, with K, M, G or T for powers of 1024.
-func parseSize(s string) (int64, error) {
-	text := strings.TrimSuffix(strings.TrimSuffix(strings.ToUpper(strings.TrimSpace(s)), "B"), "I")
-	unit := int64(1)
-	if text != "" {
-		if i := strings.IndexByte("KMGT", text[len(text)-1]); i >= 0 {
-			unit = 1 << (10 * (i + 1))
-			text = text[:len(text)-1]
-		}
-	}
-	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(f >= 0) || f*float64(unit) > 1<<62 {
-		return 0, fmt.Errorf("%q is no size", s)
-	}
-	return int64(f * float64(unit)), nil
 }
 
 func (c *call) setting() error {
@@ -521,5 +505,5 @@ func (c *call) setting() error {
 		c.args = []Word{{Text: value}}
 		return c.progress()
 	}
-	return misuse("there is no setting %q\nthe settings are limit-rate, parallel and progress", clean(name))
+	return misuse("there is no setting %q\nthe settings are limit-rate, parallel and progress", screen.Line(name))
 }

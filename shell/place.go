@@ -13,6 +13,7 @@ import (
 	"dray/fault"
 	"dray/mirror"
 	"dray/remote"
+	"dray/screen"
 )
 
 // at is a path as trees take it.
@@ -100,16 +101,23 @@ func (c *call) expand(w Word) ([]found, error) {
 	case parts[0] == "~":
 		base, parts = c.place.conn.home, parts[1:]
 	}
-	dirs := []found{{path: base}}
+	dirs, matched := []found{{path: base}}, false
 	for i, part := range parts {
+		last := i == len(parts)-1
 		if !hasMeta(part) {
 			name := unescape(part)
 			for j := range dirs {
 				dirs[j] = found{path: place{c.place.conn, dirs[j].path}.resolve(at(name))}
 			}
+			if last && matched { // as */index.html: where it is
+				dirs = slices.DeleteFunc(dirs, func(f found) bool {
+					_, err := c.tree().Stat(c.ctx, at(f.path))
+					return err != nil && (errors.Is(err, fs.ErrNotExist) || fault.KindOf(err) == fault.NotDir)
+				})
+			}
 			continue
 		}
-		last := i == len(parts)-1
+		matched = true
 		var next []found
 		for _, d := range dirs {
 			some, err := c.match(d.path, part, last && !slash)
@@ -120,7 +128,7 @@ func (c *call) expand(w Word) ([]found, error) {
 				return nil, err
 			}
 			if next = append(next, some...); len(next) > maxFound {
-				return nil, misuse("%s stands for more than %d names", clean(w.Text), maxFound)
+				return nil, misuse("%s stands for more than %d names", screen.Line(w.Text), maxFound)
 			}
 		}
 		dirs = next
@@ -154,7 +162,7 @@ func (c *call) match(dir, part string, last bool) ([]found, error) {
 			continue
 		}
 		if out = append(out, one); len(out) > maxFound {
-			return nil, misuse("%s stands for more than %d names", clean(part), maxFound)
+			return nil, misuse("%s stands for more than %d names", screen.Line(part), maxFound)
 		}
 	}
 	slices.SortFunc(out, func(a, b found) int { return strings.Compare(a.path, b.path) })
@@ -198,7 +206,7 @@ func (c *call) files(words []Word) ([]string, error) {
 			return nil, err
 		}
 		if out = append(out, some...); len(out) > maxFound {
-			return nil, misuse("%s stands for more than %d names", clean(w.Text), maxFound)
+			return nil, misuse("%s stands for more than %d names", screen.Line(w.Text), maxFound)
 		}
 	}
 	return out, nil
@@ -239,7 +247,7 @@ func (s *settings) glob(w Word) ([]string, error) {
 			}
 		}
 		if dirs = next; len(dirs) > maxFound {
-			return nil, misuse("%s stands for more than %d names", clean(w.Text), maxFound)
+			return nil, misuse("%s stands for more than %d names", screen.Line(w.Text), maxFound)
 		}
 	}
 	if len(dirs) == 0 {
@@ -275,7 +283,7 @@ func isDir(name string) bool {
 // nothing where it is tells it by Stat.
 func (c *call) look(ctx context.Context, p string) (remote.Entry, error) {
 	e, err := c.tree().Seen(ctx, at(p))
-	if err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && !mirror.Fatal(err) {
 		there, stat := c.tree().Stat(ctx, at(p))
 		if stat == nil || errors.Is(stat, fs.ErrNotExist) {
 			return there, stat

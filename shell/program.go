@@ -18,6 +18,7 @@ import (
 	"dray/fault"
 	"dray/mirror"
 	"dray/remote"
+	"dray/screen"
 )
 
 // A ProgramError tells that a program of this machine has failed.
@@ -152,7 +153,7 @@ func (c *call) edit() error {
 		return err
 	}
 	if len(all) != 1 {
-		return misuse("%s stands for %d names, and edit takes one", clean(c.args[0].Text), len(all))
+		return misuse("%s stands for %d names, and edit takes one", screen.Line(c.args[0].Text), len(all))
 	}
 	p := all[0].path
 	name := remote.Base(p)
@@ -213,7 +214,7 @@ func (c *call) edit() error {
 	}
 	keep = true // until it is there
 	if err := c.unchanged(p, before, fresh, old); err != nil {
-		fmt.Fprintf(c.err, "what was edited is in %s\n", clean(file))
+		fmt.Fprintf(c.err, "what was edited is in %s\n", screen.Line(file))
 		return err
 	}
 	if !fresh && before.Is(knownMode) {
@@ -234,7 +235,7 @@ func (c *call) edit() error {
 		return nil
 	})
 	if err != nil {
-		fmt.Fprintf(c.err, "what was edited is in %s\n", clean(file))
+		fmt.Fprintf(c.err, "what was edited is in %s\n", screen.Line(file))
 		return err
 	}
 	keep = false
@@ -309,7 +310,7 @@ func (c *call) exit() error {
 	if len(c.args) > 0 {
 		n, err := strconv.Atoi(c.args[0].Text)
 		if err != nil || n < 0 || n > 255 {
-			return misuse("a status is a number from 0 to 255, not %q", clean(c.args[0].Text))
+			return misuse("a status is a number from 0 to 255, not %q", screen.Line(c.args[0].Text))
 		}
 		status = n
 	}

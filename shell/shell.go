@@ -18,6 +18,7 @@ import (
 	"dray/meter"
 	"dray/mirror"
 	"dray/remote"
+	"dray/screen"
 )
 
 // A Front is the program around a shell.
@@ -204,12 +205,15 @@ func (s *Shell) open(ctx context.Context, o Open) error {
 		return err
 	}
 	c := &conn{url: u, tree: tree, refs: 1}
-	traits, err := tree.Traits(ctx)
+	if _, err = tree.Traits(ctx); err == nil {
+		if h, ok := tree.(remote.Homed); ok {
+			c.home, err = h.Home(ctx)
+		}
+	}
 	if err != nil {
 		c.release()
 		return err
 	}
-	c.home = traits.Home
 	p := place{conn: c, cwd: c.home}
 	if u.Path != "" {
 		p.cwd = p.resolve(u.Path)
@@ -304,7 +308,7 @@ func (s *Shell) scriptLine(ctx context.Context, line string) (status int, over b
 		line = strings.TrimLeft(line[1:], " \t")
 	}
 	if s.opt.Verbose && !mute && line != "" {
-		fmt.Fprintln(s.opt.Err, "dray> "+clean(masked(line)))
+		fmt.Fprintln(s.opt.Err, "dray> "+screen.Line(masked(line)))
 	}
 	status = s.Do(ctx, line)
 	s.jobs.report(s)
@@ -475,7 +479,7 @@ func (s *Shell) find(word string) (*verb, error) {
 	}
 	switch len(like) {
 	case 0:
-		return nil, misuse("there is no command %q\nhelp shows the commands", clean(word))
+		return nil, misuse("there is no command %q\nhelp shows the commands", screen.Line(word))
 	case 1:
 		return like[0], nil
 	}
@@ -483,7 +487,7 @@ func (s *Shell) find(word string) (*verb, error) {
 	for _, v := range like {
 		all = append(all, v.name)
 	}
-	return nil, misuse("%q may be %s", clean(word), strings.Join(all, ", "))
+	return nil, misuse("%q may be %s", screen.Line(word), strings.Join(all, ", "))
 }
 
 // A call is one command that runs.
@@ -585,7 +589,7 @@ func (c *call) options(words []Word) error {
 }
 
 func (c *call) noOption(w string) error {
-	return misuse("%s has no option %s\nhelp %[1]s shows what it has; write -- in front of a name that begins with -", c.verb.name, clean(w))
+	return misuse("%s has no option %s\nhelp %[1]s shows what it has; write -- in front of a name that begins with -", c.verb.name, screen.Line(w))
 }
 
 // count wants as many arguments as the row says.

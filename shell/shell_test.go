@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -13,6 +14,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"dray/fault"
+	"dray/remote"
 )
 
 func TestEveryRowOfTheTableHoldsTogether(t *testing.T) {
@@ -243,6 +247,45 @@ func TestWhereTransfersGo(t *testing.T) {
 			t.Errorf("%s has made a directory for nothing", tt.line)
 		}
 	}
+}
+
+// What can't be listed below a directory is told, and the rest is shown.
+func TestWalksGoOnBehindADirectoryThatCantBeListed(t *testing.T) {
+	s := newSession(t, "top/a/1.txt", "top/b/", "top/c/2.txt")
+	s.place.conn.tree = &walled{s.tree, "/top/b"}
+	for _, line := range []string{"find top", "du -b top"} {
+		out := s.do(line, 1)
+		if !strings.Contains(out, "top/c") || strings.Count(s.err.String(), "/top/b") != 1 {
+			t.Errorf("%s: %s%s", line, out, s.err.String())
+		}
+	}
+}
+
+// A walled tree has a directory that can't be listed.
+type walled struct {
+	*fakeTree
+	dir string
+}
+
+func (w *walled) List(ctx context.Context, dir string) iter.Seq2[remote.Entry, error] {
+	if dir != w.dir {
+		return w.fakeTree.List(ctx, dir)
+	}
+	return func(yield func(remote.Entry, error) bool) {
+		yield(remote.Entry{}, fault.New(fault.Denied, fault.IDPerm, dir))
+	}
+}
+
+func TestANameBehindAPatternIsThoseThatAreThere(t *testing.T) {
+	s := newSession(t, "a/index.html", "b/other.html", "c/index.html", "file")
+	s.do("get -O . a/*.html", 0)
+	if out := s.do("get -O . */index.html", 1); !strings.Contains(out+s.err.String(), "name-clash") { // one of them would be lost
+		t.Errorf("%q", out)
+	}
+	if out := s.do("ls */index.html", 0); out != "a/index.html\nc/index.html\n" {
+		t.Errorf("%q", out)
+	}
+	s.do("ls */none.html", 7)
 }
 
 func TestADeviceIsWrittenToAndNotReplaced(t *testing.T) {
