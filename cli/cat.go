@@ -16,13 +16,16 @@ func catCommand() *cobra.Command {
 		Args:    wantsURLs(1, "dray cat sftp://alice@example.net/notes.txt"),
 	}
 	c.flags(cmd.Flags())
-	cmd.Flags().StringVar(&t.limit, "limit-rate", "", "move at most so many bytes a second, a `RATE` as 500K or 5M")
+	cmd.Flags().StringVar(&t.limit, "limit-rate", "", rateHelp)
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
+		if err := c.refuse("is not for cat, whose output is what is in the files", "json", "jsonl"); err != nil {
+			return err
+		}
 		targets, err := c.targets("cat", args)
 		if err != nil {
 			return err
 		}
-		return c.each(ctx, targets, func(at target) error {
+		return c.each(ctx, targets, func(at target, _ *failures) error {
 			t.ascii = at.u.Type == "A"
 			return c.pour(ctx, c.stdout, at.tree, at.u, t)
 		})

@@ -11,6 +11,7 @@ import (
 	"dray/fault"
 	"dray/mirror"
 	"dray/remote"
+	"dray/screen"
 )
 
 func checkCommand() *cobra.Command {
@@ -42,6 +43,11 @@ something does.`,
 	f.BoolVarP(&t.follow, "follow", "L", false, "compare what symbolic links lead to")
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
 		source, target := args[0], args[1]
+		if !hash {
+			if err := c.refuse("is for --hash, which is not there", "algo"); err != nil {
+				return err
+			}
+		}
 		if local(source) == local(target) {
 			return usagef("one of %s and %s has to be a URL, and the other a directory of this machine", source, target)
 		}
@@ -58,6 +64,9 @@ something does.`,
 		}
 		u, err := c.parse(at)
 		if err != nil {
+			return err
+		}
+		if err := asItIs(u, "check"); err != nil {
 			return err
 		}
 		if s.Filter, err = t.filter(); err != nil {
@@ -97,21 +106,27 @@ func (c *client) check(ctx context.Context, t *transfers, s mirror.Sync, tree re
 		case c.asJSON:
 			rows = append(rows, row{d.Name, d.Why})
 		default:
-			fmt.Fprintf(c.stdout, "%-8s %s\n", d.Why, clean(d.Name))
+			fmt.Fprintf(c.stdout, "%-8s %s\n", d.Why, screen.Line(d.Name))
 		}
 	})
 	sum := run.Wait()
-	if c.asJSON {
-		c.jsonLine(rows)
-	}
-	if sum.Failed > 0 {
-		asJSON, asJSONL := c.asJSON, c.asJSONL
-		c.asJSON, c.asJSONL = false, false
-		defer func() { c.asJSON, c.asJSONL = asJSON, asJSONL }()
-		return r.end(sum, time.Since(began))
-	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	asJSON := c.asJSON
+	if sum.Failed > 0 {
+		for _, e := range sum.Errors {
+			*c.errors = append(*c.errors, toWire(e))
+		}
+		c.asJSON, c.asJSONL = false, false // its rows are what is written, and no summary
+		err := r.end(sum, time.Since(began))
+		if c.asJSON = asJSON; asJSON {
+			c.jsonList(rows, err)
+		}
+		return err
+	}
+	if asJSON {
+		c.jsonLine(rows)
 	}
 	if differ > 0 {
 		return &exitError{exitMismatch, ""}

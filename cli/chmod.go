@@ -20,7 +20,7 @@ func chmodCommand() *cobra.Command {
 		Args: wantsURLs(2, "dray chmod 640 sftp://alice@example.net/secret.txt"),
 	}
 	c.flags(cmd.Flags())
-	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
+	cmd.RunE = c.changing(func(ctx context.Context, args []string) error {
 		mode, err := ftp.ParseMode(args[0])
 		if err != nil || mode > 0o777 {
 			return usagef("%q is no mode; write octal digits, as 644", args[0])
@@ -29,17 +29,11 @@ func chmodCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return c.each(ctx, targets, func(t target) error {
-			found, err := c.matching(ctx, t)
-			if err != nil {
+		return c.eachMatch(ctx, targets, func(m match) error {
+			if err := m.tree.Chmod(ctx, pathOf(m.u), fs.FileMode(mode)); err != nil {
 				return err
 			}
-			for _, m := range found {
-				if err := m.tree.Chmod(ctx, pathOf(m.u), fs.FileMode(mode)); err != nil {
-					return err
-				}
-				c.did("chmod", m.u.String())
-			}
+			c.did("chmod", m.u.String())
 			return nil
 		})
 	})

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +25,7 @@ import (
 	"dray/account"
 	"dray/fault"
 	"dray/remote"
+	"dray/screen"
 	"dray/sshclient"
 )
 
@@ -70,6 +72,9 @@ type client struct {
 	trees   []remote.Tree
 	ci      bool
 	typed   []*pflag.Flag // options that stood on the command line
+	changes *wireChanges  // of a command that tells them; else nil
+	errors  *[]wireEvent  // for --json, told already; nil in a shell
+	spoken  []remote.Scheme
 
 	passwords *remote.Passwords
 }
@@ -154,13 +159,61 @@ func (c *client) flags(f *pflag.FlagSet, taken ...string) {
 	f.BoolVar(&c.asJSON, "json", false, "write the result as JSON")
 	f.BoolVar(&c.asJSONL, "jsonl", false, "write what happens as it happens, a JSON object a line")
 	f.BoolVarP(&c.batch, "batch", "b", false, "ask nothing")
-	f.BoolVarP(&c.yes, "yes", "y", false, "answer yes where a plan would be confirmed")
 	// Words that users of curl bring along.
 	f.BoolVarP(&c.insecure, "insecure", "k", false, "")
 	f.BoolVar(&c.sslReqd, "ssl-reqd", false, "")
 	_ = f.MarkHidden("insecure")
 	_ = f.MarkHidden("ssl-reqd")
 	f.Lookup("connect-timeout").Usage = "how long to wait for a connection to each address, a `TIME` as 10s"
+}
+
+// yesFlag adds the option of commands that may ask before they delete.
+func (c *client) yesFlag(f *pflag.FlagSet) {
+	f.BoolVarP(&c.yes, "yes", "y", false, "delete without asking")
+}
+
+// confirms makes a question of the deletions of a run; nil where nobody is asked.
+func (c *client) confirms(ctx context.Context, source, target string) func(n int) bool {
+	if c.tty == nil || c.yes {
+		return nil
+	}
+	return func(n int) bool {
+		ok, err := c.tty.confirm(ctx, fmt.Sprintf("Delete %d names of %s that %s has not?", n, screen.Line(target), screen.Line(source)))
+		return ok && err == nil
+	}
+}
+
+// Options that only one of the protocols has.
+var (
+	onlyFTP  = []string{"tls", "tls-min", "ca", "client-cert", "client-key", "plain", "active", "passive", "epsv", "active-ports", "active-ip", "charset", "ssl-reqd"}
+	onlySFTP = []string{"identity", "jump", "ssh-config-file", "no-ssh-config"}
+)
+
+// tellUnused warns of options that stood on the command line for a protocol that was
+// not spoken.
+func (c *client) tellUnused() {
+	ftp, sftp := false, false
+	for _, s := range c.spoken {
+		ftp, sftp = ftp || s.IsFTP(), sftp || s == remote.SFTP
+	}
+	for _, f := range c.typed {
+		switch {
+		case sftp && !ftp && slices.Contains(onlyFTP, f.Name):
+			c.warn("--%s is for FTP, and was not needed", f.Name)
+		case ftp && !sftp && slices.Contains(onlySFTP, f.Name):
+			c.warn("--%s is for SFTP, and was not needed", f.Name)
+		}
+	}
+}
+
+// refuse refuses options that stood on the command line and mean nothing here.
+func (c *client) refuse(why string, names ...string) error {
+	for _, f := range c.typed {
+		if slices.Contains(names, f.Name) {
+			return usagef("--%s %s", f.Name, why)
+		}
+	}
+	return nil
 }
 
 // environment gives every option that was not named the value of DRAY_NAME.
@@ -185,7 +238,7 @@ func environment(f *pflag.FlagSet) error {
 
 // notAgain are common options that a command which goes on with this one's work does
 // without: what is in its URL, what is about this run, and what may have a password.
-var notAgain = []string{"user", "port", "password-cmd", "max-time", "quiet", "verbose", "log", "progress", "json", "jsonl", "batch", "yes"}
+var notAgain = []string{"user", "port", "password-cmd", "max-time", "quiet", "verbose", "log", "progress", "json", "jsonl", "batch"}
 
 // again is the beginning of the command that goes on with this one's work, with the
 // options that it needs for the same server and the same partial.
@@ -202,6 +255,7 @@ func (c *client) again(verb string) string {
 		}
 		for _, v := range values {
 			switch {
+			case f.Name == "proxy" && strings.Contains(v, "@"): // it may have a password: the environment takes it again
 			case f.Value.Type() != "bool":
 				line += " --" + f.Name + " " + shellWord(v)
 			case v == "true":
@@ -214,16 +268,23 @@ func (c *client) again(verb string) string {
 	return line
 }
 
+// heapSoon is the memory in bytes from which on garbage is collected at once: a listing
+// may be of two million names, and half as much again would lie about unused.
+const heapSoon = 1 << 30
+
 // run is the RunE of a command of the client.
 func (c *client) run(do func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		c.cmd, c.stdout = cmd, cmd.OutOrStdout()
+		c.cmd, c.stdout, c.errors = cmd, cmd.OutOrStdout(), &[]wireEvent{}
 		cmd.Flags().Visit(func(f *pflag.Flag) { c.typed = append(c.typed, f) })
 		if err := environment(cmd.Flags()); err != nil {
 			return err
 		}
 		if err := c.begin(); err != nil {
 			return err
+		}
+		if os.Getenv("GOMEMLIMIT") == "" {
+			debug.SetMemoryLimit(heapSoon)
 		}
 		ctx, end := context.WithCancelCause(context.Background())
 		defer end(nil)
@@ -235,6 +296,7 @@ func (c *client) run(do func(ctx context.Context, args []string) error) func(*co
 			defer timer.Stop()
 		}
 		err := do(ctx, args)
+		c.tellUnused()
 		for _, t := range c.trees {
 			_ = t.Close()
 		}
@@ -245,8 +307,23 @@ func (c *client) run(do func(ctx context.Context, args []string) error) func(*co
 	}
 }
 
-// over makes the error of a command one that ends the program with its status.
+// over tells how a command ended, and makes its error one that ends the program with
+// its status.
 func (c *client) over(ctx context.Context, err error) error {
+	err = c.conclude(ctx, err)
+	var ee *exitError
+	if c.asJSON && c.changes != nil && (!errors.As(err, &ee) || ee.text == "") {
+		if c.changes.OK = ee == nil; ee != nil {
+			c.changes.Exit = ee.status
+		}
+		c.changes.Errors = *c.errors
+		c.jsonLine(c.changes)
+	}
+	return err
+}
+
+// conclude tells a failure that was not told, and makes it one that has a status.
+func (c *client) conclude(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -262,7 +339,10 @@ func (c *client) over(ctx context.Context, err error) error {
 	if errors.As(err, &ee) {
 		return err
 	}
-	if c.asJSON || c.asJSONL {
+	switch {
+	case c.asJSON && c.changes != nil:
+		*c.errors = append(*c.errors, wireEvent{V: 1, T: stamp(), Event: "error", Error: wire(err)})
+	case c.asJSON || c.asJSONL:
 		c.jsonError(err)
 	}
 	complain(c.show, err)
@@ -339,7 +419,7 @@ func (c *client) begin() error {
 		return usagef("%v", err)
 	}
 	for _, w := range c.hosts.Warnings {
-		c.warn("%s", clean(w))
+		c.warn("%s", screen.Line(w))
 	}
 	c.passwords = &remote.Passwords{Command: c.passwordCmd, File: c.passwordFile, Env: remote.TakePasswordEnv(), Hosts: c.hosts, Stderr: c.show}
 	if !c.noNetrc {
@@ -354,16 +434,13 @@ func (c *client) begin() error {
 		if c.tty == nil {
 			return usagef("--ask-password needs a terminal, and there is none, or --batch forbids to ask")
 		}
-		for _, w := range c.hosts.Warnings {
-			c.warn("%s", clean(w))
-		}
 		c.passwords = &remote.Passwords{Ask: c.askForPassword}
 	}
 	return nil
 }
 
 func (c *client) askForPassword(ctx context.Context, u remote.URL) (account.Secret, error) {
-	s, err := c.tty.ask(ctx, fmt.Sprintf("Password for %s@%s: ", clean(u.User), clean(u.Host)), false)
+	s, err := c.tty.ask(ctx, fmt.Sprintf("Password for %s@%s: ", screen.Line(u.User), screen.Line(u.Host)), false)
 	return account.NewSecret(s), err
 }
 
@@ -440,7 +517,7 @@ func (c *client) open(u remote.URL) (remote.Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.trees = append(c.trees, t)
+	c.trees, c.spoken = append(c.trees, t), append(c.spoken, u.Scheme)
 	return t, nil
 }
 
@@ -513,6 +590,11 @@ func (c *client) options(u remote.URL) (remote.Options, error) {
 		return o, usagef("--epsv is auto, always or never, not %q", c.epsv)
 	}
 	o.FTP.Plain, o.FTP.Active, o.FTP.ActiveIP, o.FTP.Charset = c.plain, c.active || stored.Active && !c.passive, c.activeIP, c.charset
+	if u.Scheme.IsFTP() && !o.FTP.Active {
+		if err := c.refuse("is for active mode, and needs --active", "active-ports", "active-ip"); err != nil {
+			return o, err
+		}
+	}
 	if c.charset == "" {
 		o.FTP.Charset = stored.Charset
 	}
@@ -551,7 +633,7 @@ func (c *client) options(u remote.URL) (remote.Options, error) {
 		return o, usagef("%v", err)
 	}
 	o.Dial, o.Proxied = c.slowly(proxies.DialContext), proxies.For(u.Host, u.PortNumber()) != nil
-	o.Passwords, o.Warn = c.passwords, func(text string) { c.warn("%s", clean(text)) }
+	o.Passwords, o.Warn = c.passwords, func(text string) { c.warn("%s", screen.Line(text)) }
 	if c.verbose >= 2 || c.logFile != nil {
 		o.Trace = c.trace
 		o.Debug = true
@@ -561,7 +643,7 @@ func (c *client) options(u remote.URL) (remote.Options, error) {
 
 // trace writes a line of the dialogue.
 func (c *client) trace(line string) {
-	line = clean(line)
+	line = screen.Line(line)
 	if c.logFile != nil {
 		fmt.Fprintf(c.logFile, "%s %s\n", time.Now().Format("2006-01-02T15:04:05.000"), line)
 	}
@@ -578,7 +660,7 @@ func (c *client) slowly(dial func(ctx context.Context, network, addr string) (ne
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		timer := time.AfterFunc(sayAfter, func() {
 			if !c.quiet {
-				fmt.Fprintf(c.show, "waiting for %s ...\n", clean(addr))
+				fmt.Fprintf(c.show, "waiting for %s ...\n", screen.Line(addr))
 			}
 		})
 		defer timer.Stop()
@@ -679,7 +761,7 @@ func (t *terminal) confirm(ctx context.Context, question string) (bool, error) {
 }
 
 func (c *client) askHostKey(ctx context.Context, k sshclient.HostKey) (sshclient.Answer, error) {
-	s, err := c.tty.ask(ctx, fmt.Sprintf("First contact with %s. Its host key is\n  %s\nTrust it? [yes = and remember it, once, no] ", clean(sshclient.HostName(k.Host, k.Port)), clean(k.Fingerprint)), true)
+	s, err := c.tty.ask(ctx, fmt.Sprintf("First contact with %s. Its host key is\n  %s\nTrust it? [yes = and remember it, once, no] ", screen.Line(sshclient.HostName(k.Host, k.Port)), screen.Line(k.Fingerprint)), true)
 	if err != nil {
 		return sshclient.No, err
 	}
@@ -696,7 +778,7 @@ func (c *client) askHostKey(ctx context.Context, k sshclient.HostKey) (sshclient
 func (c *client) askCertificate(ctx context.Context, q remote.CertQuestion) (remote.Answer, error) {
 	leaf := q.Chain[0]
 	s, err := c.tty.ask(ctx, fmt.Sprintf("%s\n  host     %s\n  for      %s\n  issued   %s, valid %s to %s\n  key      %s\nTrust it? [yes = and remember it, once, no] ",
-		headline(q.Why), clean(net.JoinHostPort(q.Host, strconv.Itoa(q.Port))), clean(strings.Join(append(leaf.DNSNames, leaf.Subject.CommonName), " ")), clean("by "+leaf.Issuer.String()),
+		headline(q.Why), screen.Line(net.JoinHostPort(q.Host, strconv.Itoa(q.Port))), screen.Line(strings.Join(append(leaf.DNSNames, leaf.Subject.CommonName), " ")), screen.Line("by "+leaf.Issuer.String()),
 		leaf.NotBefore.Format("2 Jan 2006"), leaf.NotAfter.Format("2 Jan 2006"), q.Key), true)
 	if err != nil {
 		return remote.AnswerNo, err
@@ -712,12 +794,12 @@ func (c *client) askCertificate(ctx context.Context, q remote.CertQuestion) (rem
 }
 
 func (c *client) askPrompts(ctx context.Context, instruction string, prompts []sshclient.Prompt) ([]string, error) {
-	if instruction = clean(instruction); instruction != "" {
+	if instruction = screen.Line(instruction); instruction != "" {
 		fmt.Fprintln(c.show, instruction)
 	}
 	var out []string
 	for _, p := range prompts {
-		s, err := c.tty.ask(ctx, strings.TrimRight(clean(p.Text), " ")+" ", p.Echo)
+		s, err := c.tty.ask(ctx, strings.TrimRight(screen.Line(p.Text), " ")+" ", p.Echo)
 		if err != nil {
 			return nil, err
 		}

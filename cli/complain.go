@@ -9,6 +9,7 @@ import (
 
 	"dray/explain"
 	"dray/fault"
+	"dray/screen"
 )
 
 // Exit statuses of the client. They are the same for every protocol.
@@ -89,19 +90,9 @@ func (e *signalError) Unwrap() error {
 func saidBy(err error) string {
 	var said interface{ Said() string }
 	if errors.As(err, &said) {
-		return clean(said.Said())
+		return screen.Line(said.Said())
 	}
 	return ""
-}
-
-// clean makes one line of text from outside that a terminal can show.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == '\u2028' || r == '\u2029' || r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' {
-			return '?'
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
 }
 
 // headline is what went wrong in one line, with the server's words and the id.
@@ -113,7 +104,7 @@ func headline(err error) string {
 	e := fault.Of(err)
 	line := explain.Line(e)
 	if e.ID == fault.IDInternal {
-		line = clean(deepest(err))
+		line = screen.Line(deepest(err))
 	}
 	if said := saidBy(err); said != "" && e.ID != fault.IDInternal {
 		line += ": " + said
@@ -147,7 +138,7 @@ func deepest(err error) string {
 func advice(err error) [][2]string {
 	e := fault.Of(err)
 	var rows [][2]string
-	if cause := clean(deepest(err)); cause != "" && saidBy(err) == "" && e.ID != fault.IDInternal && !strings.Contains(explain.Line(e), cause) {
+	if cause := screen.Line(deepest(err)); cause != "" && saidBy(err) == "" && e.ID != fault.IDInternal && !strings.Contains(explain.Line(e), cause) {
 		rows = append(rows, [2]string{"cause", cause})
 	}
 	for _, do := range e.Do {
@@ -155,7 +146,7 @@ func advice(err error) [][2]string {
 		if typed {
 			rows = append(rows, [2]string{"you", before}, [2]string{"do", command})
 		} else {
-			rows = append(rows, [2]string{"you", clean(do)})
+			rows = append(rows, [2]string{"you", screen.Line(do)})
 		}
 	}
 	entry, ok := explain.For(e.ID)
@@ -173,7 +164,7 @@ func advice(err error) [][2]string {
 
 // cutCommand splits what to do into a sentence and the command at its end.
 func cutCommand(do string) (before, command string, ok bool) {
-	do = clean(strings.TrimSuffix(strings.TrimSpace(strings.ReplaceAll(do, "`", "")), "."))
+	do = screen.Line(strings.TrimSuffix(strings.TrimSpace(strings.ReplaceAll(do, "`", "")), "."))
 	if i := strings.Index(do, "dray "); i >= 0 && (i == 0 || do[i-1] == ' ') {
 		return strings.TrimSpace(do[:i]), do[i:], true
 	}

@@ -28,6 +28,7 @@ var plainFailures = map[fault.ID]string{
 	fault.IDBadName:      "the name can't be used, now or later",
 	fault.IDServerSaysNo: "nobody knows what the server means",
 	fault.IDUnsupported:  "the server can't do it, now or later",
+	fault.IDNoDirect:     "it ends no command: the bytes go another way",
 	fault.IDUnsafeName:   "left out, the rest was done",
 	fault.IDNameClash:    "left out, the rest was done",
 	fault.IDLocal:        "a file of this machine",
@@ -135,16 +136,6 @@ func TestAHeadlineIsOneLineWithTheWordsOfTheServer(t *testing.T) {
 			if l := failed(mirror.Event{What: mirror.Failed, From: "ftp://h/" + evil, To: evil, Err: err}); steers.MatchString(l) {
 				t.Errorf("%s: %q", e.ID, l)
 			}
-		}
-	}
-}
-
-func TestClean(t *testing.T) {
-	for in, want := range map[string]string{
-		"plain": "plain", "ä漢👩": "ä漢👩", "a\nb": "a?b", "a\tb": "a?b", "\x1b[31m": "?[31m", "\xff": "?", "\u009b": "?", "a\u202eb": "a?b", "\u2066": "?", "": "",
-	} {
-		if got := clean(in); got != want {
-			t.Errorf("clean(%q) = %q; want %q", in, got, want)
 		}
 	}
 }

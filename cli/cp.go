@@ -17,16 +17,22 @@ func cpCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cp [-r] URL... URL",
 		Short: "copy files from server to server",
-		Long: `Copy files from one server to another, or on one server, through this machine and
-without storing them here. The last URL is the directory that they are copied into, or
-the name that a single one gets. -u and --port are for all of them; a login for each
-stands in its URL, in a stored host or in ~/.netrc.`,
+		Long: `Copy files from one server to another, or on one server, without storing them here.
+The last URL is the directory that they are copied into, or the name that a single one
+gets. -u and --port are for all of them; a login for each stands in its URL, in a stored
+host or in ~/.netrc.
+
+The bytes go straight where the servers do that: on one account by copy-data (SFTP) or
+SITE CPTO (FTP), between two FTP servers by FXP. Else, with --limit-rate, and where data
+would go in clear text that nobody allowed, they go through this machine; so does a
+second try. What went straight gets its name when it has the size of the source.`,
 		Example: `  dray cp ftp://old.example.net/data.tar sftp://alice@new.example.net/
   dray cp -r nas:photos backup:photos`,
 		Args: wantsURLs(2, "dray cp ftp://old.example.net/data.tar sftp://alice@new.example.net/"),
 	}
 	c.flags(cmd.Flags())
 	t.flags(cmd.Flags())
+	through := cmd.Flags().Bool("through", false, "through this machine, also where the servers could copy by themselves")
 	for _, hidden := range []string{"continue", "resume"} { // nothing of a copy is kept to go on with
 		_ = cmd.Flags().MarkHidden(hidden)
 	}
@@ -46,12 +52,12 @@ stands in its URL, in a stored host or in ~/.netrc.`,
 		if err != nil {
 			return err
 		}
-		return c.cp(ctx, t, sources, to)
+		return c.cp(ctx, t, *through, sources, to)
 	})
 	return cmd
 }
 
-func (c *client) cp(ctx context.Context, t *transfers, sources []target, to target) error {
+func (c *client) cp(ctx context.Context, t *transfers, through bool, sources []target, to target) error {
 	filter, err := t.filter()
 	if err != nil {
 		return err
@@ -96,7 +102,7 @@ func (c *client) cp(ctx context.Context, t *transfers, sources []target, to targ
 					run.Fail(m.u.String(), at.String(), fault.New(fault.Exists, fault.IDExists, at.String()))
 					continue
 				}
-				run.Copy(mirror.Copy{Tree: m.tree, From: pathOf(m.u), FromURL: m.u.String(), Entry: e, To: pathOf(at), ToURL: at.String(), Filter: filter})
+				run.Copy(mirror.Copy{Tree: m.tree, From: pathOf(m.u), FromURL: m.u.String(), Entry: e, To: pathOf(at), ToURL: at.String(), Filter: filter, Through: through})
 			}
 		}
 		return nil

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"dray/screen"
 )
 
 func dfCommand() *cobra.Command {
@@ -31,13 +33,11 @@ tells: by statvfs over SFTP, by AVBL over FTP.`,
 			Total uint64 `json:"total,omitempty"`
 		}
 		rows := []row{}
-		size := func(n uint64) string {
-			if exact {
-				return fmt.Sprint(n)
-			}
-			return sizeOf(int64(min(n, 1<<62)))
+		size := screen.Size
+		if exact {
+			size = func(n int64) string { return fmt.Sprint(n) }
 		}
-		err = c.each(ctx, targets, func(t target) error {
+		err = c.each(ctx, targets, func(t target, _ *failures) error {
 			free, total, err := t.tree.Space(ctx, pathOf(t.u))
 			if err != nil {
 				return err
@@ -48,15 +48,13 @@ tells: by statvfs over SFTP, by AVBL over FTP.`,
 				c.jsonLine(r)
 			case c.asJSON:
 				rows = append(rows, r)
-			case total > 0:
-				fmt.Fprintf(c.stdout, "%s free of %s (%d%% used)  %s\n", size(free), size(total), percent(int64(min(total-min(free, total), 1<<62)), int64(min(total, 1<<62))), clean(t.u.String()))
 			default:
-				fmt.Fprintf(c.stdout, "%s free  %s\n", size(free), clean(t.u.String()))
+				fmt.Fprintf(c.stdout, "%s  %s\n", screen.Room(free, total, size), screen.Line(t.u.String()))
 			}
 			return nil
 		})
 		if c.asJSON {
-			c.jsonLine(rows)
+			c.jsonList(rows, err)
 		}
 		return err
 	})

@@ -10,6 +10,7 @@ import (
 	"dray/fault"
 	"dray/ftp"
 	"dray/remote"
+	"dray/screen"
 )
 
 func duCommand() *cobra.Command {
@@ -33,10 +34,13 @@ func duCommand() *cobra.Command {
 			return err
 		}
 		if summary {
+			if err := c.refuse("and --summarize do not go together", "depth"); err != nil {
+				return err
+			}
 			depth = 0
 		}
 		w := &usage{c: c, depth: depth, exact: exact}
-		err = c.each(ctx, targets, func(t target) error {
+		err = c.each(ctx, targets, func(t target, fails *failures) error {
 			e, err := statRemote(ctx, t.tree, t.u)
 			if err != nil {
 				return err
@@ -45,14 +49,14 @@ func duCommand() *cobra.Command {
 				w.show(t.u.String(), e.Size, 1)
 				return nil
 			}
-			_, _, err = w.dir(ctx, t, pathOf(t.u), t.u.String(), 0)
+			_, _, err = w.dir(ctx, t, fails, 0)
 			return err
 		})
 		if c.asJSON {
 			if w.rows == nil {
 				w.rows = []wireUsage{}
 			}
-			c.jsonLine(w.rows)
+			c.jsonList(w.rows, err)
 		}
 		return err
 	})
@@ -81,23 +85,25 @@ func (w *usage) show(url string, bytes, files int64) {
 	case w.c.asJSONL:
 		w.c.jsonLine(row)
 	case w.exact:
-		fmt.Fprintf(w.c.stdout, "%12d  %s\n", bytes, clean(url))
+		fmt.Fprintf(w.c.stdout, "%12d  %s\n", bytes, screen.Line(url))
 	default:
-		fmt.Fprintf(w.c.stdout, "%10s  %s\n", sizeOf(bytes), clean(url))
+		fmt.Fprintf(w.c.stdout, "%10s  %s\n", screen.Size(bytes), screen.Line(url))
 	}
 }
 
-func (w *usage) dir(ctx context.Context, t target, p, url string, level int) (bytes, files int64, err error) {
+// dir adds up a directory. One below it that can't be listed is told, and what is known
+// of it counts.
+func (w *usage) dir(ctx context.Context, t target, fails *failures, level int) (bytes, files int64, err error) {
 	if level > maxShown {
-		return 0, 0, fault.New(fault.BadName, fault.IDBadName, url)
+		return 0, 0, fault.New(fault.BadName, fault.IDBadName, t.u.String())
 	}
 	var subs []string
-	for e, err := range t.tree.List(ctx, p) {
+	for e, err := range t.tree.List(ctx, pathOf(t.u)) {
 		switch {
 		case err != nil:
 			return bytes, files, err
 		case e.Mode.IsDir():
-			if e.Name != "" && e.Name != ".." && !strings.Contains(e.Name, "/") {
+			if e.Name != "" && e.Name != "." && e.Name != ".." && !strings.Contains(e.Name, "/") {
 				subs = append(subs, e.Name)
 			}
 		case e.Is(ftp.KnownSize) && e.Mode.Type() == 0:
@@ -106,14 +112,22 @@ func (w *usage) dir(ctx context.Context, t target, p, url string, level int) (by
 		}
 	}
 	for _, name := range subs {
-		b, n, err := w.dir(ctx, t, remote.Join(p, name), strings.TrimSuffix(url, "/")+"/"+name, level+1)
+		sub := t
+		sub.u.Path, sub.u.DirWanted = remote.Join(t.u.Path, name), false
+		b, n, err := w.dir(ctx, sub, fails, level+1)
 		bytes, files = bytes+b, files+n
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
 			return bytes, files, err
+		case err != nil:
+			fails.at(sub, err)
+		}
+		if fails.over(t) {
+			return bytes, files, nil
 		}
 	}
 	if w.depth < 0 || level <= w.depth {
-		w.show(url, bytes, files)
+		w.show(t.u.String(), bytes, files)
 	}
 	return bytes, files, nil
 }

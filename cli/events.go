@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"dray/explain"
 	"dray/fault"
 	"dray/mirror"
+	"dray/screen"
 )
 
 // A reporter tells what a run does: to people on standard error, to programs on
@@ -25,6 +25,13 @@ type reporter struct {
 	resume []string // commands that go on with what was cut
 	again  func(e mirror.Event) string
 	dry    bool // nothing is done: what would be is told
+
+	// several tells that more than one run belongs to this command: end only adds up,
+	// and finish tells.
+	several bool
+	sum     mirror.Summary
+	took    time.Duration
+	over    error // that of the command although no transfer failed: it was ended, or had nothing to do
 }
 
 func (c *client) reporter(verb string, again func(e mirror.Event) string) *reporter {
@@ -87,7 +94,7 @@ func wire(err error) *wireError {
 		return nil
 	}
 	e := fault.Of(err)
-	w := &wireError{ID: e.ID, Exit: exitOf(err), Text: explain.Line(e), Reply: saidBy(err), Cause: clean(deepest(err))}
+	w := &wireError{ID: e.ID, Exit: exitOf(err), Text: explain.Line(e), Reply: saidBy(err), Cause: screen.Line(deepest(err))}
 	var ee *exitError
 	if errors.As(err, &ee) {
 		w.ID, w.Text, w.Cause = "usage", ee.text, ""
@@ -173,31 +180,31 @@ func (r *reporter) tell(e mirror.Event) {
 	if r.dry {
 		switch e.What {
 		case mirror.Planned:
-			say("would transfer %s -> %s  %s", clean(e.From), clean(e.To), sizeOf(e.Size))
+			say("would transfer %s -> %s  %s", screen.Line(e.From), screen.Line(e.To), screen.Size(e.Size))
 			return
 		case mirror.Deleted:
-			say("would delete %s", clean(e.To))
+			say("would delete %s", screen.Line(e.To))
 			return
 		}
 	}
 	switch e.What {
 	case mirror.Finished:
 		if c.verbose > 0 || plain {
-			say("%s -> %s  %s  %s", clean(e.From), clean(e.To), sizeOf(max(e.Size, e.Bytes)), rateOf(e.Bytes, e.Took))
+			say("%s -> %s  %s  %s", screen.Line(e.From), screen.Line(e.To), screen.Size(max(e.Size, e.Bytes)), rateOf(e.Bytes, e.Took))
 		}
 	case mirror.Again:
-		say("%s: %s; again in %s", clean(e.From), headline(e.Err), short(e.Wait))
+		say("%s: %s; again in %s", screen.Line(e.From), headline(e.Err), screen.Duration(e.Wait))
 	case mirror.Noted:
-		say("%s: %s", clean(e.From), clean(e.Why))
+		say("%s: %s", screen.Line(e.From), screen.Line(e.Why))
 	case mirror.Kept:
-		say("%s: going on at %s of %s", clean(e.From), sizeOf(e.Begin), sizeOf(e.Size))
+		say("%s: going on at %s of %s", screen.Line(e.From), screen.Size(e.Begin), screen.Size(e.Size))
 	case mirror.Skipped:
 		if c.verbose > 0 || e.Size < 0 {
-			say("%s: left out: %s", clean(e.From), clean(e.Why))
+			say("%s: left out: %s", screen.Line(e.From), screen.Line(e.Why))
 		}
 	case mirror.Made, mirror.Linked, mirror.Deleted:
 		if c.verbose > 0 {
-			say("%s %s", e.What, clean(e.To))
+			say("%s %s", e.What, screen.Line(e.To))
 		}
 	}
 }
@@ -211,7 +218,7 @@ func failed(e mirror.Event) string {
 	}
 	line := headline(e.Err)
 	for _, name := range []string{e.From, e.To} {
-		if name != "" && strings.Contains(line, clean(name)) {
+		if name != "" && strings.Contains(line, screen.Line(name)) {
 			return line
 		}
 	}
@@ -219,10 +226,8 @@ func failed(e mirror.Event) string {
 	if name == "" {
 		name = e.To
 	}
-	return clean(name) + ": " + line
+	return screen.Line(name) + ": " + line
 }
-
-func contains(line, name string) bool { return slices.Contains(splitWords(line), clean(name)) }
 
 // atURL puts the URL in place of the path that an error names: a path of a server is
 // more with its server.
@@ -244,12 +249,19 @@ func rateOf(n int64, took time.Duration) string {
 	if took < time.Millisecond {
 		return ""
 	}
-	return sizeOf(int64(float64(n)/took.Seconds())) + "/s"
+	return screen.Size(int64(float64(n)/took.Seconds())) + "/s"
 }
 
-// end tells what became of a run and makes its error, nil when all went well.
-func (r *reporter) end(s mirror.Summary, took time.Duration) error {
-	c := r.c
+// lost tells a failure that came before there was a run.
+func (r *reporter) lost(from string, err error) {
+	e := mirror.Event{What: mirror.Failed, From: from, Size: -1, Err: err}
+	r.tell(e)
+	r.sum.Failed++
+	r.sum.Errors = append(r.sum.Errors, e)
+}
+
+// statusOf is the exit status of a run: the one that its failures share.
+func statusOf(s mirror.Summary) int {
 	status := exitOK
 	for i, e := range s.Errors {
 		one := exitOf(e.Err)
@@ -266,7 +278,34 @@ func (r *reporter) end(s mirror.Summary, took time.Duration) error {
 	if s.Failed > 0 && status == exitOK {
 		status = exitFailed
 	}
-	sum := wireSummary{OK: s.Failed == 0, Exit: status, Files: s.Found, Done: s.Done, Skipped: s.Skipped, Failed: s.Failed, Deleted: s.Deleted, Bytes: s.Bytes, Took: seconds(took)}
+	return status
+}
+
+// end tells what became of a run and makes its error, nil when all went well.
+func (r *reporter) end(s mirror.Summary, took time.Duration) error {
+	if !r.several {
+		r.sum, r.took = s, took
+		return r.finish()
+	}
+	a := &r.sum
+	a.Found, a.Done, a.Skipped, a.Failed = a.Found+s.Found, a.Done+s.Done, a.Skipped+s.Skipped, a.Failed+s.Failed
+	a.Deleted, a.Left, a.Bytes, a.Size = a.Deleted+s.Deleted, a.Left+s.Left, a.Bytes+s.Bytes, a.Size+s.Size
+	a.Errors = append(a.Errors, s.Errors...)
+	r.took += took
+	if s.Failed > 0 {
+		return &exitError{statusOf(s), ""}
+	}
+	return r.over
+}
+
+// finish tells what became of the runs of a command and makes its error.
+func (r *reporter) finish() error {
+	c, s, took := r.c, r.sum, r.took
+	status := statusOf(s)
+	if r.over != nil {
+		status = exitOf(r.over)
+	}
+	sum := wireSummary{OK: status == exitOK, Exit: status, Files: s.Found, Done: s.Done, Skipped: s.Skipped, Failed: s.Failed, Deleted: s.Deleted, Bytes: s.Bytes, Took: seconds(took)}
 	switch {
 	case c.asJSONL:
 		c.jsonLine(wireEvent{V: 1, T: stamp(), Event: "summary", Summary: &sum})
@@ -274,14 +313,20 @@ func (r *reporter) end(s mirror.Summary, took time.Duration) error {
 		for _, e := range s.Errors {
 			sum.Errors = append(sum.Errors, toWire(e))
 		}
+		if r.over != nil && r.over != errNothing {
+			sum.Errors = append(sum.Errors, toWire(mirror.Event{What: mirror.Failed, Size: -1, Err: r.over}))
+		}
 		c.jsonLine(sum)
 	case r.verb == "mirror" && !r.dry && !c.quiet && !c.show.quiet && s.Done+s.Failed+s.Deleted == 0 && s.Skipped > 0:
 		fmt.Fprintf(c.show, "nothing to do: %d files are there already\n", s.Skipped)
 	case !c.quiet && !c.show.quiet && (s.Done > 1 || c.show.bar && s.Done > 0 && took > time.Second):
-		fmt.Fprintf(c.show, "%d files, %s in %s, %s%s\n", s.Done, sizeOf(s.Bytes), short(took), rateOf(s.Bytes, took), others(s))
+		fmt.Fprintf(c.show, "%d files, %s in %s, %s%s\n", s.Done, screen.Size(s.Bytes), screen.Duration(took), rateOf(s.Bytes, took), others(s))
 	}
 	if s.Failed == 0 {
-		return nil
+		if r.over != nil && c.asJSON { // it is told
+			return &exitError{status, ""}
+		}
+		return r.over
 	}
 	for i, id := range r.order {
 		if i == 3 {

@@ -32,9 +32,21 @@ Without an ID, list them all.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			out := cmd.OutOrStdout()
+			enc := json.NewEncoder(out)
+			enc.SetEscapeHTML(false)
+			value := func(e explain.Entry) map[string]any {
+				return map[string]any{"id": e.ID, "means": e.Means, "confirm": e.Confirm, "you": e.You, "admin": e.Admin, "log": e.Operator, "elsewhere": e.Dialects}
+			}
 			if len(args) == 0 {
 				entries := explain.All()
 				slices.SortFunc(entries, func(a, b explain.Entry) int { return strings.Compare(string(a.ID), string(b.ID)) })
+				if asJSON {
+					var all []map[string]any
+					for _, e := range entries {
+						all = append(all, value(e))
+					}
+					return enc.Encode(all)
+				}
 				for _, e := range entries {
 					first, _, _ := strings.Cut(e.Means, ". ")
 					fmt.Fprintf(out, "%-22s%s.\n", e.ID, strings.TrimSuffix(first, "."))
@@ -47,9 +59,7 @@ Without an ID, list them all.`,
 				return usagef("there is no message %q\n      dray explain lists them", id)
 			}
 			if asJSON {
-				enc := json.NewEncoder(out)
-				enc.SetEscapeHTML(false)
-				return enc.Encode(map[string]any{"id": e.ID, "means": e.Means, "confirm": e.Confirm, "you": e.You, "admin": e.Admin, "log": e.Operator, "elsewhere": e.Dialects})
+				return enc.Encode(value(e))
 			}
 			part := func(title, text string) {
 				if text == "" {

@@ -12,6 +12,7 @@ import (
 	"dray/fault"
 	"dray/mirror"
 	"dray/remote"
+	"dray/screen"
 )
 
 func findCommand() *cobra.Command {
@@ -33,7 +34,7 @@ the options ask for.`,
 	f := cmd.Flags()
 	f.StringArrayVar(&names, "name", nil, "only names like `PATTERN` (* ? [a-z])")
 	f.StringVar(&kind, "type", "", "only of this `KIND`: f (files), d (directories) or l (links)")
-	f.IntVar(&depth, "depth", maxShown, "at most `N` levels below")
+	f.IntVar(&depth, "depth", -1, "at most `N` levels below")
 	f.StringVar(&t.newer, "newer-than", "", "only files changed since `TIME`: 2026-01-31, or 36h before now")
 	f.StringVar(&t.older, "older-than", "", "only files not changed since `TIME`")
 	f.StringVar(&t.between, "size", "", "only files of a size in `A..B`, as 1K..5M or ..100M")
@@ -41,6 +42,9 @@ the options ask for.`,
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
 		if kind != "" && kind != "f" && kind != "d" && kind != "l" {
 			return usagef("--type is f, d or l, not %q", kind)
+		}
+		if zero && (c.asJSON || c.asJSONL) {
+			return usagef("--print0 and --json do not go together")
 		}
 		filter, err := t.filter()
 		if err != nil {
@@ -56,12 +60,13 @@ the options ask for.`,
 			return err
 		}
 		fd := &finder{c: c, filter: filter, names: names, kind: kind, depth: depth, zero: zero}
-		err = c.each(ctx, targets, func(t target) error { return fd.dir(ctx, t, pathOf(t.u), 0) })
+		fd.terminal, _ = c.toTerminal()
+		err = c.each(ctx, targets, func(t target, fails *failures) error { return fd.dir(ctx, t, fails, 0) })
 		if c.asJSON {
 			if fd.found == nil {
 				fd.found = []wireEntry{}
 			}
-			c.jsonLine(fd.found)
+			c.jsonList(fd.found, err)
 		}
 		return err
 	})
@@ -73,31 +78,44 @@ type finder struct {
 	filter mirror.Filter
 	names  []string
 	kind   string
-	depth  int
+	depth  int // -1: no limit
 	zero   bool
 	found  []wireEntry
+
+	terminal bool // reads it
 }
 
-func (f *finder) dir(ctx context.Context, t target, p string, level int) error {
+// dir looks through a directory. One below it that can't be listed is told, and the
+// others are looked through.
+func (f *finder) dir(ctx context.Context, t target, fails *failures, level int) error {
+	if f.depth >= 0 && level >= f.depth {
+		return nil
+	}
 	if level > maxShown {
-		return fault.New(fault.BadName, fault.IDBadName, p)
+		return fault.New(fault.BadName, fault.IDBadName, t.u.String())
 	}
 	var subs []string
-	for e, err := range t.tree.List(ctx, p) {
+	for e, err := range t.tree.List(ctx, pathOf(t.u)) {
 		if err != nil {
 			return err
 		}
-		at := remote.Join(p, e.Name)
 		if f.wanted(&e) {
-			f.show(strings.TrimPrefix(at, "./"), &e)
+			f.show(remote.Join(t.u.Path, e.Name), &e)
 		}
-		if e.Mode.IsDir() && level+1 < f.depth && e.Name != "" && e.Name != ".." && !strings.Contains(e.Name, "/") {
-			subs = append(subs, at)
+		if e.Mode.IsDir() && e.Name != "" && e.Name != "." && e.Name != ".." && !strings.Contains(e.Name, "/") {
+			subs = append(subs, e.Name)
 		}
 	}
-	for _, sub := range subs {
-		if err := f.dir(ctx, t, sub, level+1); err != nil {
-			return err
+	for _, name := range subs {
+		sub := t
+		sub.u.Path, sub.u.DirWanted = remote.Join(t.u.Path, name), false
+		if err := f.dir(ctx, sub, fails, level+1); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			if fails.at(sub, err); fails.over(sub) {
+				return nil
+			}
 		}
 	}
 	return nil
@@ -143,6 +161,6 @@ func (f *finder) show(p string, e *remote.Entry) {
 	case f.zero:
 		fmt.Fprintf(f.c.stdout, "%s\x00", p)
 	default:
-		fmt.Fprintln(f.c.stdout, strings.NewReplacer("\n", "?", "\r", "?").Replace(p))
+		fmt.Fprintln(f.c.stdout, screen.Name(p, f.terminal))
 	}
 }

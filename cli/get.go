@@ -32,7 +32,13 @@ A file appears under its name when it is whole; until then it is NAME.dray-part.
 What was cut is gone on with by the next get of the same URL, when it proves to
 belong to the same version of the source; else it is fetched from the start. The
 time and the mode of a file are kept. With -o the file gets that name, and "-"
-writes it to standard output.`,
+writes it to standard output.
+
+Over FTP a large file may come over several connections. By itself that begins when
+64 MiB or more are left that would take eight seconds or longer, no other file waits,
+and it goes on only while the file comes a fifth faster; --segments N makes N of files
+of 16 MiB and more. The server is asked for the time of the file before and after. A
+server that refuses a connection gets fewer, and --parallel is the most in any case.`,
 		Example: `  dray get sftp://alice@example.net/report.pdf
   dray get -r ftp://ftp.example.net/pub/photos .
   dray get 'ftp://ftp.example.net/pub/*.iso' /srv/images
@@ -46,6 +52,7 @@ writes it to standard output.`,
 	}
 	c.flags(cmd.Flags())
 	t.flags(cmd.Flags())
+	t.segmentFlags(cmd.Flags())
 	cmd.Flags().StringVarP(&output, "output", "o", "", "write to `FILE`, or to standard output when it is -")
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
 		dir := "."
@@ -69,24 +76,52 @@ writes it to standard output.`,
 			}
 			urls = append(urls, u)
 		}
-		for len(urls) > 0 { // those of one account together
-			same := func(u remote.URL) bool { return account1(u) == account1(urls[0]) }
-			var these, others []remote.URL
-			for _, u := range urls {
-				if same(u) {
-					these = append(these, u)
-				} else {
-					others = append(others, u)
-				}
-			}
-			if err := c.get(ctx, t, these, dir, output); err != nil {
-				return err
-			}
-			urls = others
-		}
-		return nil
+		return c.getAll(ctx, t, urls, dir, output)
 	})
 	return cmd
+}
+
+// getAll fetches those of one account together. What fails with one account ends
+// nothing of the others, unless --fail-fast says so.
+func (c *client) getAll(ctx context.Context, t *transfers, urls []remote.URL, dir, output string) error {
+	var groups [][]remote.URL
+	for _, u := range urls {
+		i := slices.IndexFunc(groups, func(g []remote.URL) bool {
+			return account1(g[0]) == account1(u) && (g[0].Type == "A") == (u.Type == "A")
+		})
+		if i < 0 {
+			i, groups = len(groups), append(groups, nil)
+		}
+		groups[i] = append(groups[i], u)
+	}
+	r := c.reporter("get", nil)
+	if len(groups) == 1 {
+		return c.get(ctx, t, r, groups[0], dir, output)
+	}
+	r.several = true
+	idle := 0
+	for _, group := range groups {
+		err := c.get(ctx, t, r, group, dir, output)
+		var ee *exitError
+		switch {
+		case ctx.Err() != nil:
+			r.over = context.Cause(ctx)
+			return r.finish()
+		case errors.As(err, &ee) && ee.status == exitNothing:
+			idle++
+		case errors.As(err, &ee) && ee.text != "":
+			return err // a mistake in the command
+		case err != nil && ee == nil:
+			r.lost(group[0].String(), err)
+		}
+		if err != nil && t.failFast {
+			break
+		}
+	}
+	if r.over = nil; idle == len(groups) {
+		r.over = errNothing
+	}
+	return r.finish()
 }
 
 // account1 tells the account of a URL from others.
@@ -95,7 +130,8 @@ func account1(u remote.URL) string {
 	return u.String() + "\x00" + u.StoredName
 }
 
-func (c *client) get(ctx context.Context, t *transfers, urls []remote.URL, dir, output string) error {
+// get fetches what URLs of one account name, which are of one type.
+func (c *client) get(ctx context.Context, t *transfers, r *reporter, urls []remote.URL, dir, output string) error {
 	tree, err := c.open(urls[0])
 	if err != nil {
 		return err
@@ -104,13 +140,18 @@ func (c *client) get(ctx context.Context, t *transfers, urls []remote.URL, dir, 
 	if err != nil {
 		return err
 	}
-	for _, u := range urls {
-		t.ascii = t.ascii || u.Type == "A"
+	t.ascii = urls[0].Type == "A"
+	fi, err := os.Stat(output)
+	device := output != "" && err == nil && !fi.IsDir() && !fi.Mode().IsRegular() // it is written to and not replaced
+	if output == "-" || device {
+		if err := c.refuse("is for files, and "+output+" is written as it comes", notPoured...); err != nil {
+			return err
+		}
 	}
 	if output == "-" {
 		return c.pour(ctx, c.stdout, tree, urls[0], t)
 	}
-	if fi, err := os.Stat(output); err == nil && output != "" && !fi.IsDir() && !fi.Mode().IsRegular() { // a device or a pipe is written to
+	if device {
 		f, err := os.OpenFile(output, os.O_WRONLY, 0)
 		if err != nil {
 			return usagef("--output: %v", err)
@@ -129,13 +170,12 @@ func (c *client) get(ctx context.Context, t *transfers, urls []remote.URL, dir, 
 		return err
 	}
 	defer place.Close()
-	again := func(e mirror.Event) string {
+	r.again = func(e mirror.Event) string {
 		if name != "" && filepath.Clean(e.To) == filepath.Join(dir, name) {
 			return c.again("get") + " -o " + shellWord(e.To) + " " + shellWord(e.From)
 		}
 		return c.again("get") + " " + shellWord(e.From) + " " + shellWord(filepath.Dir(e.To))
 	}
-	r := c.reporter("get", again)
 	return c.transfer(ctx, t, tree, r, func(run *mirror.Run) error {
 		for _, u := range urls {
 			c.getOne(ctx, t, tree, run, u, place, name, filter)
@@ -144,6 +184,11 @@ func (c *client) get(ctx context.Context, t *transfers, urls []remote.URL, dir, 
 	})
 }
 
+// notPoured are options of get that are for files: what is written to standard output
+// is neither compared nor gone on with nor taken back.
+var notPoured = []string{"json", "jsonl", "recursive", "continue", "resume", "algo", "atomic", "inplace", "temp-suffix", "parallel", "transfers", "retry", "retry-max-time", "retry-on",
+	"no-clobber", "on-conflict", "preserve", "follow", "exclude", "include", "exclude-from", "newer-than", "older-than", "size", "dry-run", "error-on-no-transfer"}
+
 // getOne queues what a URL names. name is that of the file here, "" for its own.
 func (c *client) getOne(ctx context.Context, t *transfers, tree remote.Tree, run *mirror.Run, u remote.URL, place *mirror.Place, name string, filter mirror.Filter) {
 	if base := remote.Base(u.Path); name == "" && strings.ContainsAny(base, "*?[") {
@@ -151,18 +196,8 @@ func (c *client) getOne(ctx context.Context, t *transfers, tree remote.Tree, run
 			return
 		}
 	}
-	if u.DirWanted || t.recursive {
-		e, err := remote.Entry{}, error(nil)
-		if t.recursive && u.DirWanted && u.Path != "" {
-			e.Mode, e.Known = fs.ModeDir, ftp.KnownType // the listing will tell when it is none
-		} else {
-			e, err = statRemote(ctx, tree, u)
-		}
-		if err != nil {
-			run.Fail(u.String(), "", err)
-			return
-		}
-		c.getEntry(t, run, u, e, place, name, filter)
+	if u.DirWanted || t.recursive || filter != nil {
+		c.getDir(ctx, t, tree, run, u, place, name, filter)
 		return
 	}
 	if name == "" {
@@ -175,16 +210,56 @@ func (c *client) getOne(ctx context.Context, t *transfers, tree remote.Tree, run
 	run.Download(mirror.Download{Path: pathOf(u), URL: u.String(), Place: place, Name: name})
 }
 
+// getDir queues what a URL names that may be a directory.
+func (c *client) getDir(ctx context.Context, t *transfers, tree remote.Tree, run *mirror.Run, u remote.URL, place *mirror.Place, name string, filter mirror.Filter) {
+	said := u.DirWanted && u.Path != ""
+	look := func() (e remote.Entry, ok bool) {
+		e, err := statRemote(ctx, tree, u)
+		if err != nil {
+			run.Fail(u.String(), "", err)
+		}
+		return e, err == nil
+	}
+	traits, err := tree.Traits(ctx)
+	if err != nil || !t.recursive || !said && !traits.DirsOnly {
+		if e, ok := look(); ok {
+			c.getEntry(t, run, u, e, place, name, filter)
+		}
+		return
+	}
+	// The listing tells whether it is one, without a question before it.
+	run.DownloadTree(mirror.Tree{Path: pathOf(u), URL: u.String(), Place: place, Name: nameHere(u, name), Filter: filter, Else: func() bool {
+		if said {
+			return false
+		}
+		e, ok := look()
+		if ok && e.Mode.IsDir() {
+			return false
+		}
+		if ok {
+			c.getEntry(t, run, u, e, place, name, filter)
+		}
+		return true
+	}})
+}
+
+// nameHere is the name that a file gets here: the given one, else its own.
+func nameHere(u remote.URL, name string) string {
+	base := remote.Base(u.Path)
+	if name == "" && u.Path != "" && base != "/" && base != "." && base != ".." {
+		return base
+	}
+	return name
+}
+
 // getEntry queues a file or directory that is known.
 func (c *client) getEntry(t *transfers, run *mirror.Run, u remote.URL, e remote.Entry, place *mirror.Place, name string, filter mirror.Filter) {
-	base := remote.Base(u.Path)
-	if u.Path == "" || base == "/" || base == "." || base == ".." {
-		base = ""
-	}
-	if name == "" {
-		name = base
-	}
+	name = nameHere(u, name)
 	if !e.Mode.IsDir() {
+		if filter != nil && !filter(remote.Base(u.Path), &e) {
+			run.Skip(u.String(), "", -1, "the options leave it out")
+			return
+		}
 		run.Download(mirror.Download{Path: pathOf(u), URL: u.String(), Entry: e, Place: place, Name: name})
 		return
 	}
@@ -259,30 +334,36 @@ func (c *client) pour(ctx context.Context, to io.Writer, tree remote.Tree, u rem
 	if err != nil {
 		return err
 	}
+	if t.divided() {
+		return usagef("--segments needs a file: what is written to standard output comes in its order")
+	}
 	if o.Verify == mirror.VerifyHash {
 		return usagef("--verify hash needs a file: what is written to standard output can't be taken back")
 	}
 	w := mirror.InOrder(to)
-	how := transfer.Options{Idle: c.timeout, Text: t.ascii}
-	if o.Rate != nil {
-		how.Meter = o.Rate
-	}
-	size := int64(-1)
-	if e, err := tree.Stat(ctx, pathOf(u)); err == nil {
-		if e.Mode.IsDir() {
-			return fault.New(fault.IsDir, fault.IDIsDir, u.String())
-		}
-		if e.Is(ftp.KnownSize) {
-			size = e.Size
-		}
-	} else if errors.Is(err, fs.ErrNotExist) {
+	defer t.keep(ctx, o.Rate)()
+	how := transfer.Options{Text: t.ascii, Meter: o.Permit()}
+	if err := c.read(ctx, tree, u, how, w); err != nil {
 		return err
 	}
-	rep, err := tree.Get(ctx, pathOf(u), remote.Get{Size: size, How: how}, w)
-	if err == nil {
-		err = w.End()
+	return w.End()
+}
+
+// read fetches all of a file into dst, which may be asked for it in any order.
+func (c *client) read(ctx context.Context, tree remote.Tree, u remote.URL, how transfer.Options, dst transfer.Dest) error {
+	size := int64(-1)
+	e, err := tree.Stat(ctx, pathOf(u))
+	switch {
+	case err == nil && e.Mode.IsDir():
+		return fault.New(fault.IsDir, fault.IDIsDir, u.String())
+	case err == nil && e.Is(ftp.KnownSize):
+		size = e.Size
+	case errors.Is(err, fs.ErrNotExist):
+		return err
 	}
-	if err == nil && size >= 0 && rep.Bytes < size && !t.ascii {
+	how.Idle = c.timeout
+	rep, err := tree.Get(ctx, pathOf(u), remote.Get{Size: size, How: how}, dst)
+	if err == nil && size >= 0 && rep.Bytes < size && !how.Text {
 		err = fault.New(fault.Cut, fault.IDShortFile, u.String(), rep.Bytes, size)
 	}
 	return err

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"dray/remote"
+	"dray/screen"
 )
 
 func hostsCommand() *cobra.Command {
@@ -65,7 +66,7 @@ func hostsListCommand() *cobra.Command {
 				return err
 			}
 			for _, w := range h.Warnings {
-				fmt.Fprintln(cmd.ErrOrStderr(), "dray: "+clean(w))
+				fmt.Fprintln(cmd.ErrOrStderr(), "dray: "+screen.Line(w))
 			}
 			type row struct {
 				Name string `json:"name"`
@@ -88,7 +89,7 @@ func hostsListCommand() *cobra.Command {
 				return nil
 			}
 			for _, r := range rows {
-				fmt.Fprintf(cmd.OutOrStdout(), "%-*s  %s\n", wide, r.Name, clean(r.URL))
+				fmt.Fprintf(cmd.OutOrStdout(), "%-*s  %s\n", wide, r.Name, screen.Line(r.URL))
 			}
 			return nil
 		},
@@ -139,6 +140,9 @@ func hostsAddCommand(set bool) *cobra.Command {
 			return &exitError{exitNotFound, fmt.Sprintf("there is no stored host %q\n      dray hosts ls lists them, dray hosts add stores one", args[0])}
 		case !set && there:
 			return &exitError{exitFailed, fmt.Sprintf("there is a stored host %q already\n      dray hosts set changes it", args[0])}
+		}
+		if set && len(args) == 1 && cmd.Flags().NFlag() == 0 {
+			return usagef("hosts set needs something to change: a URL or an option\n      dray hosts set --help shows the options")
 		}
 		host := old
 		host.Name = args[0]
@@ -267,7 +271,7 @@ Hosts that are stored already are left alone.`,
 		stored := 0
 		for _, one := range found.Hosts {
 			if _, there := hosts.Get(one.Name); there {
-				fmt.Fprintf(out, "left alone  %s: stored already\n", clean(one.Name))
+				fmt.Fprintf(out, "left alone  %s: stored already\n", screen.Line(one.Name))
 				continue
 			}
 			if err := hosts.Set(one); err != nil {
@@ -279,10 +283,10 @@ Hosts that are stored already are left alone.`,
 			if err != nil {
 				return usagef("%v", err)
 			}
-			fmt.Fprintf(out, "stored      %s  %s\n", clean(one.Name), clean(u.String()))
+			fmt.Fprintf(out, "stored      %s  %s\n", screen.Line(one.Name), screen.Line(u.String()))
 		}
 		for _, l := range found.Left {
-			fmt.Fprintf(out, "left out    %s\n", clean(l))
+			fmt.Fprintf(out, "left out    %s\n", screen.Line(l))
 		}
 		if dry || stored == 0 {
 			return nil

@@ -25,6 +25,7 @@ import (
 	"dray/account/accountsql"
 	"dray/certs"
 	"dray/config"
+	"dray/screen"
 	"dray/serve"
 )
 
@@ -270,7 +271,7 @@ func shellWord(s string) string {
 	if s != "" && !strings.ContainsFunc(s, special) {
 		return s
 	}
-	if clean(s) != s { // nothing that steers a terminal; bash and zsh read this
+	if screen.Line(s) != s { // nothing that steers a terminal; bash and zsh read this
 		return "$'" + strings.ReplaceAll(strings.Trim(strconv.QuoteToASCII(s), `"`), "'", `\'`) + "'"
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"

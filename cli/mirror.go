@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"strings"
 
@@ -41,12 +40,14 @@ path. What is left out by them is not deleted either.`,
 	}
 	c.flags(cmd.Flags())
 	t.flags(cmd.Flags())
+	t.segmentFlags(cmd.Flags())
 	f := cmd.Flags()
 	f.BoolVar(&s.Delete, "delete", false, "delete what the source has not")
 	f.IntVar(&s.MaxDelete, "max-delete", -1, "delete nothing when it would be more than `N` names (default no limit)")
 	f.StringVar(&s.Backup, "backup-dir", "", "move what would be replaced or deleted to `DIR`, on the target's side")
 	f.BoolVar(&s.SizeOnly, "size-only", false, "take files of the same size for the same")
 	f.BoolVar(&s.NewerOnly, "update", false, "leave files alone that are newer at the target")
+	c.yesFlag(f)
 	_ = f.MarkHidden("recursive")
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
 		source, target := args[0], args[1]
@@ -71,6 +72,14 @@ func (c *client) mirror(ctx context.Context, t *transfers, s mirror.Sync, source
 	if err != nil {
 		return err
 	}
+	if err := asItIs(u, "mirror"); err != nil {
+		return err
+	}
+	if !s.Delete {
+		if err := c.refuse("is for --delete, which is not there", "max-delete"); err != nil {
+			return err
+		}
+	}
 	if s.Filter, err = t.filter(); err != nil {
 		return err
 	}
@@ -79,6 +88,9 @@ func (c *client) mirror(ctx context.Context, t *transfers, s mirror.Sync, source
 		return err
 	}
 	s.Path, s.URL = pathOf(u), u.String()
+	if s.Up && t.divided() {
+		return usagef("--segments is of files that are fetched, and these are sent: leave it away")
+	}
 	if s.Up {
 		fi, err := os.Stat(source)
 		if err != nil {
@@ -107,12 +119,7 @@ func (c *client) mirror(ctx context.Context, t *transfers, s mirror.Sync, source
 			s.Backup = rel
 		}
 	}
-	if s.Delete && c.tty != nil && !c.yes && !t.dryRun {
-		s.Confirm = func(n int) bool {
-			ok, err := c.tty.confirm(ctx, fmt.Sprintf("Delete %d names of %s that %s has not?", n, clean(target), clean(source)))
-			return ok && err == nil
-		}
-	}
+	s.Confirm = c.confirms(ctx, source, target)
 	if !s.Up {
 		if s.Place, err = t.place(target); err != nil {
 			return err

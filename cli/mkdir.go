@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"dray/mirror"
 	"dray/remote"
 )
 
@@ -20,12 +21,12 @@ func mkdirCommand() *cobra.Command {
 	}
 	c.flags(cmd.Flags(), "p")
 	cmd.Flags().BoolVarP(&parents, "parents", "p", false, "those above too; what is there is no failure")
-	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
+	cmd.RunE = c.changing(func(ctx context.Context, args []string) error {
 		targets, err := c.targets("mkdir", args)
 		if err != nil {
 			return err
 		}
-		return c.each(ctx, targets, func(t target) error {
+		return c.each(ctx, targets, func(t target, _ *failures) error {
 			if !parents {
 				if err := t.tree.Mkdir(ctx, pathOf(t.u)); err != nil {
 					return err
@@ -48,6 +49,9 @@ func (c *client) mkdirAll(ctx context.Context, t target) error {
 	for part := range strings.SplitSeq(strings.Trim(t.u.Path, "/"), "/") {
 		p = remote.Join(p, part)
 		if err := t.tree.Mkdir(ctx, p); err != nil {
+			if mirror.Fatal(err) {
+				return err
+			}
 			if e, stat := t.tree.Stat(ctx, p); stat != nil || !e.Mode.IsDir() {
 				return err
 			}
@@ -69,12 +73,12 @@ func rmdirCommand() *cobra.Command {
 		Args:    wantsURLs(1, "dray rmdir sftp://alice@example.net/archive/2019"),
 	}
 	c.flags(cmd.Flags())
-	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
+	cmd.RunE = c.changing(func(ctx context.Context, args []string) error {
 		targets, err := c.targets("rmdir", args)
 		if err != nil {
 			return err
 		}
-		return c.each(ctx, targets, func(t target) error {
+		return c.each(ctx, targets, func(t target, _ *failures) error {
 			if err := t.tree.RemoveDir(ctx, pathOf(t.u)); err != nil {
 				return err
 			}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dray/fault"
+	"dray/mirror"
 	"dray/remote"
 )
 
@@ -28,7 +29,7 @@ does that.`,
 	}
 	c.flags(cmd.Flags())
 	cmd.Flags().BoolVar(&keep, "no-clobber", false, "leave a file alone that has the new name")
-	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
+	cmd.RunE = c.changing(func(ctx context.Context, args []string) error {
 		from, err := c.targets("mv", args[:len(args)-1])
 		if err != nil {
 			return err
@@ -50,9 +51,12 @@ does that.`,
 		var moves []match
 		failed := failures{c: c}
 		for _, f := range from {
+			if failed.over(f) {
+				break
+			}
 			found, err := c.matching(ctx, f)
 			if err != nil {
-				failed.add(f.u.String(), err)
+				failed.at(f, err)
 				continue
 			}
 			moves = append(moves, found...)
@@ -63,12 +67,21 @@ does that.`,
 		into := to.DirWanted
 		if !into {
 			e, err := from[0].tree.Stat(ctx, pathOf(to))
+			if err != nil && mirror.Fatal(err) {
+				return err
+			}
 			into = err == nil && e.Mode.IsDir()
 		}
 		if !into && len(moves) > 1 {
 			return fault.New(fault.NotDir, fault.IDNotDir, to.String())
 		}
 		for _, m := range moves {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if failed.over(m.target) {
+				break
+			}
 			t := to
 			if into {
 				t.Path = remote.Join(to.Path, remote.Base(m.u.Path))
@@ -84,7 +97,7 @@ does that.`,
 				}
 			}
 			if err := m.tree.Rename(ctx, pathOf(m.u), pathOf(t)); err != nil {
-				failed.add(m.u.String(), err)
+				failed.at(m.target, err)
 				continue
 			}
 			c.did("rename", t.String())

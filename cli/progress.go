@@ -6,11 +6,9 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
-
-	"golang.org/x/text/width"
 
 	"dray/mirror"
+	"dray/screen"
 )
 
 // frame is how often a display of progress is drawn. Two draws are never nearer than
@@ -130,7 +128,7 @@ func (d *display) draw() {
 	var b strings.Builder
 	lines := 0
 	line := func(s string) {
-		b.WriteString(cut(s, width-1) + "\n")
+		b.WriteString(screen.Cut(s, width-1) + "\n")
 		lines++
 	}
 	const most = 6
@@ -153,23 +151,23 @@ func moving(m mirror.Moving, width int) string {
 	if i := strings.LastIndexByte(strings.TrimRight(name, "/"), '/'); i >= 0 {
 		name = name[i+1:]
 	}
-	name = clean(name)
+	name = screen.Line(name)
 	room := max(width-40, 8)
-	if cells(name) > room {
+	if screen.Cells(name) > room {
 		r := []rune(name)
 		from := len(r)
 		for tail := 0; from > 0; from-- {
-			if tail += cellsOf(r[from-1]); tail > room-room/2 {
+			if tail += screen.RuneCells(r[from-1]); tail > room-room/2 {
 				break
 			}
 		}
-		name = cut(name, room/2-1) + "…" + string(r[from:])
+		name = screen.Cut(name, room/2-1) + "…" + string(r[from:])
 	}
-	name += strings.Repeat(" ", max(room-cells(name), 0))
+	name += strings.Repeat(" ", max(room-screen.Cells(name), 0))
 	if m.Size <= 0 {
-		return fmt.Sprintf("  %s %10s", name, sizeOf(m.At))
+		return fmt.Sprintf("  %s %10s", name, screen.Size(m.At))
 	}
-	return fmt.Sprintf("  %s %4d%% %10s of %s", name, percent(m.At, m.Size), sizeOf(m.At), sizeOf(m.Size))
+	return fmt.Sprintf("  %s %4d%% %10s of %s", name, screen.Percent(m.At, m.Size), screen.Size(m.At), screen.Size(m.Size))
 }
 
 // total is the line of the whole run.
@@ -182,18 +180,18 @@ func (d *display) total(p mirror.Progress, now time.Time) string {
 		s += "  "
 	}
 	if p.Size > 0 {
-		s += fmt.Sprintf("%s of %s  %d%%", sizeOf(p.Settled), sizeOf(p.Size), percent(p.Settled, p.Size))
+		s += fmt.Sprintf("%s of %s  %d%%", screen.Size(p.Settled), screen.Size(p.Size), screen.Percent(p.Settled, p.Size))
 	} else {
-		s += sizeOf(p.Bytes)
+		s += screen.Size(p.Bytes)
 	}
 	rate, still := d.speed.rate(now)
 	switch {
 	case still >= stalledAfter && len(p.Running) > 0:
 		s += fmt.Sprintf("  stalled for %d s", int(still.Seconds()))
 	default:
-		s += "  " + sizeOf(int64(rate)) + "/s"
+		s += "  " + screen.Size(int64(rate)) + "/s"
 		if left := float64(p.Size-p.Settled) / rate; rate > 1 && left > 0 && left < longETA {
-			s += "  ETA " + short(time.Duration(left*float64(time.Second)))
+			s += "  ETA " + screen.Duration(time.Duration(left*float64(time.Second)))
 		}
 	}
 	if p.Failed > 0 {
@@ -242,77 +240,4 @@ func (s *speed) rate(now time.Time) (float64, time.Duration) {
 		return 0, now.Sub(s.moved)
 	}
 	return float64(s.bytes[newest]-s.bytes[oldest]) / took.Seconds(), now.Sub(s.moved)
-}
-
-func percent(n, of int64) int64 {
-	if of <= 0 {
-		return 0
-	}
-	return int64(max(min(float64(n)/float64(of), 1), 0) * 100)
-}
-
-// sizeOf is a number of bytes for people: 999 B, 1.2 KiB, 34 MiB.
-func sizeOf(n int64) string {
-	if n < 1000 {
-		return fmt.Sprintf("%d B", max(n, 0))
-	}
-	f := float64(n)
-	for _, unit := range []string{"KiB", "MiB", "GiB", "TiB"} {
-		f /= 1024
-		if f < 9.95 {
-			return fmt.Sprintf("%.1f %s", f, unit)
-		}
-		if f < 999.5 {
-			return fmt.Sprintf("%.0f %s", f, unit)
-		}
-	}
-	return fmt.Sprintf("%.1f PiB", f/1024)
-}
-
-// short is a duration for people: 12 s, 3:04, 1:02:03.
-func short(d time.Duration) string {
-	s := int64(d.Seconds() + 0.5)
-	switch {
-	case s < 60:
-		return fmt.Sprintf("%d s", s)
-	case s < 3600:
-		return fmt.Sprintf("%d:%02d", s/60, s%60)
-	case s < 100*3600:
-		return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
-	}
-	return fmt.Sprintf("%d days", s/86400)
-}
-
-// cut is a line of at most so many cells of a terminal.
-func cut(s string, width int) string {
-	for i, r := range s {
-		if width -= cellsOf(r); width < 0 {
-			return s[:i]
-		}
-	}
-	return s
-}
-
-// cells is how much room a text takes on a terminal.
-func cells(s string) (n int) {
-	for _, r := range s {
-		n += cellsOf(r)
-	}
-	return n
-}
-
-// cellsOf is the room of one letter: those of East Asia and most pictures take two
-// cells, marks on the letter before them none.
-func cellsOf(r rune) int {
-	if r < 0x300 {
-		return 1
-	}
-	if unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf) {
-		return 0
-	}
-	switch width.LookupRune(r).Kind() {
-	case width.EastAsianWide, width.EastAsianFullwidth:
-		return 2
-	}
-	return 1
 }

@@ -67,6 +67,9 @@ server lets them be set.`,
 func (c *client) put(ctx context.Context, t *transfers, files []string, u remote.URL) error {
 	for _, f := range files {
 		if f == "-" {
+			if len(files) > 1 {
+				return usagef("- is standard input, which is sent alone\n      where a file has this name, write ./-")
+			}
 			continue
 		}
 		fi, err := os.Stat(f)
@@ -88,7 +91,7 @@ func (c *client) put(ctx context.Context, t *transfers, files []string, u remote
 		return err
 	}
 	if len(files) == 1 && files[0] == "-" {
-		name, done, err := spool(c.cmd.InOrStdin())
+		name, done, err := spool(ctx, c.cmd.InOrStdin())
 		if err != nil {
 			return err
 		}
@@ -131,7 +134,12 @@ func (c *client) put(ctx context.Context, t *transfers, files []string, u remote
 			}
 			if filter != nil {
 				e, err := localEntry(f)
-				if err != nil || !filter(baseOf(f), &e) {
+				if err != nil {
+					run.Fail(f, url.String(), err)
+					continue
+				}
+				if !filter(baseOf(f), &e) {
+					run.Skip(f, url.String(), -1, "the options leave it out")
 					continue
 				}
 			}
@@ -162,14 +170,25 @@ func localEntry(f string) (remote.Entry, error) {
 }
 
 // spool keeps what comes from a pipe in a file: a transfer that is tried again reads
-// it twice, and its size is known.
-func spool(r io.Reader) (name string, done func(), err error) {
+// it twice, and its size is known. The end of ctx ends it, and leaves no file.
+func spool(ctx context.Context, r io.Reader) (name string, done func(), err error) {
 	f, err := os.CreateTemp("", "dray-stdin-*")
 	if err != nil {
 		return "", nil, err
 	}
 	done = func() { _ = os.Remove(f.Name()) }
-	_, err = io.Copy(f, r)
+	copied := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(f, r)
+		copied <- err
+	}()
+	select {
+	case err = <-copied:
+	case <-ctx.Done(): // what waits for the pipe ends with the program
+		_ = f.Close()
+		done()
+		return "", nil, context.Cause(ctx)
+	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		done()
 		return "", nil, fault.Because(err, fault.KindOf(err), fault.IDLocal, f.Name(), err.Error())

@@ -32,7 +32,7 @@ of a URL may be a pattern (* ? [a-z]). A link is removed, not what it leads to.`
 	c.flags(cmd.Flags())
 	cmd.Flags().BoolVarP(&recursive, "recursive", "r", false, "directories too, with all that is in them")
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "what is not there is no failure")
-	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
+	cmd.RunE = c.changing(func(ctx context.Context, args []string) error {
 		targets, err := c.targets("rm", args)
 		if err != nil {
 			return err
@@ -44,10 +44,13 @@ of a URL may be a pattern (* ? [a-z]). A link is removed, not what it leads to.`
 		}
 		r := &remover{c: c, failures: failures{c: c}}
 		for _, t := range targets {
+			if ctx.Err() != nil || r.failures.over(t) {
+				continue
+			}
 			found, err := c.matching(ctx, t)
 			if err != nil {
-				if !force || !errors.Is(err, fs.ErrNotExist) {
-					r.failures.add(t.u.String(), err)
+				if ctx.Err() == nil && (!force || !errors.Is(err, fs.ErrNotExist)) {
+					r.failures.at(t, err)
 				}
 				continue
 			}
@@ -111,7 +114,7 @@ type remover struct {
 }
 
 func (r *remover) remove(ctx context.Context, t target, e *remote.Entry, recursive, force bool) {
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || r.failures.over(t) {
 		return
 	}
 	p := pathOf(t.u)
@@ -119,7 +122,7 @@ func (r *remover) remove(ctx context.Context, t target, e *remote.Entry, recursi
 		seen, err := r.look(ctx, t, p)
 		if err != nil {
 			if !force || !errors.Is(err, fs.ErrNotExist) {
-				r.failures.add(t.u.String(), err)
+				r.failures.at(t, err)
 			}
 			return
 		}
@@ -127,9 +130,9 @@ func (r *remover) remove(ctx context.Context, t target, e *remote.Entry, recursi
 	}
 	switch {
 	case !e.Mode.IsDir():
-		r.done(t, t.tree.Remove(ctx, p))
+		r.done(ctx, t, t.tree.Remove(ctx, p))
 	case !recursive:
-		r.failures.add(t.u.String(), &fault.Error{Kind: fault.IsDir, ID: fault.IDIsDir, Facts: []any{t.u.String()}, Do: []string{"dray rm -r " + shellWord(t.u.String()) + " removes it with all that is in it; dray rmdir an empty one"}})
+		r.failures.at(t, &fault.Error{Kind: fault.IsDir, ID: fault.IDIsDir, Facts: []any{t.u.String()}, Do: []string{"dray rm -r " + shellWord(t.u.String()) + " removes it with all that is in it; dray rmdir an empty one"}})
 	default:
 		r.removeDir(ctx, t, p, 0)
 	}
@@ -139,7 +142,7 @@ func (r *remover) remove(ctx context.Context, t target, e *remote.Entry, recursi
 // is tells it by Stat.
 func (r *remover) look(ctx context.Context, t target, p string) (remote.Entry, error) {
 	e, err := t.tree.Seen(ctx, p)
-	if err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && !mirror.Fatal(err) {
 		if there, stat := t.tree.Stat(ctx, p); stat == nil {
 			return there, nil
 		} else if errors.Is(stat, fs.ErrNotExist) {
@@ -153,13 +156,13 @@ const maxRemoved = 200 // directories deep
 
 func (r *remover) removeDir(ctx context.Context, t target, p string, depth int) bool {
 	if depth > maxRemoved {
-		r.failures.add(t.u.String(), fault.New(fault.BadName, fault.IDBadName, p))
+		r.failures.at(t, fault.New(fault.BadName, fault.IDBadName, p))
 		return false
 	}
 	var entries []remote.Entry
 	for e, err := range t.tree.List(ctx, p) {
 		if err != nil {
-			r.failures.add(t.u.String(), err)
+			r.failures.at(t, err)
 			return false
 		}
 		entries = append(entries, e)
@@ -167,13 +170,13 @@ func (r *remover) removeDir(ctx context.Context, t target, p string, depth int) 
 	whole := true
 	for i := range entries {
 		e := &entries[i]
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || r.failures.over(t) {
 			return false
 		}
 		one := t
 		one.u.Path, one.u.DirWanted = remote.Join(t.u.Path, e.Name), false
 		if e.Name == "" || e.Name == "." || e.Name == ".." || strings.Contains(e.Name, "/") { // a server that names its way out
-			r.failures.add(t.u.String(), fault.New(fault.BadName, fault.IDUnsafeName, fmt.Sprintf("%q", e.Name)))
+			r.failures.at(t, fault.New(fault.BadName, fault.IDUnsafeName, fmt.Sprintf("%q", e.Name)))
 			whole = false
 			continue
 		}
@@ -185,32 +188,24 @@ func (r *remover) removeDir(ctx context.Context, t target, p string, depth int) 
 				whole = r.removeDir(ctx, one, sub, depth+1) && whole
 				continue
 			}
-			whole = r.done(one, t.tree.Remove(ctx, sub)) && whole
+			whole = r.done(ctx, one, t.tree.Remove(ctx, sub)) && whole
 		case e.Mode.IsDir():
 			whole = r.removeDir(ctx, one, sub, depth+1) && whole
 		default:
-			whole = r.done(one, t.tree.Remove(ctx, sub)) && whole
+			whole = r.done(ctx, one, t.tree.Remove(ctx, sub)) && whole
 		}
 	}
-	return whole && r.done(t, t.tree.RemoveDir(ctx, p))
+	return whole && r.done(ctx, t, t.tree.RemoveDir(ctx, p))
 }
 
 // done tells what became of one removal.
-func (r *remover) done(t target, err error) bool {
+func (r *remover) done(ctx context.Context, t target, err error) bool {
 	if err != nil {
-		r.failures.add(t.u.String(), err)
+		if ctx.Err() == nil {
+			r.failures.at(t, err)
+		}
 		return false
 	}
 	r.c.did("delete", t.u.String())
 	return true
-}
-
-// did tells of one change that was made.
-func (c *client) did(what, url string) {
-	switch {
-	case c.asJSONL:
-		c.jsonLine(wireEvent{V: 1, T: stamp(), Event: what, To: url})
-	case c.verbose > 0:
-		fmt.Fprintf(c.show, "%s %s\n", what, clean(url))
-	}
 }

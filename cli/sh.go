@@ -21,6 +21,7 @@ import (
 	"dray/fault"
 	"dray/mirror"
 	"dray/remote"
+	"dray/screen"
 	"dray/shell"
 	"dray/sshclient"
 )
@@ -56,8 +57,10 @@ the end runs a command in the background.
 	cmd.Flags().StringVarP(&batchFile, "batch-file", "b", "", "the same, and ask nothing: `FILE` as of sftp -b")
 	cmd.Flags().StringVarP(&command, "command", "c", "", "run the commands of `LINE`")
 	c.shellFlags(cmd.Flags(), t)
+	c.yesFlag(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c.cmd, c.stdout = cmd, cmd.OutOrStdout()
+		cmd.Flags().Visit(func(f *pflag.Flag) { c.typed = append(c.typed, f) })
 		if err := environment(cmd.Flags()); err != nil {
 			return err
 		}
@@ -68,6 +71,9 @@ the end runs a command in the background.
 			} else {
 				return usagef("-f and -b do not go together")
 			}
+		}
+		if err := c.refuse("is not for sh, which writes what its commands write; --jsonl tells of its transfers", "json"); err != nil {
+			return err
 		}
 		if script != "" && command != "" {
 			return usagef("-c and -f do not go together")
@@ -89,6 +95,9 @@ the end runs a command in the background.
 		o, err := t.options(c)
 		if err != nil {
 			return err
+		}
+		if o.FileRate > 0 {
+			return usagef("--limit-rate: in the shell a rate is of all transfers together; leave /file away")
 		}
 		status, err := c.shell(ctx, shell.Options{
 			Out: c.stdout, Err: c.show, Interrupts: interrupts, Verbose: c.verbose > 0,
@@ -123,6 +132,7 @@ func (c *client) shellFlags(f *pflag.FlagSet, t *transfers) {
 	moving := pflag.NewFlagSet("transfers", pflag.ContinueOnError)
 	moving.SortFlags = false
 	t.flags(moving)
+	moving.Lookup("limit-rate").Usage = "move at most so many bytes a second, a `RATE` as 500K or 5M"
 	wanted := []string{"resume", "verify", "algo", "inplace", "temp-suffix", "parallel", "limit-rate", "retry", "retry-max-time", "retry-on", "no-clobber", "on-conflict", "preserve"}
 	moving.VisitAll(func(fl *pflag.Flag) {
 		if slices.Contains(wanted, fl.Name) {
@@ -304,9 +314,15 @@ func (f *shellFront) Open(o shell.Open) (remote.URL, remote.Tree, error) {
 	if o.Port != 0 {
 		u.Port = o.Port
 	}
+	tree, err := f.tree(u)
+	return u, tree, err
+}
+
+// tree makes the tree of a URL, whose questions are those of the shell.
+func (f *shellFront) tree(u remote.URL) (remote.Tree, error) {
 	opt, err := f.c.options(u)
 	if err != nil {
-		return u, nil, err
+		return nil, err
 	}
 	opt.Trust.Ask = holding(f.q, opt.Trust.Ask)
 	opt.SSH.Ask = holding(f.q, opt.SSH.Ask)
@@ -317,8 +333,7 @@ func (f *shellFront) Open(o shell.Open) (remote.URL, remote.Tree, error) {
 			})(ctx, prompts)
 		}
 	}
-	tree, err := remote.Open(u, opt)
-	return u, tree, err
+	return remote.Open(u, opt)
 }
 
 // shown is a client whose messages go to w.
@@ -379,7 +394,7 @@ func (f *shellFront) Complain(w io.Writer, all []shell.Failure) {
 		case errors.As(one.Err, &misuse):
 			fmt.Fprintln(c.show, "dray: "+describeError(usagef("%s", misuse.Text)))
 		case errors.As(one.Err, &program):
-			fmt.Fprintln(c.show, "dray: "+clean(program.Error()))
+			fmt.Fprintln(c.show, "dray: "+screen.Line(program.Error()))
 		case errors.As(one.Err, &ee):
 			if text := describeError(ee); text != "" {
 				fmt.Fprintln(c.show, "dray: "+text)

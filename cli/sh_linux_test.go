@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,8 +12,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // A ptyProgram is a program on a terminal of its own.
@@ -39,31 +36,14 @@ func dray(t *testing.T, dir string, env []string, args ...string) *exec.Cmd {
 }
 
 func onTerminal(t *testing.T, cmd *exec.Cmd) *ptyProgram {
-	tty, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		t.Skipf("no terminals here: %v", err)
-	}
+	tty, slave := openTTY(t, 100)
 	p := &ptyProgram{t: t, tty: tty, cmd: cmd, over: make(chan struct{})}
-	if err := unix.IoctlSetPointerInt(int(tty.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.IoctlSetWinsize(int(tty.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 100}); err != nil {
-		t.Fatal(err)
-	}
-	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	_ = slave.Close()
+	_ = slave.Close() // the program has it: what reads the other end hears when it goes
 	go func() {
 		defer close(p.over)
 		b := make([]byte, 4096)
@@ -77,10 +57,7 @@ func onTerminal(t *testing.T, cmd *exec.Cmd) *ptyProgram {
 			}
 		}
 	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = tty.Close()
-	})
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	return p
 }
 
@@ -211,7 +188,7 @@ func TestTheShellOnATerminal(t *testing.T) {
 	p.send("cd tr\t\r")
 	p.wait(`tree> `)
 	p.send("cd\r")
-	p.wait(`:~> `)
+	p.wait(`:/> `)
 
 	// A program has the terminal as it is used to.
 	p.send("!stty -a | tr ';' '\\n' | grep -o '[-]*icanon\\|[-]*echo\\>' | tr '\\n' '.'\r")

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -10,6 +11,7 @@ import (
 	"dray/fault"
 	"dray/mirror"
 	"dray/remote"
+	"dray/screen"
 )
 
 // A target is a place on a server that a command was given.
@@ -41,6 +43,14 @@ func (c *client) targets(verb string, args []string) ([]target, error) {
 	return out, nil
 }
 
+// asItIs refuses a URL with ;type=A for a command that compares bytes or sizes.
+func asItIs(u remote.URL, verb string) error {
+	if u.Type == "A" {
+		return usagef("%s takes bytes as they are, and ;type=A converts line ends\n      leave it away; get, put and cat convert", verb)
+	}
+	return nil
+}
+
 // wantsURLs is the Args of a command that takes at least n URLs.
 func wantsURLs(n int, example string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
@@ -52,21 +62,39 @@ func wantsURLs(n int, example string) cobra.PositionalArgs {
 }
 
 // each does something with every target, goes on after a failure, and ends with the
-// status that the failures share.
-func (c *client) each(ctx context.Context, targets []target, do func(t target) error) error {
-	failures := failures{c: c}
+// status that the failures share. do may tell failures of its own, and go on too.
+func (c *client) each(ctx context.Context, targets []target, do func(t target, fails *failures) error) error {
+	fails := &failures{c: c}
 	for _, t := range targets {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if err := do(t); err != nil {
-			failures.add(t.u.String(), err)
-			if mirror.Fatal(err) {
-				break
+		if ctx.Err() == nil && !fails.over(t) {
+			if err := do(t, fails); err != nil && ctx.Err() == nil {
+				fails.at(t, err)
 			}
 		}
 	}
-	return failures.end()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return fails.end()
+}
+
+// eachMatch is each for all that the targets stand for.
+func (c *client) eachMatch(ctx context.Context, targets []target, do func(m match) error) error {
+	return c.each(ctx, targets, func(t target, fails *failures) error {
+		found, err := c.matching(ctx, t)
+		if err != nil {
+			return err
+		}
+		for _, m := range found {
+			if ctx.Err() != nil || fails.over(t) {
+				return nil
+			}
+			if err := do(m); err != nil && ctx.Err() == nil {
+				fails.at(m.target, err)
+			}
+		}
+		return nil
+	})
 }
 
 // failures collects what went wrong, each told as it comes.
@@ -76,17 +104,43 @@ type failures struct {
 	n      int
 	told   map[fault.ID]error
 	order  []fault.ID
+	dead   map[remote.Tree]bool
 }
 
+// at tells a failure of what has to do with a target. One of the server names the
+// server, and the path does not matter.
+func (f *failures) at(t target, err error) {
+	name := t.u.String()
+	if mirror.Fatal(err) && strings.Contains(headline(err), screen.Line(t.u.Host)) {
+		name = ""
+	}
+	f.tell(t.u.String(), name, err)
+	if mirror.Fatal(err) {
+		if f.dead == nil {
+			f.dead = map[remote.Tree]bool{}
+		}
+		f.dead[t.tree] = true
+	}
+}
+
+// over tells that nothing can succeed any more with the server of a target.
+func (f *failures) over(t target) bool { return f.dead[t.tree] }
+
 // add tells a failure; where is what it was about.
-func (f *failures) add(where string, err error) {
+func (f *failures) add(where string, err error) { f.tell(where, where, err) }
+
+// tell tells a failure with name in front of it, where it does not name that itself.
+func (f *failures) tell(where, name string, err error) {
 	err = atURL(err, where)
+	event := wireEvent{V: 1, T: stamp(), Event: "error", From: where, Error: wire(err)}
 	if f.c.asJSONL {
-		f.c.jsonLine(wireEvent{V: 1, T: stamp(), Event: "error", From: where, Error: wire(err)})
+		f.c.jsonLine(event)
+	} else if f.c.asJSON && f.c.errors != nil {
+		*f.c.errors = append(*f.c.errors, event)
 	}
 	line := headline(err)
-	if where != "" && !strings.Contains(line, clean(where)) {
-		line = clean(where) + ": " + line
+	if name != "" && !strings.Contains(line, screen.Line(name)) {
+		line = screen.Line(name) + ": " + line
 	}
 	fmt.Fprintln(f.c.show, "dray: "+line)
 	one := exitOf(err)
@@ -118,6 +172,56 @@ func (f *failures) end() error {
 		writeAdvice(f.c.show, advice(f.told[id]))
 	}
 	return &exitError{f.status, ""}
+}
+
+// jsonList writes what a command has found as one value: the list, or where something
+// failed the list with the failures. A failure that was not told yet is a value of its own.
+func (c *client) jsonList(found any, err error) {
+	var ee *exitError
+	switch {
+	case err == nil:
+		c.jsonLine(found)
+	case errors.As(err, &ee):
+		c.jsonLine(struct {
+			OK     bool        `json:"ok"`
+			Exit   int         `json:"exit"`
+			Found  any         `json:"found"`
+			Errors []wireEvent `json:"errors,omitempty"`
+		}{false, ee.status, found, *c.errors})
+	}
+}
+
+// wireChanges are what a command has changed, for --json.
+type wireChanges struct {
+	OK      bool         `json:"ok"`
+	Exit    int          `json:"exit"`
+	Changes []wireChange `json:"changes"`
+	Errors  []wireEvent  `json:"errors,omitempty"`
+}
+
+type wireChange struct {
+	Event string `json:"event"`
+	To    string `json:"to"`
+}
+
+// changing is run for a command that tells what it has changed.
+func (c *client) changing(do func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
+	return c.run(func(ctx context.Context, args []string) error {
+		c.changes = &wireChanges{Changes: []wireChange{}}
+		return do(ctx, args)
+	})
+}
+
+// did tells of one change that was made.
+func (c *client) did(what, url string) {
+	switch {
+	case c.asJSONL:
+		c.jsonLine(wireEvent{V: 1, T: stamp(), Event: what, To: url})
+	case c.asJSON:
+		c.changes.Changes = append(c.changes.Changes, wireChange{what, url})
+	case c.verbose > 0:
+		fmt.Fprintf(c.show, "%s %s\n", what, screen.Line(url))
+	}
 }
 
 // one is the tree and URL of a command that takes one.

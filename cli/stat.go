@@ -2,13 +2,11 @@ package cli
 
 import (
 	"context"
-	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"dray/ftp"
 	"dray/remote"
+	"dray/screen"
 )
 
 func statCommand() *cobra.Command {
@@ -26,7 +24,7 @@ func statCommand() *cobra.Command {
 			return err
 		}
 		all := []wireEntry{}
-		err = c.each(ctx, targets, func(t target) error {
+		err = c.each(ctx, targets, func(t target, _ *failures) error {
 			e, err := statRemote(ctx, t.tree, t.u)
 			if err != nil {
 				return err
@@ -38,42 +36,14 @@ func statCommand() *cobra.Command {
 			case c.asJSON:
 				all = append(all, wireOf(t.u.String(), &e))
 			default:
-				c.printStat(t.u, &e)
+				screen.Facts(c.stdout, t.u.String(), &e)
 			}
 			return nil
 		})
 		if c.asJSON {
-			c.jsonLine(all)
+			c.jsonList(all, err)
 		}
 		return err
 	})
 	return cmd
-}
-
-func (c *client) printStat(u remote.URL, e *remote.Entry) {
-	row := func(name, value string) {
-		if value != "" {
-			fmt.Fprintf(c.stdout, "%-7s %s\n", name, clean(value))
-		}
-	}
-	row("url", u.String())
-	row("type", typeOf(e))
-	if e.Is(ftp.KnownSize) && !e.Mode.IsDir() {
-		row("size", fmt.Sprintf("%d (%s)", e.Size, sizeOf(e.Size)))
-	}
-	if e.Is(ftp.KnownTime) {
-		row("time", e.Time.Local().Format(time.RFC3339))
-	}
-	if e.Is(ftp.KnownMode) {
-		row("mode", fmt.Sprintf("%04o %s", e.Mode.Perm(), letters(e)))
-	}
-	owner := e.Owner
-	if owner == "" && e.UID|e.GID != 0 {
-		owner = fmt.Sprint(e.UID)
-	}
-	row("owner", owner)
-	row("group", e.Group)
-	row("link", e.Target)
-	row("perm", e.Perm)
-	row("unique", e.Unique)
 }

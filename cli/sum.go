@@ -3,14 +3,15 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"dray/fault"
-	"dray/ftp"
 	"dray/mirror"
 	"dray/remote"
+	"dray/screen"
 	"dray/transfer"
 )
 
@@ -31,7 +32,7 @@ read and nothing of it is kept.`,
 	cmd.Flags().StringVar(&algorithm, "algo", "sha256", "`NAME` of the checksum: "+strings.Join(mirror.Sums(), ", "))
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
 		algorithm = strings.ToLower(strings.ReplaceAll(algorithm, "-", ""))
-		if !contains(strings.Join(mirror.Sums(), " "), algorithm) {
+		if !slices.Contains(mirror.Sums(), algorithm) {
 			return usagef("--algo is one of %s, not %q", strings.Join(mirror.Sums(), ", "), algorithm)
 		}
 		targets, err := c.targets("sum", args)
@@ -45,33 +46,27 @@ read and nothing of it is kept.`,
 			By        string `json:"by"`
 		}
 		rows := []row{}
-		err = c.each(ctx, targets, func(t target) error {
-			found, err := c.matching(ctx, t)
+		err = c.eachMatch(ctx, targets, func(m match) error {
+			if m.entry != nil && m.entry.Mode.IsDir() {
+				return nil
+			}
+			sum, by, err := sumOf(ctx, c, m.tree, m.u, algorithm)
 			if err != nil {
 				return err
 			}
-			for _, m := range found {
-				if m.entry != nil && m.entry.Mode.IsDir() {
-					continue
-				}
-				sum, by, err := sumOf(ctx, c, m.tree, m.u, algorithm)
-				if err != nil {
-					return err
-				}
-				r := row{m.u.String(), algorithm, sum, by}
-				switch {
-				case c.asJSONL:
-					c.jsonLine(r)
-				case c.asJSON:
-					rows = append(rows, r)
-				default:
-					fmt.Fprintf(c.stdout, "%s  %s\n", sum, clean(remote.Base(m.u.Path)))
-				}
+			r := row{m.u.String(), algorithm, sum, by}
+			switch {
+			case c.asJSONL:
+				c.jsonLine(r)
+			case c.asJSON:
+				rows = append(rows, r)
+			default:
+				fmt.Fprintf(c.stdout, "%s  %s\n", sum, screen.Line(remote.Base(m.u.Path)))
 			}
 			return nil
 		})
 		if c.asJSON {
-			c.jsonLine(rows)
+			c.jsonList(rows, err)
 		}
 		return err
 	})
@@ -93,19 +88,8 @@ func sumOf(ctx context.Context, c *client, tree remote.Tree, u remote.URL, algor
 			return sum, "server", err
 		}
 	}
-	e, err := tree.Stat(ctx, pathOf(u))
-	if err != nil {
-		return "", "", err
-	}
-	if e.Mode.IsDir() {
-		return "", "", fault.New(fault.IsDir, fault.IDIsDir, u.String())
-	}
-	size := int64(-1)
-	if e.Is(ftp.KnownSize) {
-		size = e.Size
-	}
 	s := mirror.NewSummer(algorithm)
-	if _, err := tree.Get(ctx, pathOf(u), remote.Get{Size: size, How: transfer.Options{Idle: c.timeout}}, s); err != nil {
+	if err := c.read(ctx, tree, u, transfer.Options{}, s); err != nil {
 		return "", "", err
 	}
 	sum, err = s.Sum()

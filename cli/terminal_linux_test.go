@@ -2,7 +2,6 @@ package cli
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -35,30 +34,7 @@ type seat struct {
 // its environment.
 func sit(t *testing.T, w *ward, args ...string) *seat {
 	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Skipf("no terminals here: %v", err)
-	}
-	t.Cleanup(func() { _ = master.Close() })
-	var n int
-	raw, err := master.SyscallConn()
-	fine(t, err)
-	var failed error
-	fine(t, raw.Control(func(fd uintptr) {
-		failed = unix.IoctlSetPointerInt(int(fd), unix.TIOCSPTLCK, 0)
-		if failed == nil {
-			n, failed = unix.IoctlGetInt(int(fd), unix.TIOCGPTN)
-		}
-		if failed == nil {
-			failed = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80})
-		}
-	}))
-	fine(t, failed)
-	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Skipf("no terminals here: %v", err)
-	}
-	t.Cleanup(func() { _ = slave.Close() })
+	master, slave := openTTY(t, 80)
 	s := &seat{t: t, w: w, cmd: exec.Command("dray", args...), master: master, slave: slave}
 	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr, s.cmd.Dir = slave, slave, slave, w.target
 	s.cmd.Env = append(slices.DeleteFunc(slices.Clone(w.env), func(v string) bool {
@@ -142,7 +118,7 @@ func (s *seat) leaves(status int) string {
 		}
 		still++
 	}
-	sc := &screen{} // messages may be wider than it
+	sc := &glass{} // messages may be wider than it
 	_, _ = sc.Write([]byte(strings.ReplaceAll(s.all(), "\r\n", "\n")))
 	if sc.bad != "" {
 		s.t.Error(sc.bad)

@@ -3,9 +3,9 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +16,7 @@ import (
 	"dray/meter"
 	"dray/mirror"
 	"dray/remote"
+	"dray/screen"
 )
 
 // transfers are the options of commands that move files.
@@ -42,6 +43,9 @@ type transfers struct {
 	nothing               bool
 	transfersAlias        int
 	bwlimit               string
+	hours                 []string        // --limit
+	table                 meter.Timetable // what they say
+	segments              string          // "": the command has no such option
 }
 
 func (t *transfers) flags(f *pflag.FlagSet) {
@@ -54,7 +58,8 @@ func (t *transfers) flags(f *pflag.FlagSet) {
 	f.BoolVar(&t.inPlace, "inplace", false, "write to the final name at once")
 	f.StringVar(&t.suffix, "temp-suffix", mirror.Suffix, "what the names of unfinished files end with, `TEXT`")
 	f.StringVarP(&t.parallel, "parallel", "P", "auto", "transfers at once: a `NUMBER`, or auto")
-	f.StringVar(&t.limit, "limit-rate", "", "move at most so many bytes a second, a `RATE` as 500K or 5M")
+	f.StringVar(&t.limit, "limit-rate", "", rateHelp)
+	f.StringArrayVar(&t.hours, "limit", nil, "another rate of all transfers at some time of day, a `WINDOW` as 08:00-18:00=1M or 22:00-06:00=off, several with commas")
 	f.IntVar(&t.retry, "retry", 3, "try again `N` times after a failure that may pass")
 	f.DurationVar(&t.retryFor, "retry-max-time", 5*time.Minute, "try again for this `TIME` at most")
 	f.StringVar(&t.retryOn, "retry-on", "transient", "after `WHICH` failures to try again: transient, any or none")
@@ -78,6 +83,22 @@ func (t *transfers) flags(f *pflag.FlagSet) {
 	_ = f.MarkHidden("transfers")
 	_ = f.MarkHidden("bwlimit")
 }
+
+// rateHelp is the help of --limit-rate.
+const rateHelp = "move at most so many bytes a second, a `RATE` as 500K or 5M, of all transfers together, or as 5M/file of each file"
+
+// segmentFlags adds the option of commands that fetch files.
+func (t *transfers) segmentFlags(f *pflag.FlagSet) {
+	f.StringVar(&t.segments, "segments", "auto", "fetch a large file over `N` connections at once (FTP): auto adds them while they make it faster, 1 never")
+}
+
+// divided tells whether a number of segments was asked for.
+func (t *transfers) divided() bool {
+	return t.segments != "" && t.segments != "auto" && t.segments != "1"
+}
+
+// mostSegments is how many connections one file may be fetched over.
+const mostSegments = 16
 
 // options are those of a run.
 func (t *transfers) options(c *client) (mirror.Options, error) {
@@ -106,11 +127,31 @@ func (t *transfers) options(c *client) (mirror.Options, error) {
 		o.Parallel = n
 	}
 	if t.limit != "" {
-		n, err := parseSize(t.limit)
-		if err != nil || n <= 0 {
-			return o, usagef("--limit-rate: %q is no rate; write bytes a second, as 500K or 5M", t.limit)
+		total, file, err := parseRate(t.limit)
+		if err != nil {
+			return o, err
 		}
-		o.Rate = meter.NewRate(n)
+		if o.FileRate = file; total > 0 {
+			o.Rate = meter.NewRate(total)
+		}
+	}
+	if len(t.hours) > 0 {
+		windows, err := parseTimetable(t.hours)
+		if err != nil {
+			return o, err
+		}
+		t.table = meter.Timetable{Windows: windows}
+		if o.Rate != nil {
+			t.table.Else = o.Rate.PerSecond()
+		}
+		o.Rate = meter.NewRate(t.table.At(time.Now()))
+	}
+	if t.segments != "" && t.segments != "auto" {
+		n, err := strconv.Atoi(t.segments)
+		if err != nil || n < 1 || n > mostSegments {
+			return o, usagef("--segments: %q is neither auto nor a number from 1 to %d", screen.Line(t.segments), mostSegments)
+		}
+		o.Segments = n
 	}
 	word := func(flag, value string, words ...string) (int, error) {
 		for i, w := range words {
@@ -143,6 +184,16 @@ func (t *transfers) options(c *client) (mirror.Options, error) {
 	if t.noClobber {
 		o.Conflict = mirror.Skip
 	}
+	if t.divided() {
+		switch { // a file has holes until it is whole
+		case t.inPlace:
+			return o, usagef("--segments and --inplace do not go together\n      under its final name a file must have no holes: leave one of them away")
+		case t.ascii:
+			return o, usagef("--segments and ;type=A do not go together\n      where a byte of a converted text is on the server nobody knows: leave one of them away")
+		case o.Resume == mirror.ResumeForce:
+			return o, usagef("--segments and --resume force do not go together\n      force takes what is there for the beginning of the file: leave one of them away")
+		}
+	}
 	o.NoTimes, o.NoModes = true, true
 	for _, w := range strings.Split(t.preserve, ",") {
 		switch strings.TrimSpace(w) {
@@ -155,29 +206,10 @@ func (t *transfers) options(c *client) (mirror.Options, error) {
 			return o, usagef("--preserve is mtime, mode, both with a comma between, or none, not %q", t.preserve)
 		}
 	}
-	if t.algo != "" && !contains(strings.Join(mirror.Sums(), " "), strings.ToLower(t.algo)) {
+	if t.algo != "" && !slices.Contains(mirror.Sums(), strings.ToLower(t.algo)) {
 		return o, usagef("--algo is one of %s, not %q", strings.Join(mirror.Sums(), ", "), t.algo)
 	}
 	return o, nil
-}
-
-func splitWords(s string) []string { return strings.Fields(s) }
-
-// parseSize reads bytes, with K, M, G or T for powers of 1024.
-func parseSize(s string) (int64, error) {
-	text := strings.TrimSuffix(strings.TrimSuffix(strings.ToUpper(strings.TrimSpace(s)), "B"), "I")
-	unit := int64(1)
-	if text != "" {
-		if i := strings.IndexByte("KMGT", text[len(text)-1]); i >= 0 {
-			unit = 1 << (10 * (i + 1))
-			text = text[:len(text)-1]
-		}
-	}
-	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || f < 0 || f*float64(unit) > 1<<62 {
-		return 0, fmt.Errorf("%q is no size", s)
-	}
-	return int64(f * float64(unit)), nil
 }
 
 // filter makes the filter of a walk, nil when everything passes.
@@ -224,12 +256,12 @@ func (t *transfers) filter() (mirror.Filter, error) {
 			return nil, usagef("--size: %q is no range; write A..B, as 1K..5M", t.between)
 		}
 		if from != "" {
-			if f.Least, err = parseSize(from); err != nil {
+			if f.Least, err = screen.ParseSize(from); err != nil {
 				return nil, usagef("--size: %v", err)
 			}
 		}
 		if to != "" {
-			if f.Most, err = parseSize(to); err != nil {
+			if f.Most, err = screen.ParseSize(to); err != nil {
 				return nil, usagef("--size: %v", err)
 			}
 		}
@@ -261,14 +293,26 @@ func (c *client) transfer(ctx context.Context, t *transfers, tree remote.Tree, r
 		return err
 	}
 	o.Tell, r.dry = r.tell, t.dryRun
+	defer t.keep(ctx, o.Rate)()
 	began := time.Now()
-	if _, err := tree.Traits(ctx); err != nil { // one failure of the connection, not one for each file
+	expected := 1
+	if t.recursive {
+		expected = 64 // nobody knows yet how many there are
+	}
+	if o.Parallel > 0 {
+		expected = min(expected, o.Parallel)
+	}
+	if !t.dryRun {
+		tree.Expect(ctx, expected)
+	}
+	traits, err := tree.Traits(ctx) // one failure of the connection, not one for each file
+	if err != nil {
 		return err
 	}
-	if t.recursive {
-		tree.Expect(ctx, 8)
-	}
 	run := mirror.NewRun(ctx, tree, o)
+	if t.divided() && traits.Overlap {
+		run.Note("--segments", "over SFTP all transfers share one connection, where the requests for a file overlap: it is not divided", nil)
+	}
 	c.show.begin(run.Progress)
 	err = add(run)
 	sum := run.Wait()
@@ -276,17 +320,19 @@ func (c *client) transfer(ctx context.Context, t *transfers, tree remote.Tree, r
 	if err != nil {
 		return err
 	}
-	if err := r.end(sum, time.Since(began)); err != nil {
-		return err
+	switch {
+	case ctx.Err() != nil:
+		r.over = context.Cause(ctx)
+	case t.nothing && sum.Done == 0 && sum.Failed == 0:
+		r.over = errNothing
+	default:
+		r.over = nil
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if t.nothing && sum.Done == 0 {
-		return &exitError{exitNothing, "there was nothing to do"}
-	}
-	return nil
+	return r.end(sum, time.Since(began))
 }
+
+// errNothing ends a command with --error-on-no-transfer.
+var errNothing = &exitError{exitNothing, "there was nothing to do"}
 
 // isDir tells whether a path of this machine is a directory.
 func isDir(name string) bool {

@@ -16,6 +16,7 @@ import (
 
 	"dray/fault"
 	"dray/remote"
+	"dray/screen"
 	"dray/sshclient"
 )
 
@@ -56,9 +57,18 @@ stored already and differs is only replaced with --replace.`,
 	f.BoolVar(&replace, "replace", false, "replace what is stored for the host")
 	f.BoolVar(&remove, "rm", false, "forget what is stored for the host")
 	f.BoolVar(&list, "ls", false, "list what is stored")
+	for _, hidden := range notTrust {
+		_ = f.MarkHidden(hidden)
+	}
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
+		if err := c.refuse("means nothing to trust, which logs in nowhere and takes what the server shows", notTrust...); err != nil {
+			return err
+		}
 		if list {
 			return c.listTrust(args)
+		}
+		if err := c.refuse("is for trust --ls", "json", "jsonl"); err != nil {
+			return err
 		}
 		places, err := c.places(args[0])
 		if err != nil {
@@ -80,12 +90,19 @@ stored already and differs is only replaced with --replace.`,
 	return cmd
 }
 
+// notTrust are common options that are about more than the first bytes of a connection.
+var notTrust = []string{"user", "password-file", "password-cmd", "ask-password", "no-netrc", "tls", "tls-min", "ca", "client-cert", "client-key", "trust", "insecure", "ssl-reqd", "plain",
+	"active", "passive", "epsv", "active-ports", "active-ip", "charset", "progress"}
+
 // places are where the host of an argument may answer, the likeliest first.
 func (c *client) places(arg string) ([]remote.URL, error) {
+	if c.port < 0 || c.port > 65535 {
+		return nil, usagef("--port: %d is no port; ports are 1 to 65535", c.port)
+	}
 	if strings.Contains(arg, "://") {
-		u, err := remote.Parse(arg, c.hosts)
+		u, err := c.parse(arg)
 		if err != nil {
-			return nil, usagef("%v", err)
+			return nil, err
 		}
 		return []remote.URL{u}, nil
 	}
@@ -94,7 +111,13 @@ func (c *client) places(arg string) ([]remote.URL, error) {
 		if err != nil {
 			return nil, usagef("%v", err)
 		}
+		if c.port != 0 {
+			u.Port = c.port
+		}
 		return []remote.URL{u}, nil
+	}
+	if strings.Contains(arg, "@") { // what stands before it may be a password
+		return nil, usagef("a user has no part in a host key: write a name, a name:port or a URL")
 	}
 	host, port := strings.Trim(arg, "[]"), 0
 	if h, p, err := net.SplitHostPort(arg); err == nil {
@@ -104,7 +127,7 @@ func (c *client) places(arg string) ([]remote.URL, error) {
 		}
 		host, port = h, n
 	}
-	if host == "" || strings.ContainsAny(host, "/@ ") {
+	if host == "" || strings.ContainsAny(host, "/ ") {
 		return nil, usagef("%q is no host; write a name, a name:port or a URL", arg)
 	}
 	if c.port != 0 {
@@ -128,7 +151,7 @@ func (c *client) sshOptions(u remote.URL) (sshclient.Options, error) {
 	if err != nil {
 		return sshclient.Options{}, err
 	}
-	so := sshclient.Options{Host: u.Host, Port: u.Port, Jump: c.jump, Config: c.sshConfig, NoConfig: c.noSSH, Identities: c.identities,
+	so := sshclient.Options{Host: u.Host, Port: u.Port, Jump: o.SSH.Jump, Config: c.sshConfig, NoConfig: c.noSSH, Identities: o.SSH.Identities,
 		Dial: o.Dial, Connect: c.connect, Home: c.dirs.Home, Ask: o.SSH.Ask, Prompt: o.SSH.Prompt}
 	if o.Network != "tcp" {
 		so.Family = o.Network
@@ -172,13 +195,13 @@ func (c *client) offers(ctx context.Context, u remote.URL) ([]offered, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*c.connect)
 	defer cancel()
-	chain, err := remote.Fetch(ctx, u, o.Dial)
+	chain, err := remote.Fetch(ctx, u, func(ctx context.Context, _, addr string) (net.Conn, error) { return o.Dial(ctx, o.Network, addr) })
 	if err != nil {
 		return nil, err
 	}
 	leaf := chain[0]
 	return []offered{{u: u, print: remote.KeyPrint(leaf).String(), also: remote.CertPrint(leaf).String(), chain: chain,
-		text: fmt.Sprintf("certificate for %s, valid %s to %s, %s", clean(strings.Join(append(leaf.DNSNames, leaf.Subject.CommonName), " ")),
+		text: fmt.Sprintf("certificate for %s, valid %s to %s, %s", screen.Line(strings.Join(append(leaf.DNSNames, leaf.Subject.CommonName), " ")),
 			leaf.NotBefore.Format("2 Jan 2006"), leaf.NotAfter.Format("2 Jan 2006"), remote.KeyPrint(leaf))}}, nil
 }
 
@@ -207,7 +230,7 @@ func (c *client) trustOne(ctx context.Context, places []remote.URL, want string,
 					shown = append(shown, o.text)
 					continue
 				}
-				ok, err := c.tty.confirm(ctx, fmt.Sprintf("%s shows\n  %s\nTrust it?", clean(u.Address()), o.text))
+				ok, err := c.tty.confirm(ctx, fmt.Sprintf("%s shows\n  %s\nTrust it?", screen.Line(u.Address()), o.text))
 				if err != nil {
 					return err
 				}
@@ -335,7 +358,7 @@ func (c *client) listTrust(args []string) error {
 		return err
 	}
 	for _, d := range damaged {
-		c.warn("%s", clean(d))
+		c.warn("%s", screen.Line(d))
 	}
 	type row struct {
 		Kind  string `json:"kind"`
@@ -380,12 +403,16 @@ func (c *client) listTrust(args []string) error {
 			rows = append(rows, row{"host key", sshclient.HostName(s.Name, s.Port), k.Fingerprint(), "", k.Where()})
 		}
 	}
-	if c.asJSON || c.asJSONL {
+	if c.asJSON {
 		c.jsonLine(rows)
 		return nil
 	}
 	for _, r := range rows {
-		fmt.Fprintf(c.stdout, "%-12s %s  %s  %s  %s\n", r.Kind, clean(r.Host), clean(r.Key), r.Since, clean(r.Where))
+		if c.asJSONL {
+			c.jsonLine(r)
+			continue
+		}
+		fmt.Fprintf(c.stdout, "%-12s %s  %s  %s  %s\n", r.Kind, screen.Line(r.Host), screen.Line(r.Key), r.Since, screen.Line(r.Where))
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"dray/fault"
 	"dray/mirror"
 	"dray/remote"
+	"dray/screen"
 )
 
 func watchCommand() *cobra.Command {
@@ -27,8 +28,9 @@ func watchCommand() *cobra.Command {
 		Short: "keep a directory of a server equal to one here, as it changes",
 		Long: `Make the directory URL equal to DIR, as mirror does, and then send each file when it
 changes, until Ctrl-C. A file is sent when it has been quiet for the time of --settle.
-What is deleted here is deleted there only with --delete. A failure that may pass is
-tried again, and the whole is compared again when changes came faster than they could
+What is deleted here is deleted there only with --delete; on a terminal it is asked
+about before the first comparison deletes something. A failure that may pass is tried
+again, and the whole is compared again when changes came faster than they could
 be followed.`,
 		Example: `  dray watch site/ sftp://deploy@www.example.net/htdocs
   dray watch --delete -x '*.swp' site/ ftp://deploy@www.example.net/htdocs`,
@@ -41,13 +43,21 @@ be followed.`,
 	}
 	c.flags(cmd.Flags())
 	t.flags(cmd.Flags())
-	_ = cmd.Flags().MarkHidden("recursive")
-	_ = cmd.Flags().MarkHidden("dry-run")
+	c.yesFlag(cmd.Flags())
+	for _, hidden := range []string{"recursive", "dry-run", "error-on-no-transfer"} {
+		_ = cmd.Flags().MarkHidden(hidden)
+	}
 	cmd.Flags().BoolVar(&w.delete, "delete", false, "delete there what was deleted here")
 	cmd.Flags().DurationVar(&w.settle, "settle", 500*time.Millisecond, "how long a file has to be quiet, a `TIME` as 2s")
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
 		if !local(args[0]) || local(args[1]) {
 			return usagef("watch needs a directory of this machine, and then a URL\n      for example: dray watch site/ sftp://deploy@www.example.net/htdocs")
+		}
+		switch {
+		case t.dryRun:
+			return usagef("--dry-run has nothing to show of changes that are still to come\n      dray mirror -n %s %s shows what watch would begin with", shellWord(args[0]), shellWord(args[1]))
+		case t.nothing:
+			return usagef("--error-on-no-transfer is for commands that end by themselves, and watch waits for changes")
 		}
 		fi, err := os.Stat(args[0])
 		switch {
@@ -60,6 +70,9 @@ be followed.`,
 		}
 		u, err := c.parse(args[1])
 		if err != nil {
+			return err
+		}
+		if err := asItIs(u, "watch"); err != nil {
 			return err
 		}
 		w.c, w.t, w.dir, w.u = c, t, filepath.Clean(args[0]), u
@@ -85,6 +98,9 @@ type watcher struct {
 	delete bool
 	settle time.Duration
 
+	last    *reporter        // of what was sent last
+	confirm func(n int) bool // asked before a comparison deletes; nil: nobody is
+
 	notify *fsnotify.Watcher
 	dirty  map[string]time.Time // names below dir, and when they last changed
 	all    bool                 // everything is to be compared again
@@ -101,6 +117,13 @@ func (w *watcher) run(ctx context.Context) error {
 		return err
 	}
 	w.all = true
+	refused := false
+	if ask := w.c.confirms(ctx, w.dir, w.u.String()); ask != nil {
+		w.confirm = func(n int) bool {
+			refused = refused || !ask(n) // and never asked again
+			return !refused
+		}
+	}
 	retry := time.Duration(0)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -129,23 +152,44 @@ func (w *watcher) run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case err == nil:
-			retry = 0
-		case mirror.Transient(err) || fault.Of(err).Kind == fault.Unreachable:
+			if retry = 0; !refused { // what is deleted from now on was deleted here meanwhile
+				w.confirm = nil
+			}
+		case w.passes(err) && !w.t.failFast:
 			retry = min(max(2*retry, time.Second), time.Minute)
 			w.all = true
-			complain(w.c.show, err)
-			w.c.warn("again in %s", short(retry))
+			if told := new(exitError); !errors.As(err, &told) {
+				complain(w.c.show, err)
+			}
+			w.c.warn("again in %s", screen.Duration(retry))
 			timer.Reset(retry)
 		default:
 			var told *exitError
-			if !errors.As(err, &told) { // single files that failed were told, and wait for their next change
+			if w.t.failFast || !errors.As(err, &told) { // single files that failed were told, and wait for their next change
 				return err
 			}
+			retry = 0
 		}
 		if len(w.dirty) > 0 {
 			timer.Reset(w.settle)
 		}
 	}
+}
+
+// passes tells whether what made err may be over in a while: the failure of the
+// connection, or one of the files of the last run.
+func (w *watcher) passes(err error) bool {
+	may := func(err error) bool { return mirror.Transient(err) || fault.Of(err).Kind == fault.Unreachable }
+	var told *exitError
+	if !errors.As(err, &told) {
+		return may(err)
+	}
+	for _, one := range w.last.told {
+		if may(one) {
+			return true
+		}
+	}
+	return false
 }
 
 // follow watches a directory and those below it.
@@ -203,11 +247,12 @@ func (w *watcher) changed(e fsnotify.Event) {
 // send sends what has been quiet long enough.
 func (w *watcher) send(ctx context.Context) error {
 	r := w.c.reporter("watch", nil)
+	w.last = r
 	if w.all {
 		w.all = false
 		w.dirty = map[string]time.Time{}
 		return w.c.transfer(ctx, w.t, w.tree, r, func(run *mirror.Run) error {
-			run.Sync(mirror.Sync{Tree: mirror.Tree{Path: pathOf(w.u), URL: w.u.String(), Dir: w.dir, Filter: w.filter}, Up: true, Delete: w.delete, MaxDelete: -1})
+			run.Sync(mirror.Sync{Tree: mirror.Tree{Path: pathOf(w.u), URL: w.u.String(), Dir: w.dir, Filter: w.filter}, Up: true, Delete: w.delete, MaxDelete: -1, Confirm: w.confirm})
 			return nil
 		})
 	}
@@ -239,11 +284,13 @@ func (w *watcher) sendOne(ctx context.Context, run *mirror.Run, rel string) {
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if w.delete && (w.filter == nil || w.passes(rel)) {
-			if e, err := w.tree.Seen(ctx, pathOf(u)); err == nil {
-				if err := run.Remove(pathOf(u), u.String(), e.Mode.IsDir()); err != nil {
-					run.Fail(file, u.String(), err)
-				}
+		if w.delete && (w.filter == nil || w.wanted(rel)) {
+			e, err := w.tree.Seen(ctx, pathOf(u))
+			if err == nil {
+				err = run.Remove(pathOf(u), u.String(), e.Mode.IsDir())
+			}
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				run.Fail(file, u.String(), err)
 			}
 		}
 	case err != nil:
@@ -261,8 +308,8 @@ func (w *watcher) sendOne(ctx context.Context, run *mirror.Run, rel string) {
 	}
 }
 
-// passes tells whether the filter lets a name pass of which nothing else is known.
-func (w *watcher) passes(rel string) bool {
+// wanted tells whether the filter lets a name pass of which nothing else is known.
+func (w *watcher) wanted(rel string) bool {
 	var e remote.Entry
 	e.Name = path.Base(rel)
 	return w.filter(rel, &e)
