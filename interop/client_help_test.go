@@ -37,6 +37,7 @@ type station struct {
 	name  string
 	root  string   // what its user sees
 	own   string   // its configuration and whatever else it needs
+	host  string   // its address on the loopback
 	low   int      // its port; the data ports are the next ones
 	at    string   // scheme and path of a URL: "sftp", "/~/"
 	flags []string // what the client needs to trust it
@@ -80,6 +81,12 @@ func visitTo(t *testing.T, name string, more ...string) *station {
 // visitOn starts the server of that name on root.
 func visitOn(t *testing.T, name, root string, more ...string) *station {
 	t.Helper()
+	return visitAt(t, "127.0.0.1", name, root, more...)
+}
+
+// visitAt starts it at another address of the loopback.
+func visitAt(t *testing.T, host, name, root string, more ...string) *station {
+	t.Helper()
 	for _, r := range recipes() {
 		if r.name != name {
 			continue
@@ -90,7 +97,7 @@ func visitOn(t *testing.T, name, root string, more ...string) *station {
 				t.Fatal(err)
 			}
 		}
-		s := &station{name: name, root: root, own: open(t)}
+		s := &station{name: name, root: root, own: open(t), host: host}
 		for s.low = lowPort(); !free(s.low); s.low = lowPort() {
 		}
 		for i := range more { // five ports for data
@@ -123,7 +130,7 @@ func free(port int) bool {
 func (s *station) certificate(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(s.own, "tls")
-	if _, err := certs.SelfSigned(dir, []string{"localhost", "127.0.0.1"}, nil, time.Now()); err != nil {
+	if _, err := certs.SelfSigned(dir, []string{"localhost", s.host}, nil, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	return filepath.Join(dir, certs.SelfSignedFile)
@@ -216,7 +223,7 @@ func below(t *testing.T, pid int) []int {
 	return out
 }
 
-func (s *station) addr() string { return fmt.Sprintf("127.0.0.1:%d", s.low) }
+func (s *station) addr() string { return fmt.Sprintf("%s:%d", s.host, s.low) }
 
 // url is the address of a path below the root; its characters are written as a URL
 // wants them.
@@ -402,7 +409,7 @@ func vsftpd(t *testing.T, s *station, more []string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	config := s.write(t, "vsftpd.conf", strings.Join(append([]string{
-		"listen=YES", "listen_ipv6=NO", "background=NO", "listen_address=127.0.0.1", fmt.Sprintf("listen_port=%d", s.low),
+		"listen=YES", "listen_ipv6=NO", "background=NO", "listen_address=" + s.host, fmt.Sprintf("listen_port=%d", s.low),
 		"anonymous_enable=NO", "local_enable=YES", "write_enable=YES", "pam_service_name=vsftpd", "local_root=" + s.root, "seccomp_sandbox=NO",
 		"chroot_local_user=YES", "allow_writeable_chroot=YES", "secure_chroot_dir=" + filepath.Join(s.own, "empty"), "local_umask=022",
 		fmt.Sprintf("pasv_min_port=%d", s.low+1), fmt.Sprintf("pasv_max_port=%d", s.low+99), "use_localtime=NO",
@@ -426,7 +433,7 @@ func proftpd(t *testing.T, s *station, version string, more []string) {
 		in := func(name string) string { return filepath.Join(s.own, name) }
 		config := s.write(t, "proftpd.conf", strings.Join(append([]string{
 			"ModulePath " + filepath.Join(root, "usr/lib/proftpd"), "LoadModule mod_tls.c",
-			"ServerType standalone", "ServerName stations", "DefaultAddress 127.0.0.1", "SocketBindTight on", fmt.Sprintf("Port %d", s.low), "UseIPv6 off",
+			"ServerType standalone", "ServerName stations", "DefaultAddress " + s.host, "SocketBindTight on", fmt.Sprintf("Port %d", s.low), "UseIPv6 off",
 			"User nobody", "Group nogroup", "MaxInstances none", "UseReverseDNS off", "WtmpLog off", "RequireValidShell off",
 			"AuthOrder mod_auth_file.c", "AuthUserFile " + users, "DefaultRoot ~", "AllowOverwrite on", "AllowStoreRestart on", "AllowRetrieveRestart on", "Umask 022",
 			"DelayEngine off", "DelayTable none", "PassivePorts " + s.ports(" "),
@@ -449,7 +456,7 @@ func pureftpd(t *testing.T, s *station, more []string) {
 		if out, err := libraries(mkdb, root).CombinedOutput(); err != nil {
 			t.Fatalf("pure-pw: %v\n%s", err, out)
 		}
-		args := append([]string{"-S", fmt.Sprintf("127.0.0.1,%d", s.low), "-l", "puredb:" + users + ".pdb", "-4", "-A", "-E", "-H",
+		args := append([]string{"-S", fmt.Sprintf("%s,%d", s.host, s.low), "-l", "puredb:" + users + ".pdb", "-4", "-A", "-E", "-H",
 			"-c", "100", "-C", "100", "-p", s.ports(":"), "-U", "133:022", "-Y", "2", "-2", cert, "-g", filepath.Join(s.own, "pid")}, more...)
 		return libraries(s.apart(t, program, args...), root)
 	}
@@ -467,7 +474,7 @@ func pyftpdlib(t *testing.T, s *station, tls string, more []string) {
 		library(t, "python3-pyftpdlib", python, "-c", "import pyftpdlib")
 	}
 	s.make = func(t *testing.T, s *station) *exec.Cmd {
-		return exec.Command(python, append([]string{script(t, "pyftpdlib_server.py"), s.root, strconv.Itoa(s.low), user, password, cert}, more...)...)
+		return exec.Command(python, append([]string{script(t, "pyftpdlib_server.py"), s.root, strconv.Itoa(s.low), user, password, cert, s.host}, more...)...)
 	}
 }
 
