@@ -259,13 +259,15 @@ func runLFTP(t task) (command, error) {
 	return command{argv: []string{"lftp", "-c", "set " + strings.Join(set, "; set ") + "; " + open + "; " + do}}, nil
 }
 
-// runCurl knows no trees: it is given every name, which spares it the listings.
+// runCurl knows no trees: it is given every name, which spares it the listings. With
+// TLS 1.3 it closes uploads over the tickets that it did not read, which resets them:
+// one in eight to vsftpd ends with 426, the others 200 ms later.
 func runCurl(t task) (command, error) {
 	argv := []string{"curl", "-q", "--no-progress-meter", "--fail", "-u", userName + ":" + password}
 	url := "ftp://"
 	switch t.row.proto {
 	case overFTPS:
-		argv = append(argv, "--ssl-reqd", "--cacert", t.client.ca)
+		argv = append(argv, "--ssl-reqd", "--tls-max", "1.2", "--cacert", t.client.ca)
 	case overSFTP:
 		argv = []string{"curl", "-q", "--no-progress-meter", "--fail", "-u", userName + ":", "--key", t.client.key, "--pubkey", t.client.key + ".pub"}
 		url = "sftp://"
