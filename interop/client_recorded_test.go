@@ -433,7 +433,7 @@ var unsteady = []struct {
 	// Pure-FTPd
 	{regexp.MustCompile(`Local time is now \d\d:\d\d\. Server port: \d+\.`), "Local time is now 12:00. Server port: 21."},
 	{regexp.MustCompile(`user number \d+ of`), "user number 1 of"},
-	{regexp.MustCompile(`[\d.]+ seconds \(measured here\), [\d.]+ \wbytes per second`), "0.001 seconds (measured here), 1.00 Mbytes per second"},
+	{regexp.MustCompile(`[\d.]+ seconds \(measured here\), [\d.]+ \w?bytes per second`), "0.001 seconds (measured here), 1.00 Mbytes per second"},
 	{regexp.MustCompile(`downloaded \d+ kbytes`), "downloaded 1025 kbytes"},
 }
 
@@ -677,7 +677,7 @@ func (v *relayed) abort(of *utterance) (over bool) {
 	if _, err := v.server.Write([]byte("ABOR\r\n")); err != nil {
 		return v.end(u)
 	}
-	cut := time.After(500 * time.Millisecond)
+	cut := time.After(time.Second) // the client waits for two
 	var noop *utterance
 	for {
 		select {
@@ -727,7 +727,7 @@ type link struct {
 }
 
 // recordedMost is how much of a download is passed on: what is longer waits for its
-// ABOR, which comes before our client has taken as much.
+// ABOR.
 const recordedMost = 1 << 20
 
 func (v *relayed) link(port int) (*link, error) {
@@ -748,8 +748,8 @@ func (v *relayed) link(port int) (*link, error) {
 		}
 		defer k.server.Close()
 		var both sync.WaitGroup
-		both.Go(func() { k.down = k.copy(client, k.server, recordedMost) })
-		both.Go(func() { k.up = k.copy(k.server, client, 1<<30) })
+		both.Go(func() { k.fetch(client) })
+		both.Go(func() { k.send(client) })
 		done := make(chan struct{})
 		go func() {
 			select {
@@ -764,34 +764,69 @@ func (v *relayed) link(port int) (*link, error) {
 	return k, nil
 }
 
-// copy passes on what one side says, at most so much, and that it is all. It reads
-// ahead of who is slow, so that what is read does not depend on that.
-func (k *link) copy(to, from net.Conn, most int) (all []byte) {
-	pieces := make(chan []byte, recordedMost/recordedPiece)
-	var writing sync.WaitGroup
-	defer writing.Wait()
-	writing.Go(func() {
-		for b := range pieces {
-			_, _ = to.Write(b) // who has gone wants no more of it
-		}
-		_ = to.(*net.TCPConn).CloseWrite()
-	})
-	defer close(pieces)
-	for len(all) < most {
-		var buf [recordedPiece]byte
-		n, err := io.ReadFull(from, buf[:min(len(buf), most-len(all))])
-		all = append(all, buf[:n]...)
-		pieces <- buf[:n]
-		if err != nil {
-			return all
-		}
+// fetch passes on what the server says when there is all of it, or all that is passed
+// on and the server can say no more: then it stands still when the client ends it,
+// whatever else this machine does.
+func (k *link) fetch(client net.Conn) {
+	var err error
+	k.down, err = io.ReadAll(io.LimitReader(k.server, recordedMost))
+	whole := len(k.down) < recordedMost
+	if !whole {
+		k.standstill()
+	}
+	_, _ = client.Write(k.down) // who has gone wants no more of it
+	if whole || err != nil {
+		_ = client.(*net.TCPConn).CloseWrite()
+		return
 	}
 	close(k.held)
 	<-k.stop
-	return all
 }
 
-const recordedPiece = 16 << 10
+// standstill returns when the buffers between the server and us have been full for
+// half a second.
+func (k *link) standstill() {
+	var last string
+	since := time.Now()
+	for start := since; time.Since(since) < 500*time.Millisecond; time.Sleep(20 * time.Millisecond) {
+		queued := unsent(k.t, k.server)
+		switch {
+		case time.Since(start) > 20*time.Second:
+			k.t.Error("a download is ended that does not fill the buffers")
+			return
+		case queued != last, queued == "":
+			last, since = queued, time.Now()
+		}
+	}
+}
+
+// unsent is what the kernel holds of what the other side of c, which is on this
+// machine, has sent, "" when there is no such side. It is a number that is only
+// compared.
+func unsent(t *testing.T, c net.Conn) string {
+	b, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	at := func(a net.Addr) string { return fmt.Sprintf(":%04X", a.(*net.TCPAddr).Port) }
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if len(f) > 4 && strings.HasSuffix(f[1], at(c.RemoteAddr())) && strings.HasSuffix(f[2], at(c.LocalAddr())) {
+			queued, _, _ := strings.Cut(f[4], ":")
+			return queued
+		}
+	}
+	return ""
+}
+
+// send passes on what the client says, and that it is all.
+func (k *link) send(client net.Conn) {
+	var said bytes.Buffer
+	_, _ = io.Copy(k.server, io.TeeReader(client, &said)) // the server says why it ends
+	k.up = said.Bytes()
+	_ = k.server.(*net.TCPConn).CloseWrite()
+}
 
 // wait is what went over k, when all of it has.
 func (k *link) wait(up bool) []byte {
