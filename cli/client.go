@@ -2,7 +2,9 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -46,8 +48,8 @@ type client struct {
 	noNetrc, noSSH                  bool
 
 	// Trust.
-	tls, tlsMin, ca, cert, key, trust string
-	insecure, plain, sslReqd          bool
+	tls, tlsMin, tlsMax, ca, cert, key, trust string
+	insecure, plain, sslReqd                  bool
 
 	// FTP.
 	active, passive       bool
@@ -138,6 +140,7 @@ func (c *client) flags(f *pflag.FlagSet, taken ...string) {
 	f.StringVar(&c.proxy, "proxy", "", "connect through `URL`: socks5://host:port or http://host:port")
 	f.StringVar(&c.tls, "tls", "", "`HOW` TLS is used over FTP: require, prefer, implicit or off (default as the URL says)")
 	f.StringVar(&c.tlsMin, "tls-min", "", "refuse TLS below `VERSION` (default 1.2)")
+	f.StringVar(&c.tlsMax, "tls-max", "", "offer no TLS above `VERSION`, to a server that fails with 1.3")
 	f.StringVar(&c.ca, "ca", "", "trust the certificates in `FILE` in place of the system's")
 	f.StringVar(&c.cert, "client-cert", "", "log in with the certificate in `FILE` (FTPS)")
 	f.StringVar(&c.key, "client-key", "", "private key of the certificate, in `FILE`")
@@ -185,7 +188,7 @@ func (c *client) confirms(ctx context.Context, source, target string) func(n int
 
 // Options that only one of the protocols has.
 var (
-	onlyFTP  = []string{"tls", "tls-min", "ca", "client-cert", "client-key", "plain", "active", "passive", "epsv", "active-ports", "active-ip", "charset", "ssl-reqd"}
+	onlyFTP  = []string{"tls", "tls-min", "tls-max", "ca", "client-cert", "client-key", "plain", "active", "passive", "epsv", "active-ports", "active-ip", "charset", "ssl-reqd"}
 	onlySFTP = []string{"identity", "jump", "ssh-config-file", "no-ssh-config"}
 )
 
@@ -531,11 +534,18 @@ func (c *client) options(u remote.URL) (remote.Options, error) {
 	if c.trust == "" && stored.Trust != "" {
 		mode = stored.Trust
 	}
-	version, err := remote.ParseTLSVersion(c.tlsMin)
+	least, err := remote.ParseTLSVersion(c.tlsMin)
 	if err != nil {
 		return o, usagef("--tls-min: %v", err)
 	}
-	o.Trust = &remote.Trust{Mode: mode, CAFile: c.ca, ClientCert: c.cert, ClientKey: c.key, MinVersion: version, Store: remote.NewCertStore(c.dirs.CertsFile())}
+	most, err := remote.ParseTLSVersion(c.tlsMax)
+	if err != nil {
+		return o, usagef("--tls-max: %v", err)
+	}
+	if most != 0 && most < cmp.Or(least, tls.VersionTLS12) {
+		return o, usagef("--tls-max %s leaves no version of TLS: the lowest is %s; see --tls-min", c.tlsMax, cmp.Or(c.tlsMin, "1.2"))
+	}
+	o.Trust = &remote.Trust{Mode: mode, CAFile: c.ca, ClientCert: c.cert, ClientKey: c.key, MinVersion: least, MaxVersion: most, Store: remote.NewCertStore(c.dirs.CertsFile())}
 	if u.HostPrint != "" {
 		if u.Scheme == remote.SFTP {
 			o.SSH.Pins = []string{u.HostPrint}

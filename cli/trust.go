@@ -91,7 +91,7 @@ stored already and differs is only replaced with --replace.`,
 }
 
 // notTrust are common options that are about more than the first bytes of a connection.
-var notTrust = []string{"user", "password-file", "password-cmd", "ask-password", "no-netrc", "tls", "tls-min", "ca", "client-cert", "client-key", "trust", "insecure", "ssl-reqd", "plain",
+var notTrust = []string{"user", "password-file", "password-cmd", "ask-password", "no-netrc", "tls", "tls-min", "tls-max", "ca", "client-cert", "client-key", "trust", "insecure", "ssl-reqd", "plain",
 	"active", "passive", "epsv", "active-ports", "active-ip", "charset", "progress"}
 
 // places are where the host of an argument may answer, the likeliest first.

@@ -118,6 +118,7 @@ type Trust struct {
 	ClientCert string // PEM files, both or neither
 	ClientKey  string // "": the key is in ClientCert
 	MinVersion uint16 // 0: TLS 1.2
+	MaxVersion uint16 // 0: the newest
 	// Pins are fingerprints of which the server has to have one, whatever else
 	// is right or wrong with its certificate: of its public key or of the
 	// certificate itself.
@@ -135,10 +136,12 @@ type Trust struct {
 	roots  *x509.CertPool         // nil: the system's, unless a test sets it
 }
 
-// ParseTLSVersion reads the value of --tls-min; "" is TLS 1.2.
+// ParseTLSVersion reads the value of --tls-min or --tls-max; "" is 0.
 func ParseTLSVersion(s string) (uint16, error) {
 	switch s {
-	case "", "1.2":
+	case "":
+		return 0, nil
+	case "1.2":
 		return tls.VersionTLS12, nil
 	case "1.3":
 		return tls.VersionTLS13, nil
@@ -147,7 +150,7 @@ func ParseTLSVersion(s string) (uint16, error) {
 	case "1.0":
 		return tls.VersionTLS10, nil
 	}
-	return 0, errors.New("the lowest version of TLS is 1.2 or 1.3; for old servers also 1.0 or 1.1")
+	return 0, fmt.Errorf("%q is no version of TLS: it is 1.2 or 1.3, for old servers also 1.0 or 1.1", s)
 }
 
 // Config is the configuration for one control connection and its data
@@ -176,6 +179,7 @@ func (t *Trust) Config(ctx context.Context, host string, port int) (*tls.Config,
 		// and no data connection resumes.
 		ServerName:         name,
 		MinVersion:         t.MinVersion,
+		MaxVersion:         t.MaxVersion,
 		ClientSessionCache: tls.NewLRUClientSessionCache(4),
 		// VerifyConnection does it all, so that each failure has its name.
 		InsecureSkipVerify: true,

@@ -479,6 +479,17 @@ func TestOldTLSNeedsASwitch(t *testing.T) {
 	}
 }
 
+func TestNewTLSCanBeLeftOut(t *testing.T) {
+	self := issue(t, named("h"), nil)
+	server := &tls.Config{Certificates: []tls.Certificate{self.chain()}, MinVersion: tls.VersionTLS13}
+	for most, good := range map[uint16]bool{0: true, tls.VersionTLS12: false} {
+		config, _ := (&Trust{Mode: TrustInsecure, MaxVersion: most}).Config(t.Context(), "h", 21)
+		if _, err := shake(t, server, config); (err == nil) != good {
+			t.Errorf("%x: %v", most, err)
+		}
+	}
+}
+
 func TestCertStore(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state", "trusted_certs")
 	a, b := Fingerprint{1}, Fingerprint{2}
