@@ -347,7 +347,7 @@ func without(data []byte, name string) (after []byte, gone []KnownKey) {
 		var others []string
 		real := false
 		for p := range strings.SplitSeq(l.names, ",") {
-			if !strings.EqualFold(p, name) && !strings.HasPrefix(l.names, "|") {
+			if !strings.EqualFold(p, name) && p != "" && !strings.ContainsAny(p[:1], "|@#") { // nobody's names, and another line at its start
 				others = append(others, p)
 				real = real || !strings.HasPrefix(p, "!")
 			}

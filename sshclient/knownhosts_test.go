@@ -186,6 +186,7 @@ func FuzzKnownHosts(f *testing.F) {
 	f.Add(line("a", k)+line("[b]:22,c*,!ca", k)+"@revoked "+line("*", k), "a")
 	f.Add(line(knownhosts.HashHostname("a"), k)+"#x\n\n"+line("a", k)[:30], "a")
 	f.Add("|1||", "a")
+	f.Add("a, b c\na,#b c d\na,@revoked b c d\n", "a")
 	f.Fuzz(func(t *testing.T, text, host string) {
 		name := HostName(host, 22)
 		after, gone := without([]byte(text), name)
