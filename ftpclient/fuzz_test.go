@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"dray/account"
@@ -24,7 +25,9 @@ func FuzzSession(f *testing.F) {
 	f.Add([]byte("220 vsFTPd\x00500 no\x00230 in\x00500\r\n200\r\n200\x00\x00215 UNIX\x00229 (|||9|)\x00150\r\n226\x00"), []byte("-rw-r--r-- 1 a b 5 Jan 1 2020 a\r\n"))
 	f.Add([]byte("421 no"), []byte{})
 	f.Add([]byte("SSH-2.0-x\r\n"), []byte{})
-	f.Fuzz(func(t *testing.T, control, data []byte) { converse(t, control, data) })
+	f.Fuzz(func(t *testing.T, control, data []byte) {
+		synctest.Test(t, func(t *testing.T) { converse(t, control, data) })
+	})
 }
 
 // converse is one of FuzzSession.
