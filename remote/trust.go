@@ -401,7 +401,7 @@ func parseCertLine(s string) (c StoredCert, err error) {
 	}
 	host, port, err := net.SplitHostPort(fields[0])
 	n, bad := strconv.ParseUint(port, 10, 16)
-	if err != nil || bad != nil || host == "" || host == "." {
+	if err != nil || bad != nil || strings.Trim(host, ".") == "" {
 		return c, errors.New("the first word is not host:port")
 	}
 	c.Address = storedAddress(host, int(n))

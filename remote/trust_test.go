@@ -567,7 +567,7 @@ func TestManyProcessesStoreAtOnce(t *testing.T) {
 func FuzzCertLine(f *testing.F) {
 	f.Add("h:21 " + Fingerprint{}.String() + " 2026-05-03")
 	f.Add("[fe80::1%eth0]:990 sha256:" + strings.Repeat("0a", 32) + " 0001-01-01")
-	f.Add(".:0 " + Fingerprint{}.String() + " 0000-01-01")
+	f.Add("..:0 " + Fingerprint{}.String() + " 0000-01-01")
 	f.Fuzz(func(t *testing.T, s string) {
 		c, err := parseCertLine(s)
 		if err != nil {
