@@ -14,26 +14,13 @@ import (
 	"dray/transfer"
 )
 
-// hands gives content over the data port that was told last.
-func (p *peer) hands(content string) {
-	d := p.accept()
-	p.say("150 here (" + fmt.Sprint(len(content)) + " bytes)")
-	_, _ = io.WriteString(d, content)
-	_ = d.Close()
-	p.say("226 done")
-}
-
-// offers answers to an EPSV that was read before.
-func (p *peer) offers() { p.say("229 (|||" + p.port() + "|)") }
-
-// warm is what lets a client send commands together: a login, and a transfer in steps.
-func (p *peer) warm() {
-	p.known("EPSV", "SIZE")
-	p.hear("SIZE")
-	p.say("213 5")
-	p.epsv()
-	p.hear("RETR")
-	p.hands("hello")
+// ahead hears command between the EPSV for its own port and the one for the next, and
+// answers to the first.
+func (p *peer) ahead(command string) {
+	p.hear("EPSV")
+	p.hear(command)
+	p.hear("EPSV")
+	p.offers()
 }
 
 // warmed is a client that may ask for ports in advance, of a server that plays.
@@ -56,10 +43,7 @@ func warmed(t *testing.T, play func(*peer)) *Conn {
 // The port of a transfer comes with the end of the one before it.
 func TestThePortComesInAdvance(t *testing.T) {
 	c := warmed(t, func(p *peer) {
-		p.hear("EPSV")
-		p.hear("RETR /1")
-		p.hear("EPSV")
-		p.offers()
+		p.ahead("RETR /1")
 		p.hands("one")
 		p.offers()
 		p.hear("RETR /2") // and no EPSV
@@ -111,10 +95,7 @@ func TestPortsInAdvanceThatAreNoGood(t *testing.T) {
 		t.Run(try.name, func(t *testing.T) {
 			t.Parallel()
 			c := warmed(t, func(p *peer) {
-				p.hear("EPSV")
-				p.hear("RETR")
-				p.hear("EPSV")
-				p.offers()
+				p.ahead("RETR")
 				p.hands("hello")
 				try.play(p)
 				p.give("hello")
@@ -136,16 +117,10 @@ func TestPortsInAdvanceThatAreNoGood(t *testing.T) {
 // A port is not used when it was told long ago: servers take it away.
 func TestAnOldPortIsNotUsed(t *testing.T) {
 	c := warmed(t, func(p *peer) {
-		p.hear("EPSV")
-		p.hear("RETR")
-		p.hear("EPSV")
-		p.offers()
+		p.ahead("RETR")
 		p.hands("hello")
 		p.offers()
-		p.hear("EPSV")
-		p.hear("RETR")
-		p.hear("EPSV")
-		p.offers()
+		p.ahead("RETR")
 		p.hands("hello")
 		p.offers()
 	})
@@ -158,12 +133,6 @@ func TestAnOldPortIsNotUsed(t *testing.T) {
 
 // Replies stay with their commands whatever becomes of the transfer before the EPSV.
 func TestFailuresBeforeAPortInAdvance(t *testing.T) {
-	head := func(p *peer) {
-		p.hear("EPSV")
-		p.hear("")
-		p.hear("EPSV")
-		p.offers()
-	}
 	down := func(c *Conn) error {
 		_, err := c.Receive(context.Background(), "/f", Get{Size: 5}, &sink{}, none)
 		return err
@@ -230,7 +199,7 @@ func TestFailuresBeforeAPortInAdvance(t *testing.T) {
 		t.Run(try.name, func(t *testing.T) {
 			t.Parallel()
 			c := warmed(t, func(p *peer) {
-				head(p)
+				p.ahead("")
 				try.play(p)
 				for {
 					line, err := p.rd.ReadString('\n')

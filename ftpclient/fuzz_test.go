@@ -30,6 +30,19 @@ func FuzzSession(f *testing.F) {
 	})
 }
 
+// babble says the pieces between the NULs of text, one for each line that it hears.
+func babble(nc net.Conn, text []byte) {
+	rd := bufio.NewReader(nc)
+	for piece := range bytes.SplitSeq(text, []byte{0}) {
+		if _, err := nc.Write(append(bytes.Clone(piece), '\r', '\n')); err != nil {
+			return
+		}
+		if _, err := rd.ReadString('\n'); err != nil {
+			return
+		}
+	}
+}
+
 // converse is one of FuzzSession.
 func converse(t *testing.T, control, data []byte) {
 	if len(control) > 1<<14 || len(data) > 1<<14 {
@@ -59,15 +72,7 @@ func converse(t *testing.T, control, data []byte) {
 					_, _ = there.Write(data)
 					return
 				}
-				rd := bufio.NewReader(there)
-				for piece := range bytes.SplitSeq(control, []byte{0}) {
-					if _, err := there.Write(append(bytes.Clone(piece), '\r', '\n')); err != nil {
-						return
-					}
-					if _, err := rd.ReadString('\n'); err != nil {
-						return
-					}
-				}
+				babble(there, control)
 			}()
 			return here, nil
 		},

@@ -1,8 +1,6 @@
 package ftpclient
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -213,22 +211,28 @@ func FuzzMeeting(f *testing.F) {
 // end of it.
 func scripted(t *testing.T, play func(p *peer)) *Conn {
 	t.Helper()
-	opt := hurried(script(t, func(p *peer) {
+	return dial(t, hurried(script(t, func(p *peer) {
 		p.in()
 		play(p)
-	}))
-	if testing.Verbose() {
-		opt.Trace = &Trace{
-			Command: func(line string) { t.Log("> " + line) },
-			Reply:   func(r ftp.Reply) { t.Log("< " + r.Said()) },
+	})))
+}
+
+// part is that of one of two servers in a pass, the source with RETR or the target with
+// STOR. end is what it says behind its 150.
+func part(verb string, end func(*peer)) func(*peer) {
+	return func(p *peer) {
+		if verb == "RETR" {
+			p.hear("PASV")
+			p.say(listens)
+		} else {
+			p.hear("PORT")
+			p.say("200 ok")
 		}
+		p.hear(verb)
+		p.say("150 go")
+		end(p)
+		p.rest()
 	}
-	c, err := Dial(within(t), opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
 }
 
 // listens is the answer of a server to PASV that nobody will connect to.
@@ -342,25 +346,16 @@ func TestASlowPassIsWaitedFor(t *testing.T) {
 
 func slowPass(t *testing.T, ahead bool) {
 	end := make(chan bool)
-	part := func(verb string) func(*peer) {
-		return func(p *peer) {
-			if verb == "RETR" {
-				p.hear("PASV")
-				p.say(listens)
-			} else {
-				p.hear("PORT")
-				p.say("200 ok")
-			}
-			p.hear(verb)
-			p.say("150 go")
-			if !ahead || verb == "STOR" {
-				<-end
-			}
-			p.say("226 done")
-			p.rest()
+	from := scripted(t, part("RETR", func(p *peer) {
+		if !ahead {
+			<-end
 		}
-	}
-	from, to := scripted(t, part("RETR")), scripted(t, part("STOR"))
+		p.say("226 done")
+	}))
+	to := scripted(t, part("STOR", func(p *peer) {
+		<-end
+		p.say("226 done")
+	}))
 	asked := 0
 	err := Pass(within(t), Way{Listens: Source}, from, "a", to, "b", Passing{Idle: 50 * time.Millisecond, Moved: func(context.Context) (int64, bool) {
 		if asked++; asked == 5 {
@@ -378,26 +373,14 @@ func TestAPassIsEnded(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(within(t))
 	why := errors.New("enough")
 	var opened atomic.Int32
-	part := func(verb string) func(*peer) {
-		return func(p *peer) {
-			if verb == "RETR" {
-				p.hear("PASV")
-				p.say(listens)
-			} else {
-				p.hear("PORT")
-				p.say("200 ok")
-			}
-			p.hear(verb)
-			p.say("150 go")
-			if opened.Add(1) == 2 {
-				cancel(why)
-			}
-			p.hear("ABOR")
-			p.say("426 ended", "226 aborted")
-			p.rest()
+	end := func(p *peer) {
+		if opened.Add(1) == 2 {
+			cancel(why)
 		}
+		p.hear("ABOR")
+		p.say("426 ended", "226 aborted")
 	}
-	from, to := scripted(t, part("RETR")), scripted(t, part("STOR"))
+	from, to := scripted(t, part("RETR", end)), scripted(t, part("STOR", end))
 	if err := Pass(ctx, Way{Listens: Source}, from, "a", to, "b", Passing{}); !errors.Is(err, why) {
 		t.Errorf("Pass = %v; want %v", err, why)
 	}
@@ -491,15 +474,7 @@ func FuzzPass(f *testing.F) {
 					here, there := net.Pipe()
 					all.Go(func() {
 						defer there.Close()
-						rd := bufio.NewReader(there)
-						for piece := range bytes.SplitSeq(control, []byte{0}) {
-							if _, err := there.Write(append(bytes.Clone(piece), '\r', '\n')); err != nil {
-								return
-							}
-							if _, err := rd.ReadString('\n'); err != nil {
-								return
-							}
-						}
+						babble(there, control)
 					})
 					return here, nil
 				},

@@ -38,12 +38,27 @@ func (p *peer) known(feat ...string) {
 func (p *peer) give(content string) {
 	p.hear("EPSV")
 	p.hear("RETR")
-	p.say("229 (|||" + p.port() + "|)")
+	p.offers()
+	p.hands(content)
+}
+
+// hands gives content over the data port that was told last.
+func (p *peer) hands(content string) {
 	d := p.accept()
 	p.say("150 here (" + fmt.Sprint(len(content)) + " bytes)")
 	_, _ = io.WriteString(d, content)
 	_ = d.Close()
 	p.say("226 done")
+}
+
+// warm is what lets a client send commands together: a login, and a transfer in steps.
+func (p *peer) warm() {
+	p.known("EPSV", "SIZE")
+	p.hear("SIZE")
+	p.say("213 5")
+	p.epsv()
+	p.hear("RETR")
+	p.hands("hello")
 }
 
 func TestCommandsThatGoTogether(t *testing.T) {
@@ -84,26 +99,13 @@ func TestCommandsThatGoTogether(t *testing.T) {
 		t.Run(try.name, func(t *testing.T) {
 			t.Parallel()
 			addr := script(t, func(p *peer) {
-				p.known("EPSV", "SIZE")
-				p.hear("SIZE")
-				p.say("213 5")
-				p.epsv()
-				p.hear("RETR")
-				d := p.accept()
-				p.say("150 here (5 bytes)")
-				_, _ = io.WriteString(d, "hello")
-				d.Close()
-				p.say("226 done")
+				p.warm()
 				p.give("hello")
 				try.play(p)
 				if try.then {
 					p.epsv()
 					p.hear("RETR")
-					d := p.accept()
-					p.say("150 here (5 bytes)")
-					_, _ = io.WriteString(d, "hello")
-					d.Close()
-					p.say("226 done")
+					p.hands("hello")
 				} else {
 					p.give("hello")
 				}
@@ -165,7 +167,7 @@ func TestContextsEndEveryCall(t *testing.T) {
 						case err != nil:
 							return
 						case strings.HasPrefix(s, "EPSV"):
-							p.say("229 (|||" + p.port() + "|)")
+							p.offers()
 						case strings.HasPrefix(s, "RNFR"):
 							p.say("350 go on")
 						default:
@@ -199,13 +201,7 @@ func TestContextsEndEveryCall(t *testing.T) {
 func TestAProxyKnowsWhereDataGoes(t *testing.T) {
 	addr := script(t, func(p *peer) {
 		p.in()
-		p.epsv()
-		p.hear("RETR")
-		d := p.accept()
-		p.say("150 here")
-		_, _ = io.WriteString(d, "hello")
-		d.Close()
-		p.say("226 done")
+		p.sends("RETR", "150 here", "hello", "226 done")
 		p.rest()
 	})
 	_, port, _ := net.SplitHostPort(addr)
@@ -380,11 +376,8 @@ func TestIPv6(t *testing.T) {
 func TestCloseEndsADownload(t *testing.T) {
 	addr := script(t, func(p *peer) {
 		p.in()
-		p.epsv()
-		p.hear("RETR")
-		d := p.accept()
+		d := p.begins("RETR", "150 here")
 		defer d.Close()
-		p.say("150 here")
 		_, _ = io.WriteString(d, "hello")
 		_, _ = io.Copy(io.Discard, p.rd)
 		_, _ = io.Copy(io.Discard, d)

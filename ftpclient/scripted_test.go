@@ -106,10 +106,15 @@ func (p *peer) hear(want string) string {
 // in is all from the greeting to the end of the set-up, for a server that has no
 // features but these.
 func (p *peer) in(feat ...string) {
+	p.clear()
+	p.login(feat...)
+}
+
+// clear is the greeting of a server without TLS.
+func (p *peer) clear() {
 	p.say("220 ready")
 	p.hear("AUTH TLS")
 	p.say("500 no")
-	p.login(feat...)
 }
 
 func (p *peer) login(feat ...string) {
@@ -158,8 +163,11 @@ func (p *peer) secure() {
 // epsv offers a data port.
 func (p *peer) epsv() {
 	p.hear("EPSV")
-	p.say("229 (|||" + p.port() + "|)")
+	p.offers()
 }
+
+// offers answers to an EPSV that was read before.
+func (p *peer) offers() { p.say("229 (|||" + p.port() + "|)") }
 
 func (p *peer) port() string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -184,6 +192,29 @@ func (p *peer) accept() net.Conn {
 	p.data.Close()
 	p.data = nil
 	return nc
+}
+
+// begins is a transfer up to its data connection: a port, the command, and opening.
+func (p *peer) begins(command, opening string) net.Conn {
+	p.epsv()
+	p.hear(command)
+	d := p.accept()
+	p.say(opening)
+	return d
+}
+
+// sends is a transfer of content to the client, with last behind it.
+func (p *peer) sends(command, opening, content, last string) {
+	d := p.begins(command, opening)
+	_, _ = io.WriteString(d, content)
+	_ = d.Close()
+	p.say(last)
+}
+
+// reset ends a data connection as one that broke.
+func reset(d net.Conn) {
+	_ = d.(*net.TCPConn).SetLinger(0)
+	_ = d.Close()
 }
 
 // rest answers what still comes: ABOR and its kin.
@@ -233,6 +264,13 @@ func soon(t testing.TB, what string, f func()) {
 // Before the login.
 func TestServersThatAreNoneOrSayNo(t *testing.T) {
 	forever := func(p *peer) { _, _ = io.Copy(io.Discard, p.rd) }
+	admitted := func(p *peer) { // by TLS, up to FEAT
+		p.say("220 hi")
+		p.secure()
+		p.hear("USER")
+		p.say("230 in")
+		p.hear("FEAT")
+	}
 	for _, try := range []struct {
 		name string
 		play func(*peer)
@@ -282,17 +320,13 @@ func TestServersThatAreNoneOrSayNo(t *testing.T) {
 		}, nil, fault.Untrusted, fault.IDTLSFailed},
 		{"silence behind 234", func(p *peer) { p.say("220 hi"); p.hear("AUTH TLS"); p.say("234 go"); forever(p) }, nil, fault.Stalled, fault.IDNoAnswer},
 		{"TLS required at USER", func(p *peer) {
-			p.say("220 hi")
-			p.hear("AUTH")
-			p.say("500 no")
+			p.clear()
 			p.hear("USER")
 			p.say("530 Non-anonymous sessions must use encryption.")
 			forever(p)
 		}, nil, fault.NeedTLS, fault.IDTLSRequired},
 		{"a wrong password", func(p *peer) {
-			p.say("220 hi")
-			p.hear("AUTH")
-			p.say("500 no")
+			p.clear()
 			p.hear("USER")
 			p.say("331 go on")
 			p.hear("PASS secret")
@@ -300,9 +334,7 @@ func TestServersThatAreNoneOrSayNo(t *testing.T) {
 			forever(p)
 		}, nil, fault.NotLoggedIn, fault.IDAuth},
 		{"too many at PASS", func(p *peer) {
-			p.say("220 hi")
-			p.hear("AUTH")
-			p.say("500 no")
+			p.clear()
 			p.hear("USER")
 			p.say("331 go on")
 			p.hear("PASS")
@@ -310,9 +342,7 @@ func TestServersThatAreNoneOrSayNo(t *testing.T) {
 			forever(p)
 		}, nil, fault.Closing, fault.IDBusy},
 		{"331 for ever", func(p *peer) {
-			p.say("220 hi")
-			p.hear("AUTH")
-			p.say("500 no")
+			p.clear()
 			for {
 				_, err := p.rd.ReadString('\n')
 				if err != nil {
@@ -322,11 +352,7 @@ func TestServersThatAreNoneOrSayNo(t *testing.T) {
 			}
 		}, nil, fault.NotLoggedIn, fault.IDAuth},
 		{"PROT P refused", func(p *peer) {
-			p.say("220 hi")
-			p.secure()
-			p.hear("USER")
-			p.say("230 in")
-			p.hear("FEAT")
+			admitted(p)
 			p.say("502 no")
 			p.hear("PBSZ")
 			p.say("200 ok")
@@ -337,11 +363,7 @@ func TestServersThatAreNoneOrSayNo(t *testing.T) {
 			forever(p)
 		}, func(o *Options) { o.Plain = false }, fault.NoClear, fault.IDTLSData},
 		{"421 at FEAT", func(p *peer) {
-			p.say("220 hi")
-			p.secure()
-			p.hear("USER")
-			p.say("230 in")
-			p.hear("FEAT")
+			admitted(p)
 			p.say("421 too many connections")
 		}, nil, fault.Closing, fault.IDBusy},
 		{"implicit TLS at a port in clear text", func(p *peer) { p.say("220 welcome"); forever(p) },
@@ -407,32 +429,20 @@ func TestServersThatFallSilentAtEachStep(t *testing.T) {
 
 // Downloads and listings.
 func TestWhatIsNoWholeDownload(t *testing.T) {
-	// give sends content and ends the data, then says the last reply.
-	give := func(p *peer, verb, opening, content, last string) {
-		p.epsv()
-		p.hear(verb)
-		d := p.accept()
-		p.say(opening)
-		_, _ = io.WriteString(d, content)
-		_ = d.Close()
-		if last != "" {
-			p.say(last)
-		}
+	give := func(p *peer, opening, last string) {
+		p.sends("RETR", opening, "hello", last)
 		p.rest()
 	}
-	secure := func(p *peer, verb, content string, end func(*tls.Conn), last string) {
-		p.epsv()
-		p.hear(verb)
-		d := p.accept()
+	secure := func(p *peer, end func(*tls.Conn)) {
+		d := p.begins("RETR", "150 here")
 		s := tls.Server(d, p.cfg)
-		p.say("150 here")
 		if err := s.Handshake(); err != nil {
 			panic(hangUp{err})
 		}
-		_, _ = io.WriteString(s, content)
+		_, _ = io.WriteString(s, "hello")
 		end(s)
 		_ = d.Close()
-		p.say(last)
+		p.say("226 done")
 		p.rest()
 	}
 	bare := func(*tls.Conn) {}
@@ -444,70 +454,48 @@ func TestWhatIsNoWholeDownload(t *testing.T) {
 		kind fault.Kind
 		id   fault.ID // "": it is whole
 	}{
-		{"whole, nobody tells a size", func(p *peer) { p.in(); give(p, "RETR", "150 here", "hello", "226 done") }, -1, 0, ""},
-		{"whole by 150", func(p *peer) { p.in(); give(p, "RETR", "150 here (5 bytes).", "hello", "226 done") }, -1, 0, ""},
-		{"short by 150", func(p *peer) { p.in(); give(p, "RETR", "150 here (6 bytes).", "hello", "226 done") }, -1, fault.Cut, fault.IDShortFile},
+		{"whole, nobody tells a size", func(p *peer) { p.in(); give(p, "150 here", "226 done") }, -1, 0, ""},
+		{"whole by 150", func(p *peer) { p.in(); give(p, "150 here (5 bytes).", "226 done") }, -1, 0, ""},
+		{"short by 150", func(p *peer) { p.in(); give(p, "150 here (6 bytes).", "226 done") }, -1, fault.Cut, fault.IDShortFile},
 		{"short by SIZE", func(p *peer) {
 			p.in("SIZE")
 			p.hear("SIZE")
 			p.say("213 9")
-			give(p, "RETR", "150 here", "hello", "226 done")
+			give(p, "150 here", "226 done")
 		}, -1, fault.Cut, fault.IDShortFile},
-		{"short by the caller", func(p *peer) { p.in(); give(p, "RETR", "150 here", "hello", "226 done") }, 6, fault.Cut, fault.IDShortFile},
-		{"250 is done too", func(p *peer) { p.in(); give(p, "RETR", "150 here", "hello", "250 done") }, 5, 0, ""},
-		{"426 behind all", func(p *peer) { p.in(); give(p, "RETR", "150 here", "hello", "426 cut") }, 5, fault.Cut, fault.IDDataLost},
+		{"short by the caller", func(p *peer) { p.in(); give(p, "150 here", "226 done") }, 6, fault.Cut, fault.IDShortFile},
+		{"250 is done too", func(p *peer) { p.in(); give(p, "150 here", "250 done") }, 5, 0, ""},
+		{"426 behind all", func(p *peer) { p.in(); give(p, "150 here", "426 cut") }, 5, fault.Cut, fault.IDDataLost},
 		{"no 226", func(p *peer) {
 			p.in()
-			p.epsv()
-			p.hear("RETR")
-			d := p.accept()
-			p.say("150 here")
-			d.Close()
+			_ = p.begins("RETR", "150 here").Close()
 		}, -1, fault.Unreachable, fault.IDLost},
 		{"silence behind the data", func(p *peer) {
 			p.in()
-			p.epsv()
-			p.hear("RETR")
-			d := p.accept()
-			p.say("150 here")
-			d.Close()
+			_ = p.begins("RETR", "150 here").Close()
 			_, _ = io.Copy(io.Discard, p.rd)
 		}, -1, fault.Stalled, fault.IDNoAnswer},
 		{"silence before 150", func(p *peer) { p.in(); p.epsv(); p.hear("RETR"); _, _ = io.Copy(io.Discard, p.rd) }, -1, fault.Stalled, fault.IDNoAnswer},
 		{"no byte for too long", func(p *peer) {
 			p.in()
-			p.epsv()
-			p.hear("RETR")
-			d := p.accept()
-			defer d.Close()
-			p.say("150 here")
+			defer p.begins("RETR", "150 here").Close()
 			p.rest()
 		}, -1, fault.Stalled, fault.IDStall},
 		{"a reset", func(p *peer) {
 			p.in()
-			p.epsv()
-			p.hear("RETR")
-			d := p.accept()
-			p.say("150 here")
-			_ = d.(*net.TCPConn).SetLinger(0)
-			d.Close()
+			reset(p.begins("RETR", "150 here"))
 			p.say("226 done")
 			p.rest()
 		}, -1, fault.Cut, fault.IDDataLost},
-		{"under TLS with its mark", func(p *peer) { p.inTLS(); secure(p, "RETR", "hello", marked, "226 done") }, -1, 0, ""},
-		{"under TLS without", func(p *peer) { p.inTLS(); secure(p, "RETR", "hello", bare, "226 done") }, -1, fault.Cut, fault.IDTLSNoClose},
-		{"under TLS without, of the right size", func(p *peer) { p.inTLS(); secure(p, "RETR", "hello", bare, "226 done") }, 5, 0, ""},
-		{"under TLS with its mark, and short", func(p *peer) { p.inTLS(); secure(p, "RETR", "hello", marked, "226 done") }, 6, fault.Cut, fault.IDShortFile},
+		{"under TLS with its mark", func(p *peer) { p.inTLS(); secure(p, marked) }, -1, 0, ""},
+		{"under TLS without", func(p *peer) { p.inTLS(); secure(p, bare) }, -1, fault.Cut, fault.IDTLSNoClose},
+		{"under TLS without, of the right size", func(p *peer) { p.inTLS(); secure(p, bare) }, 5, 0, ""},
+		{"under TLS with its mark, and short", func(p *peer) { p.inTLS(); secure(p, marked) }, 6, fault.Cut, fault.IDShortFile},
 		{"refused", func(p *peer) { p.in(); p.epsv(); p.hear("RETR"); p.say("550 No such file."); p.rest() }, -1, fault.NotFound, fault.IDNotFound},
 		{"421 in place of 150", func(p *peer) { p.in(); p.epsv(); p.hear("RETR"); p.say("421 Shutting down.") }, -1, fault.Closing, fault.IDLost},
 		{"session reuse", func(p *peer) {
 			p.inTLS()
-			p.epsv()
-			p.hear("RETR")
-			d := p.accept()
-			p.say("150 here")
-			d.Close()
-			p.say("522 SSL connection failed: session reuse required")
+			p.sends("RETR", "150 here", "", "522 SSL connection failed: session reuse required")
 			p.rest()
 		}, -1, fault.NoData, fault.IDTLSReuse},
 		{"no data port", func(p *peer) { p.in(); p.hear("EPSV"); p.say("500 OOPS: vsf_sysutil_bind") }, -1, fault.NoData, fault.IDPool},
@@ -545,7 +533,7 @@ func TestListingsThatEndBadly(t *testing.T) {
 		{"a reset", func(d net.Conn) {
 			io.WriteString(d, line+"a\r\n")
 			time.Sleep(50 * time.Millisecond)
-			d.(*net.TCPConn).SetLinger(0)
+			reset(d)
 		}, "226 done", 1, fault.Cut, fault.IDListingCut},
 		{"an endless line", func(d net.Conn) {
 			for range 100 {
@@ -559,10 +547,7 @@ func TestListingsThatEndBadly(t *testing.T) {
 			t.Parallel()
 			addr := script(t, func(p *peer) {
 				p.in("MLST type*;size*;modify*;")
-				p.epsv()
-				p.hear("MLSD /d")
-				d := p.accept()
-				p.say("150 here")
+				d := p.begins("MLSD /d", "150 here")
 				try.data(d)
 				_ = d.Close()
 				p.say(try.last)
@@ -602,14 +587,12 @@ func TestUploadsThatEndEarly(t *testing.T) {
 		{"552 in the middle, and a reset", func(p *peer, d net.Conn) {
 			_, _ = io.CopyN(io.Discard, d, 100_000)
 			p.say("552 Quota exceeded.")
-			_ = d.(*net.TCPConn).SetLinger(0)
-			d.Close()
+			reset(d)
 			p.rest()
 		}, fault.OverQuota, fault.IDQuota, false},
 		{"a reset, and 452 behind it", func(p *peer, d net.Conn) {
 			_, _ = io.CopyN(io.Discard, d, 100_000)
-			_ = d.(*net.TCPConn).SetLinger(0)
-			d.Close()
+			reset(d)
 			time.Sleep(100 * time.Millisecond)
 			p.say("452 No space left on device.")
 			p.rest()
@@ -641,11 +624,7 @@ func TestUploadsThatEndEarly(t *testing.T) {
 			t.Parallel()
 			addr := script(t, func(p *peer) {
 				p.in()
-				p.epsv()
-				p.hear("STOR")
-				d := p.accept()
-				p.say("150 go")
-				try.play(p, d)
+				try.play(p, p.begins("STOR", "150 go"))
 			})
 			soon(t, "Send", func() {
 				c := dial(t, hurried(addr))
@@ -825,10 +804,7 @@ func TestNoopsDuringATransferAreNotItsEnd(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		addr := script(t, func(p *peer) {
 			p.in()
-			p.epsv()
-			p.hear("RETR")
-			d := p.accept()
-			p.say("150 here")
+			d := p.begins("RETR", "150 here")
 			for range 2 {
 				p.hear("NOOP")
 				if !late {
@@ -863,13 +839,7 @@ func TestNamesInAnotherCharacterSet(t *testing.T) {
 		p.in("MLST type*;", "UTF8")
 		p.hear("DELE \xe9t\xe9")
 		p.say("250 ok")
-		p.epsv()
-		p.hear("MLSD")
-		d := p.accept()
-		p.say("150 here")
-		_, _ = io.WriteString(d, "type=file; \xe9t\xe9\r\n")
-		d.Close()
-		p.say("226 done")
+		p.sends("MLSD", "150 here", "type=file; \xe9t\xe9\r\n", "226 done")
 		p.rest()
 	})
 	opt := hurried(addr)
@@ -908,21 +878,13 @@ func TestListingsOfServersWithoutMLSD(t *testing.T) {
 	old := fmt.Sprintf("-rw-r--r-- 1 a b 5 Jan  2  %d old.txt\r\n", year)
 	recent := time.Now().UTC().Add(-48 * time.Hour).Truncate(time.Minute)
 	addr := script(t, func(p *peer) {
-		listing := func(want, content, last string) {
-			p.epsv()
-			p.hear(want)
-			d := p.accept()
-			p.say("150 here")
-			_, _ = io.WriteString(d, content)
-			d.Close()
-			p.say(last)
-		}
+		listing := func(want, content string) { p.sends(want, "150 here", content, "226 done") }
 		p.in("MDTM", "SIZE")
 		p.hear("SYST")
 		p.say("215 UNIX Type: L8")
 		// The clock of the server is two hours ahead.
 		listing("LIST -a /d", "total 3\r\ndrwxr-xr-x 2 a b 4096 Jan  1  2020 .\r\ndrwxr-xr-x 2 a b 4096 Jan  1  2020 ..\r\n"+old+
-			"-rw-r--r-- 1 a b 7 "+recent.Add(2*time.Hour).Format("Jan _2 15:04")+" new.txt\r\n", "226 done")
+			"-rw-r--r-- 1 a b 7 "+recent.Add(2*time.Hour).Format("Jan _2 15:04")+" new.txt\r\n")
 		p.hear("MDTM /d/new.txt")
 		p.say("213 " + recent.Add(7*time.Second).Format("20060102150405"))
 		// A name with a blank is entered.
@@ -930,12 +892,12 @@ func TestListingsOfServersWithoutMLSD(t *testing.T) {
 		p.say(`257 "/home"`)
 		p.hear("CWD /my dir")
 		p.say("250 ok")
-		listing("LIST -a", old, "226 done")
+		listing("LIST -a", old)
 		p.hear("CWD /home")
 		p.say("250 ok")
 		// Nothing at all: it is not there.
-		listing("LIST -a /gone", "", "226 done")
-		listing("LIST /gone", "", "226 done")
+		listing("LIST -a /gone", "")
+		listing("LIST /gone", "")
 		p.hear("CWD /gone")
 		p.say("550 Failed to change directory.")
 		p.rest()
@@ -971,13 +933,7 @@ func TestListWithoutOptions(t *testing.T) {
 		p.hear("LIST -a /d")
 		p.say("550 -a: no such file")
 		for range 2 {
-			p.epsv()
-			p.hear("LIST /d")
-			d := p.accept()
-			p.say("150 here")
-			_, _ = io.WriteString(d, "-rw-r--r-- 1 a b 5 Jan  2  2020 a\r\n")
-			d.Close()
-			p.say("226 done")
+			p.sends("LIST /d", "150 here", "-rw-r--r-- 1 a b 5 Jan  2  2020 a\r\n", "226 done")
 		}
 		p.rest()
 	})
@@ -1024,10 +980,7 @@ func TestTheWayToTheServer(t *testing.T) {
 func TestDataConnectionsAreVerifiedToo(t *testing.T) {
 	addr := script(t, func(p *peer) {
 		p.inTLS()
-		p.epsv()
-		p.hear("RETR")
-		s := tls.Server(p.accept(), p.cfg)
-		p.say("150 here")
+		s := tls.Server(p.begins("RETR", "150 here"), p.cfg)
 		_ = s.Handshake()
 		s.Close()
 		p.say("425 no TLS")
