@@ -9,12 +9,9 @@ import (
 	"encoding/pem"
 	"io/fs"
 	bignum "math/big"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -24,24 +21,9 @@ import (
 	"dray/transfer"
 )
 
-// vsftpdTLS runs vsftpd for every connection to the address that it returns, with
-// TLS required, and with data connections that must resume the session.
+// vsftpdTLS is serveVsftpd with a certificate.
 func vsftpdTLS(t *testing.T, vsftpd, root string, more ...string) string {
 	t.Helper()
-	unshare := peer(t, "unshare")
-	if os.Geteuid() != 0 {
-		missing(t, "MISSING PEER vsftpd: it runs as root only")
-	}
-	if err := exec.Command(unshare, "-m", "true").Run(); err != nil {
-		missing(t, "MISSING PEER vsftpd: no mount namespace here: "+err.Error())
-	}
-	own := t.TempDir()
-	pam, empty, config, cert := filepath.Join(own, "pam.d"), filepath.Join(own, "empty"), filepath.Join(own, "vsftpd.conf"), filepath.Join(own, "cert.pem")
-	for _, dir := range []string{pam, empty} {
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
 	// Its ciphers want RSA.
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -54,53 +36,11 @@ func vsftpdTLS(t *testing.T, vsftpd, root string, more ...string) string {
 	}
 	pair := append(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}),
 		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
-	lines := append([]string{
-		"listen=NO", "seccomp_sandbox=NO", "secure_chroot_dir=" + empty, "anonymous_enable=NO",
-		"local_enable=YES", "local_root=" + root, "pam_service_name=client",
-		"chroot_local_user=YES", "allow_writeable_chroot=YES", "write_enable=YES", "local_umask=022",
-		"rsa_cert_file=" + cert,
-	}, more...)
-	for name, text := range map[string]string{
-		filepath.Join(pam, "client"): "auth required pam_permit.so\naccount required pam_permit.so\n",
-		config:                       strings.Join(lines, "\n") + "\n",
-		cert:                         string(pair),
-	} {
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	cert := filepath.Join(t.TempDir(), "cert.pem")
+	if err := os.WriteFile(cert, pair, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
-	t.Cleanup(func() {
-		_ = l.Close()
-		<-ended
-	})
-	go func() {
-		defer close(ended)
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			f, err := c.(*net.TCPConn).File()
-			_ = c.Close()
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			cmd := exec.CommandContext(t.Context(), unshare, "-m", "sh", "-c", `mount --bind "$1" /etc/pam.d && exec "$2" "$3"`, "sh", pam, vsftpd, config)
-			cmd.Stdin, cmd.Stdout, cmd.Stderr = f, f, f
-			if err := cmd.Start(); err != nil {
-				t.Error(err)
-			}
-			_ = f.Close()
-			go func() { _ = cmd.Wait() }()
-		}
-	}()
-	return l.Addr().String()
+	return serveVsftpd(t, vsftpd, root, append([]string{"anonymous_enable=NO", "local_umask=022", "rsa_cert_file=" + cert}, more...)...)
 }
 
 // fetchedBytes is a Dest.

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -254,9 +255,6 @@ func dated(t *testing.T, date string) {
 
 func TestXferlogIsThatOfVsftpd(t *testing.T) {
 	vsftpd := peer(t, "vsftpd")
-	if os.Geteuid() != 0 {
-		missing(t, "MISSING PEER vsftpd: it runs as root only")
-	}
 	pub := open(t)
 	plant(t, pub, named{"pub.bin", make([]byte, 500)})
 
@@ -264,7 +262,8 @@ func TestXferlogIsThatOfVsftpd(t *testing.T) {
 	if err := os.Chmod(root, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	transfers(t, serveVsftpd(t, vsftpd, root, pub, theirs), root)
+	transfers(t, serveVsftpd(t, vsftpd, root, "anonymous_enable=YES", "anon_root="+pub, "ascii_download_enable=YES",
+		"xferlog_enable=YES", "xferlog_std_format=YES", "xferlog_file="+theirs, "use_localtime=YES"), root)
 
 	own, ours := t.TempDir(), filepath.Join(t.TempDir(), "xferlog")
 	s := recorded(t, fmt.Sprintf("[anonymous]\ndirectory = %q\n[log]\nxferlog = %q\n", pub, ours),
@@ -304,11 +303,15 @@ func open(t *testing.T) string {
 }
 
 // serveVsftpd runs vsftpd for every connection to the address that it returns, as
-// inetd does. It lets local in with any password: its PAM is one that permits, in
-// a mount namespace of its own, so that the system's stays as it is.
-func serveVsftpd(t *testing.T, vsftpd, root, pub, log string) string {
+// inetd does. It lets local into root with any password: its PAM is one that permits,
+// in a mount namespace of its own, so that the system's stays as it is. more are
+// further lines of its configuration.
+func serveVsftpd(t *testing.T, vsftpd, root string, more ...string) string {
 	t.Helper()
 	unshare := peer(t, "unshare")
+	if os.Geteuid() != 0 {
+		missing(t, "MISSING PEER vsftpd: it runs as root only")
+	}
 	if err := exec.Command(unshare, "-m", "true").Run(); err != nil {
 		missing(t, "MISSING PEER vsftpd: no mount namespace here: "+err.Error())
 	}
@@ -319,15 +322,14 @@ func serveVsftpd(t *testing.T, vsftpd, root, pub, log string) string {
 			t.Fatal(err)
 		}
 	}
+	lines := append([]string{
+		"listen=NO", "seccomp_sandbox=NO", "secure_chroot_dir=" + empty,
+		"local_enable=YES", "local_root=" + root, "pam_service_name=permits",
+		"chroot_local_user=YES", "allow_writeable_chroot=YES", "write_enable=YES",
+	}, more...)
 	for name, text := range map[string]string{
-		filepath.Join(pam, "records"): "auth required pam_permit.so\naccount required pam_permit.so\n",
-		config: strings.Join([]string{
-			"listen=NO", "seccomp_sandbox=NO", "secure_chroot_dir=" + empty,
-			"anonymous_enable=YES", "anon_root=" + pub,
-			"local_enable=YES", "local_root=" + root, "pam_service_name=records",
-			"chroot_local_user=YES", "allow_writeable_chroot=YES", "write_enable=YES", "ascii_download_enable=YES",
-			"xferlog_enable=YES", "xferlog_std_format=YES", "xferlog_file=" + log, "use_localtime=YES", "",
-		}, "\n"),
+		filepath.Join(pam, "permits"): "auth required pam_permit.so\naccount required pam_permit.so\n",
+		config:                        strings.Join(lines, "\n") + "\n",
 	} {
 		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -337,13 +339,12 @@ func serveVsftpd(t *testing.T, vsftpd, root, pub, log string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
+	var all sync.WaitGroup
 	t.Cleanup(func() {
 		_ = l.Close()
-		<-ended
+		all.Wait()
 	})
-	go func() {
-		defer close(ended)
+	all.Go(func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
@@ -357,13 +358,19 @@ func serveVsftpd(t *testing.T, vsftpd, root, pub, log string) string {
 			}
 			cmd := exec.CommandContext(t.Context(), unshare, "-m", "sh", "-c", `mount --bind "$1" /etc/pam.d && exec "$2" "$3"`, "sh", pam, vsftpd, config)
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = f, f, f
-			err = cmd.Run()
+			err = cmd.Start()
 			_ = f.Close()
-			if t.Context().Err() == nil && err != nil {
-				t.Logf("vsftpd: %v", err)
+			if err != nil {
+				t.Error(err)
+				return
 			}
+			all.Go(func() {
+				if err := cmd.Wait(); err != nil && t.Context().Err() == nil {
+					t.Logf("vsftpd: %v", err)
+				}
+			})
 		}
-	}()
+	})
 	return l.Addr().String()
 }
 
