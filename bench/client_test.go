@@ -3,9 +3,7 @@
 package main
 
 import (
-	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,41 +16,8 @@ import (
 // A small round of clients: everyone does all that it can, with every server, and
 // what it brings is whole.
 func TestASmallRoundOfClients(t *testing.T) {
-	missing := t.Skipf
-	if os.Getenv("CI") != "" {
-		missing = t.Fatalf
-	}
-	if os.Geteuid() != 0 {
-		missing("SKIPPED: the bench runs as root only")
-	}
-	if _, err := exec.LookPath("apt-get"); err != nil {
-		missing("SKIPPED: the servers come from Debian packages: %v", err)
-	}
-	program, figures := filepath.Join(t.TempDir(), "bench"), filepath.Join(t.TempDir(), "figures.json")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	cmd := exec.CommandContext(t.Context(), program, "-clients", "-smoke", "-json", figures)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it has servers to end
-	cmd.WaitDelay = 20 * time.Second
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	text, err := os.ReadFile(figures)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got struct {
-		Missing []string
-		Rows    []clientResult
-	}
-	if err := json.Unmarshal(text, &got); err != nil {
-		t.Fatal(err)
-	}
-	if len(got.Missing) > 0 {
-		missing("MISSING PEER %q", got.Missing)
-	}
+	var got struct{ Rows []clientResult }
+	out := smallRound(t, &got, "-clients")
 	at := 0
 	for _, r := range clientRows() {
 		if r.trip > 1 {
