@@ -79,15 +79,17 @@ func ParseEPRT(arg string) (netip.AddrPort, error) {
 type EPSV int
 
 // EPSVAny asks for the family of the control connection. EPSVAll announces that
-// no other set-up command will come (RFC 2428, 4).
+// no other set-up command will come (RFC 2428, 4). EPSVNext is dray's own: one more
+// port, for the transfer behind those that have one.
 const (
 	EPSVAny EPSV = iota
 	EPSV4
 	EPSV6
 	EPSVAll
+	EPSVNext
 )
 
-// ParseEPSV reads the argument of EPSV: none, 1, 2 or ALL in any case. ErrFamily
+// ParseEPSV reads the argument of EPSV: none, 1, 2, ALL or NEXT in any case. ErrFamily
 // is any other number.
 func ParseEPSV(arg string) (EPSV, error) {
 	switch {
@@ -95,6 +97,8 @@ func ParseEPSV(arg string) (EPSV, error) {
 		return EPSVAny, nil
 	case strings.EqualFold(arg, "ALL"):
 		return EPSVAll, nil
+	case strings.EqualFold(arg, "NEXT"):
+		return EPSVNext, nil
 	case !digits(arg):
 		return EPSVAny, ErrSyntax
 	}

@@ -99,6 +99,7 @@ func TestParseEPSV(t *testing.T) {
 		{"2", EPSV6, nil},
 		{"ALL", EPSVAll, nil},
 		{"all", EPSVAll, nil},
+		{"Next", EPSVNext, nil},
 		{"3", EPSVAny, ErrFamily},
 		{"0", EPSVAny, ErrFamily},
 		{"99999999999999999999", EPSVAny, ErrFamily},

@@ -313,7 +313,7 @@ func (c *conn) run(l line) {
 		if err != nil {
 			c.data.spend()
 		} else {
-			c.data.release()
+			c.data.over()
 		}
 	}
 	after := c.data.after

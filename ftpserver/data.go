@@ -41,6 +41,8 @@ type reservation struct {
 	ports *Ports
 	port  uint16
 	l     *net.TCPListener
+	told  netip.AddrPort // what the client was told
+	idle  *time.Timer    // gives it back when nobody uses it
 	once  sync.Once
 }
 
@@ -72,7 +74,9 @@ func (p *Ports) reserve(addr, client netip.Addr) (*reservation, error) {
 		}
 		l, err := passive.Listen(context.Background(), "tcp", netip.AddrPortFrom(addr, port).String())
 		if err == nil {
-			return &reservation{ports: p, port: port, l: l.(*net.TCPListener)}, nil
+			r := &reservation{ports: p, port: port, l: l.(*net.TCPListener)}
+			r.idle = time.AfterFunc(reservationLife, r.release)
+			return r, nil
 		}
 		p.free(port)
 		if last = err; !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EACCES) {
@@ -123,13 +127,15 @@ func (r *reservation) release() {
 // reservation, or an address of the client.
 type dataPlan struct {
 	passive *reservation
-	told    netip.AddrPort // what the client was told
+	later   []*reservation // of EPSV NEXT: for the transfers behind the next one
 	active  netip.AddrPort
 	client  bool         // this side is TLS client (CPSV)
-	idle    *time.Timer  // gives back a reservation that nobody uses
 	after   func()       // what is left to do once the final reply is out
 	spent   *reservation // that of a command which was refused; see spend
 }
+
+// maxLater is how many ports a client may have asked for in advance.
+const maxLater = 2
 
 // spentLife is how long a refused client may need to hear of it.
 const spentLife = 10 * time.Second
@@ -142,12 +148,12 @@ func (d *dataPlan) spend() {
 	d.forget()
 	if r := d.passive; r != nil {
 		d.passive = nil
-		if d.idle.Stop() { // else it has run out just now
+		if r.idle.Stop() { // else it has run out just now
 			d.spent = r
 			time.AfterFunc(spentLife, r.release)
 		}
 	}
-	d.release()
+	d.over()
 }
 
 // forget closes the port of a command that was refused.
@@ -158,13 +164,29 @@ func (d *dataPlan) forget() {
 	}
 }
 
-func (d *dataPlan) release() {
+// used ends the plan of a transfer, which may still try something else.
+func (d *dataPlan) used() {
 	if d.passive != nil {
+		d.passive.idle.Stop()
 		d.passive.release()
-		d.idle.Stop()
 	}
-	d.passive, d.idle = nil, nil
-	d.told, d.active, d.client = netip.AddrPort{}, netip.AddrPort{}, false
+	d.passive, d.active, d.client = nil, netip.AddrPort{}, false
+}
+
+// over is the end of a transfer: the port that was asked for in advance is that of the
+// next one.
+func (d *dataPlan) over() {
+	d.used()
+	if len(d.later) > 0 {
+		d.passive, d.later = d.later[0], d.later[1:]
+	}
+}
+
+// release ends all plans.
+func (d *dataPlan) release() {
+	for d.used(); len(d.later) > 0; d.used() {
+		d.over()
+	}
 }
 
 func (d *dataPlan) made() bool { return d.passive != nil || d.active.IsValid() }
@@ -172,22 +194,45 @@ func (d *dataPlan) made() bool { return d.passive != nil || d.active.IsValid() }
 // reservationLife is how long a passive port waits for a transfer command.
 const reservationLife = 2 * time.Minute
 
-// offer reserves a passive port on the address that the client has reached.
-func (c *conn) offer() (uint16, error) {
+// offer reserves a passive port on the address that the client has reached, in place of
+// what was planned.
+func (c *conn) offer() (*reservation, error) {
 	c.data.release()
+	r, err := c.reserve()
+	if err == nil {
+		c.data.passive = r
+	}
+	return r, err
+}
+
+// offerNext reserves one more port, for the transfer behind those that are planned.
+func (c *conn) offerNext() (*reservation, error) {
+	if !c.data.made() {
+		return c.offer()
+	}
+	if len(c.data.later) >= maxLater {
+		return nil, fault.New(fault.Sequence, fault.IDSequence, "a transfer over one of those ports")
+	}
+	r, err := c.reserve()
+	if err == nil {
+		c.data.later = append(c.data.later, r)
+	}
+	return r, err
+}
+
+func (c *conn) reserve() (*reservation, error) {
 	if c.rules.Ports == nil {
-		return 0, fault.New(fault.NotBuilt, fault.IDNotBuilt, "passive mode is off")
+		return nil, fault.New(fault.NotBuilt, fault.IDNotBuilt, "passive mode is off")
 	}
 	r, err := c.rules.Ports.reserve(c.local(), c.remote())
 	if err != nil {
 		if fault.Of(err).ID == fault.IDPool {
 			c.server.watch.exhausted(c.rules.Ports)
 		}
-		return 0, err
+		return nil, err
 	}
-	c.data.passive = r
-	c.data.idle = time.AfterFunc(reservationLife, r.release)
-	return r.port, nil
+	r.told = netip.AddrPortFrom(c.local(), r.port)
+	return r, nil
 }
 
 func (c *conn) pasv(context.Context, string) (ftp.Reply, error) {
@@ -204,14 +249,14 @@ func (c *conn) pasv(context.Context, string) (ftp.Reply, error) {
 			return ftp.Reply{}, err
 		}
 	}
-	port, err := c.offer()
+	r, err := c.offer()
 	if err != nil {
 		return ftp.Reply{}, err
 	}
-	c.data.told = netip.AddrPortFrom(tell, port)
+	r.told = netip.AddrPortFrom(tell, r.port)
 	c.server.watch.told(c.remote(), tell)
 	// No other digits before the address: clients scan for them (RFC 1123, 4.1.2.6).
-	return ftp.Replyf(ftp.C227Passive, "Entering Passive Mode %s.", ftp.FormatPASV(c.data.told)), nil
+	return ftp.Replyf(ftp.C227Passive, "Entering Passive Mode %s.", ftp.FormatPASV(r.told)), nil
 }
 
 func (c *conn) epsv(_ context.Context, arg string) (ftp.Reply, error) {
@@ -220,17 +265,20 @@ func (c *conn) epsv(_ context.Context, arg string) (ftp.Reply, error) {
 	case errors.Is(err, ftp.ErrFamily), kind == ftp.EPSV4 && !c.local().Is4(), kind == ftp.EPSV6 && c.local().Is4():
 		return ftp.Reply{}, fault.New(fault.WrongFamily, fault.IDFamily, c.families())
 	case err != nil:
-		return ftp.Reply{}, fault.Because(err, fault.Syntax, fault.IDSyntax, "EPSV, EPSV 1, EPSV 2 or EPSV ALL")
+		return ftp.Reply{}, fault.Because(err, fault.Syntax, fault.IDSyntax, "EPSV, EPSV 1, EPSV 2, EPSV ALL or EPSV NEXT")
 	case kind == ftp.EPSVAll: // RFC 2428, 4: every other set-up command is refused from now on
 		c.epsvAll = true
 		return ftp.Replyf(ftp.C200OK, "Only EPSV from now on."), nil
 	}
-	port, err := c.offer()
+	offer := c.offer
+	if kind == ftp.EPSVNext {
+		offer = c.offerNext
+	}
+	r, err := offer()
 	if err != nil {
 		return ftp.Reply{}, err
 	}
-	c.data.told = netip.AddrPortFrom(c.local(), port)
-	return ftp.Replyf(ftp.C229Extended, "Entering Extended Passive Mode %s", ftp.FormatEPSV(port)), nil
+	return ftp.Replyf(ftp.C229Extended, "Entering Extended Passive Mode %s", ftp.FormatEPSV(r.port)), nil
 }
 
 // families is what RFC 2428, 2 lists in a 522: the one of this connection.
@@ -338,8 +386,9 @@ func (c *conn) connect(ctx context.Context) (*net.TCPConn, error) {
 // accept waits for the client at the reserved port. A stranger who comes first
 // does not take the slot.
 func (c *conn) accept(ctx context.Context) (*net.TCPConn, error) {
-	l := c.data.passive.l
-	c.data.idle.Stop()
+	r := c.data.passive
+	l := r.l
+	r.idle.Stop()
 	_ = l.SetDeadline(time.Now().Add(c.rules.DataWait))
 	stop := context.AfterFunc(ctx, func() { _ = l.SetDeadline(longAgo) })
 	defer stop()
@@ -351,12 +400,12 @@ func (c *conn) accept(ctx context.Context) (*net.TCPConn, error) {
 		if err == nil {
 			from := accept.AddrPort(nc.RemoteAddr())
 			if from.Addr() == c.remote() {
-				c.data.passive.release()
+				r.release()
 				c.server.watch.arrived(c.remote())
 				return nc, nil
 			}
 			if c.mayCome() {
-				c.data.passive.release()
+				r.release()
 				c.log.Info("data connection from another server", "from", from.String(), "peer", c.remote().String())
 				return nc, nil
 			}
@@ -370,8 +419,8 @@ func (c *conn) accept(ctx context.Context) (*net.TCPConn, error) {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil, fault.Because(err, fault.NoData, fault.IDNoDataPort) // the reservation had run out
 		}
-		c.server.watch.nobody(c.remote(), c.data.told, c.rules.Ports, c.log)
-		return nil, fault.New(fault.NoData, fault.IDDataBlocked, c.data.told.String(), int(c.rules.DataWait/time.Second))
+		c.server.watch.nobody(c.remote(), r.told, c.rules.Ports, c.log)
+		return nil, fault.New(fault.NoData, fault.IDDataBlocked, r.told.String(), int(c.rules.DataWait/time.Second))
 	}
 }
 

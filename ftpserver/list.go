@@ -504,7 +504,7 @@ func (c *conn) status() ftp.Reply {
 		map[bool]string{true: "Deflate", false: "Stream"}[c.deflate.on])
 	switch {
 	case c.data.passive != nil:
-		add("Passive on %s", c.data.told)
+		add("Passive on %s", c.data.passive.told)
 	case c.data.active.IsValid():
 		add("Active to %s", c.data.active)
 	}

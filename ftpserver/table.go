@@ -146,7 +146,7 @@ func baseCommands() []command {
 		{verb: "STRU", arg: argRequired, phase: phaseIn, also: keepsPending | holdsNoName, run: (*conn).stru, usage: "F", help: "file structure", rfc: "RFC 959, 3.1.2"},
 		{verb: "MODE", arg: argRequired, phase: phaseIn, also: keepsPending | holdsNoName, run: (*conn).mode, feat: modeFeat, usage: "S | Z", help: "plain or compressed data", rfc: "RFC 959, 3.4"},
 		{verb: "PASV", arg: argNone, phase: phaseIn, also: keepsPending, run: (*conn).pasv, feat: always("PASV"), help: "offer a data port, IPv4", rfc: "RFC 959, 4.1.2"},
-		{verb: "EPSV", arg: argOptional, phase: phaseIn, also: keepsPending | holdsNoName, run: (*conn).epsv, feat: always("EPSV"), usage: "[1 | 2 | ALL]", help: "offer a data port", rfc: "RFC 2428, 3"},
+		{verb: "EPSV", arg: argOptional, phase: phaseIn, also: keepsPending | holdsNoName, run: (*conn).epsv, feat: always("EPSV"), usage: "[1 | 2 | ALL | NEXT]", help: "offer a data port", rfc: "RFC 2428, 3"},
 		{verb: "PORT", arg: argRequired, phase: phaseIn, also: keepsPending | holdsNoName, run: (*conn).port, usage: "h1,h2,h3,h4,p1,p2", help: "connect to the client, IPv4", rfc: "RFC 959, 4.1.2"},
 		{verb: "EPRT", arg: argRequired, phase: phaseIn, also: keepsPending | holdsNoName, run: (*conn).eprt, feat: eprtFeat, usage: "|1 or 2|address|port|", help: "connect to the client", rfc: "RFC 2428, 2"},
 

@@ -313,7 +313,7 @@ func (c *conn) upload(ctx context.Context, p vfs.Path, how vfs.Create, unique st
 		if !begun {
 			err = up.Cut(ctx, rep, err)
 		}
-		c.data.release() // spent: STOU must not try another name on it
+		c.data.used() // STOU must not try another name on it
 		return ftp.Reply{}, err
 	}
 	return done(rep), nil
