@@ -2,19 +2,35 @@ package ftpclient
 
 import (
 	"context"
+	"net"
 	"time"
 
 	"dray/ftp"
 )
 
-// ahead is the data port of the transfer after the one that runs. EPSV is sent right
+// ahead are the data ports of the transfers after the one that runs. EPSV is sent right
 // behind the command of a transfer, so that the reply to it comes with the end of that:
-// the next transfer begins a round trip earlier.
+// the next transfer begins a round trip earlier. A server of dray tells two over a
+// distance (EPSV NEXT), and the next connection is made while the transfer before it
+// runs, which saves one more.
 type ahead struct {
 	want  bool // another transfer will come
-	asked bool // EPSV was sent, and its reply has not been read
-	port  uint16
-	since time.Time // port was told
+	asked int  // how many replies have not been read
+	ports []aheadPort
+}
+
+// An aheadPort is one that was asked for in advance.
+type aheadPort struct {
+	port   uint16 // 0: there is none
+	since  time.Time
+	coming <-chan arrival // nil: nobody connects to it yet
+	cancel context.CancelFunc
+}
+
+// An arrival is what became of a connection that was begun in advance.
+type arrival struct {
+	nc  net.Conn
+	err error
 }
 
 // aheadFor is how long a port is used that was asked for in advance: servers give it up
@@ -23,51 +39,129 @@ const aheadFor = 10 * time.Second
 
 // Ahead says whether another transfer will come behind the next operation, soon. A
 // server that is known to take it is then asked for the port of the next transfer in
-// advance, which holds one more of its ports at times.
+// advance, which holds one more of its ports at times, or two.
 func (c *Conn) Ahead(more bool) { c.ahead.want = more }
 
-// asksAhead tells whether the port of the next transfer is to be asked for now. ProFTPD
-// and Pure-FTPd answer in the middle of a transfer that they are busy; vsFTPd and dray
-// take the command when the transfer is over.
-func (c *Conn) asksAhead() bool {
+// aheadCommands ask for the ports of the transfers behind one that is about to begin.
+// ProFTPD and Pure-FTPd answer in the middle of a transfer that they are busy; vsFTPd
+// and dray take the command when the transfer is over.
+func (c *Conn) aheadCommands() []ftp.Command {
 	m := c.opt.Memory
-	return c.ahead.want && (c.kind == kindDray || c.kind == kindVsftpd) && c.together() &&
-		!c.opt.Active && m.get(&m.epsv) != no && !m.isSet(&m.noAhead)
-}
-
-// reserved takes the port that was asked for in advance, 0: there is none.
-func (c *Conn) reserved() uint16 {
-	port := c.ahead.port
-	c.ahead.port = 0
-	if time.Since(c.ahead.since) > aheadFor {
-		return 0
+	if !c.ahead.want || c.opt.Active || !c.together() || m.get(&m.epsv) == no || m.isSet(&m.noAhead) {
+		return nil
 	}
-	return port
+	switch {
+	case c.kind == kindDray && c.far:
+		return []ftp.Command{cmd("EPSV", "NEXT"), cmd("EPSV", "NEXT")}[min(len(c.ahead.ports), 2):]
+	case c.kind == kindDray, c.kind == kindVsftpd:
+		return []ftp.Command{cmd("EPSV", "")}
+	}
+	return nil
 }
 
-// hearAhead reads the reply to an EPSV that was sent in advance. What it says concerns
-// the next transfer alone.
+// reserved takes the port of the next transfer, 0: there is none, and the server forgets
+// those that it told.
+func (c *Conn) reserved() (p aheadPort) {
+	if len(c.ahead.ports) == 0 {
+		return p
+	}
+	p, c.ahead.ports = c.ahead.ports[0], c.ahead.ports[1:]
+	if time.Since(p.since) > aheadFor {
+		p.forget()
+		c.forgetAhead()
+		return aheadPort{}
+	}
+	return p
+}
+
+// forgetAhead gives up all ports that were asked for: the next one is asked for alone,
+// which makes the server forget them too.
+func (c *Conn) forgetAhead() {
+	for _, p := range c.ahead.ports {
+		p.forget()
+	}
+	c.ahead.ports = nil
+}
+
+// forget closes what was connected in advance.
+func (p aheadPort) forget() {
+	if p.cancel != nil {
+		p.cancel()
+	}
+}
+
+// hearAhead reads the replies to what was asked in advance. What they say concerns the
+// next transfers alone.
 func (c *Conn) hearAhead(ctx context.Context) {
-	if !c.ahead.asked {
-		return
-	}
-	c.ahead.asked = false
-	if c.lost() != nil {
+	if c.ahead.asked == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(c.opt.Timeout, 5*time.Second))
 	defer cancel()
-	if r, err := c.final(ctx); err == nil {
-		c.tookAhead(r)
+	for ; c.ahead.asked > 0; c.ahead.asked-- {
+		if c.lost() != nil {
+			c.ahead.asked = 0
+			return
+		}
+		if r, err := c.final(ctx); err == nil {
+			c.tookAhead(r)
+		}
 	}
 }
 
 // tookAhead keeps the port that a reply to EPSV tells.
 func (c *Conn) tookAhead(r ftp.Reply) {
+	m := c.opt.Memory
 	port, err := ftp.ParseEPSVReply(r.Text)
 	if r.Code != ftp.C229Extended || err != nil {
-		c.opt.Memory.mark(&c.opt.Memory.noAhead)
+		m.mark(&m.noAhead)
 		return
 	}
-	c.ahead.port, c.ahead.since = port, time.Now()
+	p := aheadPort{port: port, since: time.Now()}
+	if c.kind == kindDray && c.far {
+		p.coming, p.cancel = c.reach(port)
+	}
+	c.ahead.ports = append(c.ahead.ports, p)
+}
+
+// reach begins a connection to a port of the server. Until somebody takes it, it ends
+// with the Conn, or by cancel.
+func (c *Conn) reach(port uint16) (<-chan arrival, context.CancelFunc) {
+	coming := make(chan arrival)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		select {
+		case <-c.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	go func() {
+		nc, err := c.dialTo(ctx, "tcp", c.target(port), addrOf(c.raw.LocalAddr()), c.opt.DataWait)
+		select {
+		case coming <- arrival{nc, err}:
+		case <-ctx.Done():
+			if err == nil {
+				_ = nc.Close()
+			}
+		}
+	}()
+	return coming, cancel
+}
+
+// reachAhead is the data connection to a port that was asked for in advance.
+func (c *Conn) reachAhead(ctx context.Context, p aheadPort) (*dataConn, error) {
+	if p.coming == nil {
+		return c.connect(ctx, p.port, c.opt.DataWait)
+	}
+	defer p.cancel()
+	start := time.Now()
+	select {
+	case a := <-p.coming:
+		return c.reached(ctx, c.target(p.port), a.nc, a.err, start, c.opt.DataWait)
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-c.done:
+		return nil, c.lost()
+	}
 }

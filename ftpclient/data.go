@@ -90,7 +90,7 @@ func (d *dataConn) drain() {
 
 // passive agrees on a port of the server and connects to it.
 func (c *Conn) passive(ctx context.Context) (*dataConn, error) {
-	c.ahead.port = 0 // the server forgets it
+	c.forgetAhead() // as the server does
 	m := c.opt.Memory
 	six := c.remote.Is6()
 	var first error
@@ -207,6 +207,11 @@ func (c *Conn) connect(ctx context.Context, port uint16, wait time.Duration) (*d
 	to := c.target(port)
 	start := time.Now()
 	nc, err := c.dialTo(ctx, "tcp", to, addrOf(c.raw.LocalAddr()), wait)
+	return c.reached(ctx, to, nc, err, start, wait)
+}
+
+// reached makes what a dial has given a data connection, or sorts its error.
+func (c *Conn) reached(ctx context.Context, to string, nc net.Conn, err error, start time.Time, wait time.Duration) (*dataConn, error) {
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)

@@ -242,6 +242,8 @@ func (p *passing) agree(ctx context.Context, c *Conn, verb, arg string, want ftp
 
 // meet has one server listen and tells the other where.
 func (p *passing) meet(ctx context.Context, w Way, listens, connects *Conn) error {
+	listens.forgetAhead() // as the servers do
+	connects.forgetAhead()
 	six := listens.remote.Is6() && connects.remote.Is6()
 	verb, code := "PASV", ftp.C227Passive
 	switch {

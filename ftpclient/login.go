@@ -340,8 +340,8 @@ func (c *Conn) settling() []ftp.Command {
 	if c.far && c.kind == kindVsftpd { // it has no MLST: directories are found out by CWD
 		commands = append(commands, cmd("PWD", ""))
 	}
-	if c.far && c.asksAhead() {
-		commands = append(commands, cmd("EPSV", ""))
+	if c.far {
+		commands = append(commands, c.aheadCommands()...)
 	}
 	return commands
 }
@@ -374,7 +374,7 @@ func (c *Conn) agree(ctx context.Context, commands []ftp.Command, replies []ftp.
 			c.text = 'I'
 		case said == "PWD":
 			_ = c.tookDir(r)
-		case said == "EPSV":
+		case commands[i].Verb == "EPSV":
 			c.tookAhead(r)
 		}
 	}

@@ -360,7 +360,8 @@ func (c *Conn) prepared(x exchange, before []ftp.Command, replies []ftp.Reply) e
 // pipelined sends all at once: the data port, where to begin and the command. done
 // is false when x is to be run the careful way.
 func (c *Conn) pipelined(ctx context.Context, x exchange, before []ftp.Command) (done bool, err error) {
-	port := c.reserved()
+	ahead := c.reserved()
+	port := ahead.port
 	commands := append([]ftp.Command{}, before...)
 	if port == 0 {
 		commands = append(commands, cmd("EPSV", ""))
@@ -370,18 +371,17 @@ func (c *Conn) pipelined(ctx context.Context, x exchange, before []ftp.Command) 
 		commands = append(commands, cmd("REST", strconv.FormatInt(x.rest, 10)))
 	}
 	commands = append(commands, x.command)
-	next := c.asksAhead()
-	if next {
-		commands = append(commands, cmd("EPSV", ""))
-	}
+	next := c.aheadCommands()
+	commands = append(commands, next...)
 	if err := c.say(ctx, commands...); err != nil {
+		ahead.forget()
 		return true, err
 	}
-	c.ahead.asked = next
+	c.ahead.asked = len(next)
 	var d *dataConn
 	var derr, refusal error
 	if port != 0 {
-		d, derr = c.connect(ctx, port, c.opt.DataWait)
+		d, derr = c.reachAhead(ctx, ahead)
 	}
 	var replies []ftp.Reply
 	for range answered {
@@ -597,7 +597,8 @@ func (c *Conn) resync(d *dataConn) {
 		d.reset()
 		return
 	}
-	c.ahead.asked = false // its reply is passed over with the others
+	c.ahead.asked = 0 // their replies are passed over with the others
+	c.forgetAhead()
 	c.opt.Trace.note("the transfer is ended by ABOR")
 	ctx, cancel := context.WithTimeout(context.Background(), abortTime)
 	defer cancel()
