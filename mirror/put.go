@@ -161,7 +161,7 @@ func (s *sending) send(ctx context.Context) error {
 	}
 	s.job.goOn(from)
 	r := s.run
-	put := remote.Put{From: from, Fresh: s.u.Fresh && s.job.try == 1 && !s.anew, Whole: s.name == s.u.Path, How: transfer.Options{Meter: r.permit(s.job), Idle: r.opt.Idle, Text: r.opt.Text}}
+	put := remote.Put{From: from, Size: s.fi.Size(), Fresh: s.u.Fresh && s.job.try == 1 && !s.anew, Whole: s.name == s.u.Path, How: transfer.Options{Meter: r.permit(s.job), Idle: r.opt.Idle, Text: r.opt.Text}}
 	if !r.opt.NoModes {
 		put.Mode = s.fi.Mode().Perm()
 	}

@@ -440,7 +440,7 @@ func (t *ftpTree) Get(ctx context.Context, p string, g Get, dst transfer.Dest) (
 func (t *ftpTree) Put(ctx context.Context, p string, u Put, src vfs.File) (rep transfer.Report, err error) {
 	t.begin()
 	err = t.do(ctx, func(c *ftpclient.Conn) error {
-		rep, err = c.Send(ctx, p, ftpclient.Put{From: u.From}, src, u.How)
+		rep, err = c.Send(ctx, p, ftpclient.Put{From: u.From, Size: u.Size}, src, u.How)
 		var lost *ftpclient.LostReply
 		if errors.As(err, &lost) {
 			return fmt.Errorf("%w: %w", ErrUnsure, err)

@@ -106,6 +106,7 @@ type Get struct {
 // Put is how an upload is made. The zero Mode and Time leave both to the server.
 type Put struct {
 	From  int64 // where it goes on; what the server has before it stays
+	Size  int64 // of the whole source, told to servers that make room for it; 0: not told
 	Mode  fs.FileMode
 	Time  time.Time
 	Fresh bool // nothing of that name is there
