@@ -48,6 +48,9 @@ something does.`,
 				return err
 			}
 		}
+		if hash && sizeOnly {
+			return usagef("--hash and --size-only do not go together\n      --hash compares sizes too, and no times: leave --size-only away")
+		}
 		if local(source) == local(target) {
 			return usagef("one of %s and %s has to be a URL, and the other a directory of this machine", source, target)
 		}

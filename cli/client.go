@@ -209,6 +209,11 @@ func (c *client) tellUnused() {
 	}
 }
 
+// given tells whether an option stood on the command line.
+func (c *client) given(name string) bool {
+	return slices.ContainsFunc(c.typed, func(f *pflag.Flag) bool { return f.Name == name })
+}
+
 // refuse refuses options that stood on the command line and mean nothing here.
 func (c *client) refuse(why string, names ...string) error {
 	for _, f := range c.typed {
@@ -390,14 +395,32 @@ func (c *client) begin() error {
 	if c.active && c.passive {
 		return usagef("--active and --passive do not go together")
 	}
+	for _, f := range []string{"connect-timeout", "timeout", "max-time"} {
+		if d, err := c.cmd.Flags().GetDuration(f); err == nil && d < 0 {
+			return usagef("--%s: %v is no time to wait; write one as 90s", f, d)
+		}
+	}
 	if c.insecure {
+		if c.trust != "insecure" {
+			if err := c.refuse(c.trust+" and --insecure do not go together\n      --insecure trusts everybody: leave one of them away", "trust"); err != nil {
+				return err
+			}
+		}
 		c.trust = "insecure"
 	}
-	if c.sslReqd {
+	if c.sslReqd && c.tls != "implicit" {
+		if c.tls != "require" {
+			if err := c.refuse(c.tls+" and --ssl-reqd do not go together\n      --ssl-reqd is --tls require: leave one of them away", "tls"); err != nil {
+				return err
+			}
+		}
 		c.tls = "require"
 	}
 	if _, err := remote.ParseTrustMode(c.trust); err != nil {
 		return usagef("--trust: %v", err)
+	}
+	if err := c.contradictions(); err != nil {
+		return err
 	}
 	if c.key != "" && c.cert == "" {
 		return usagef("--client-key needs --client-cert")
@@ -438,6 +461,29 @@ func (c *client) begin() error {
 			return usagef("--ask-password needs a terminal, and there is none, or --batch forbids to ask")
 		}
 		c.passwords = &remote.Passwords{Ask: c.askForPassword}
+	}
+	return nil
+}
+
+// contradictions refuses common options that another one takes the meaning from.
+func (c *client) contradictions() error {
+	for _, pair := range []struct {
+		when  bool
+		why   string
+		names []string
+	}{
+		{c.tls == "off", "is for TLS, and --tls off has none\n      leave one of them away", []string{"tls-min", "tls-max", "ca", "client-cert", "client-key"}},
+		{c.tls == "require" || c.tls == "implicit", "is for a server without TLS, to which --tls " + c.tls + " sends nothing\n      leave one of them away", []string{"plain"}},
+		{c.trust == "insecure", "is for certificates that are checked, and --trust insecure checks none\n      leave one of them away", []string{"ca"}},
+		{c.noSSH, "and --no-ssh-config do not go together", []string{"ssh-config-file"}},
+		{c.askPassword, "and --ask-password do not go together", []string{"password-file", "password-cmd"}},
+	} {
+		if !pair.when {
+			continue
+		}
+		if err := c.refuse(pair.why, pair.names...); err != nil {
+			return err
+		}
 	}
 	return nil
 }

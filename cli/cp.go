@@ -58,6 +58,9 @@ second try. What went straight gets its name when it has the size of the source.
 }
 
 func (c *client) cp(ctx context.Context, t *transfers, through bool, sources []target, to target) error {
+	if _, err := t.options(c); err != nil { // before anything is connected to
+		return err
+	}
 	filter, err := t.filter()
 	if err != nil {
 		return err

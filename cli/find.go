@@ -43,6 +43,11 @@ the options ask for.`,
 		if kind != "" && kind != "f" && kind != "d" && kind != "l" {
 			return usagef("--type is f, d or l, not %q", kind)
 		}
+		if kind == "d" || kind == "l" {
+			if err := c.refuse("is for files, and --type "+kind+" finds none\n      leave one of them away", "newer-than", "older-than", "size"); err != nil {
+				return err
+			}
+		}
 		if zero && (c.asJSON || c.asJSONL) {
 			return usagef("--print0 and --json do not go together")
 		}

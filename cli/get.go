@@ -158,6 +158,9 @@ func (c *client) get(ctx context.Context, t *transfers, r *reporter, urls []remo
 		}
 		return errors.Join(c.pour(ctx, f, tree, urls[0], t), f.Close())
 	}
+	if _, err := t.options(c); err != nil { // before a directory is made for what comes
+		return err
+	}
 	name := ""
 	if output != "" {
 		dir, name = filepath.Split(output)

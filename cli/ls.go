@@ -52,6 +52,28 @@ of a URL may be a pattern (* ? [a-z]). Names that begin with a dot are shown wit
 		if l.how.ByTime && l.how.BySize {
 			return usagef("-t and -S do not go together")
 		}
+		if l.self && l.deep {
+			return usagef("-d and -R do not go together\n      -d shows the directory, -R what is in it and below")
+		}
+		structured := c.asJSON || c.asJSONL
+		switch {
+		case structured:
+			err := c.refuse("is for people: JSON has the bytes", "human-readable")
+			if err == nil && c.asJSON {
+				err = c.refuse("and --json do not go together\n      --jsonl writes one a line", "one")
+			}
+			if err != nil {
+				return err
+			}
+		case !l.how.Long:
+			if err := c.refuse("is for sizes, which are shown with -l: add it", "human-readable", "bytes"); err != nil {
+				return err
+			}
+		case l.how.Seconds:
+			if err := c.refuse("and --bytes do not go together", "human-readable"); err != nil {
+				return err
+			}
+		}
 		l.c = c
 		l.how.Terminal, l.how.Width = c.toTerminal()
 		l.how.Human = !l.how.Seconds && (l.how.Human || l.how.Terminal)

@@ -76,9 +76,12 @@ func (c *client) mirror(ctx context.Context, t *transfers, s mirror.Sync, source
 		return err
 	}
 	if !s.Delete {
-		if err := c.refuse("is for --delete, which is not there", "max-delete"); err != nil {
+		if err := c.refuse("is for --delete, which is not there", "max-delete", "yes"); err != nil {
 			return err
 		}
+	}
+	if _, err := t.options(c); err != nil { // before a directory is made for what comes
+		return err
 	}
 	if s.Filter, err = t.filter(); err != nil {
 		return err

@@ -42,6 +42,8 @@ does that.`,
 			}
 		} else if to, err = c.parse(last); err != nil {
 			return err
+		} else if err := asItIs(to, "mv"); err != nil {
+			return err
 		}
 		for _, f := range from {
 			if account1(f.u) != account1(to) {

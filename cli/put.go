@@ -82,23 +82,36 @@ func (c *client) put(ctx context.Context, t *transfers, files []string, u remote
 			return &fault.Error{Kind: fault.IsDir, ID: fault.IDIsDir, Facts: []any{f}, Do: []string{"dray put -r " + shellWord(f) + " " + shellWord(u.String()) + " sends it with all that is in it"}}
 		}
 	}
+	if _, err := t.options(c); err != nil { // before what comes from a pipe is waited for
+		return err
+	}
 	filter, err := t.filter()
 	if err != nil {
 		return err
+	}
+	if files[0] == "-" {
+		if u.DirWanted {
+			return usagef("what comes from standard input needs a name\n      write it at the end of the URL: %sNAME", u)
+		}
+		if err := c.refuse("is for files, and standard input is none", notPiped...); err != nil {
+			return err
+		}
+		if t.preserve != "none" {
+			if err := c.refuse("is for files, and what comes from standard input has neither time nor mode", "preserve"); err != nil {
+				return err
+			}
+		}
 	}
 	tree, err := c.open(u)
 	if err != nil {
 		return err
 	}
-	if len(files) == 1 && files[0] == "-" {
+	if files[0] == "-" {
 		name, done, err := spool(ctx, c.cmd.InOrStdin())
 		if err != nil {
 			return err
 		}
 		defer done()
-		if u.DirWanted {
-			return usagef("what comes from standard input needs a name\n      write it at the end of the URL: %sNAME", u)
-		}
 		t.preserve = "none"
 		r := c.reporter("put", nil)
 		return c.transfer(ctx, t, tree, r, func(run *mirror.Run) error {
@@ -152,6 +165,9 @@ func (c *client) put(ctx context.Context, t *transfers, files []string, u remote
 		return nil
 	})
 }
+
+// notPiped are options of put that are for files which have a name.
+var notPiped = []string{"recursive", "follow", "exclude", "include", "exclude-from", "newer-than", "older-than", "size"}
 
 // baseOf is the name that a file of this machine has on a server.
 func baseOf(f string) string {

@@ -75,6 +75,11 @@ the end runs a command in the background.
 		if err := c.refuse("is not for sh, which writes what its commands write; --jsonl tells of its transfers", "json"); err != nil {
 			return err
 		}
+		if len(args) == 0 {
+			if err := c.refuse("is for the URL, which is not there\n      open -u NAME -p N HOST connects from inside", "user", "port"); err != nil {
+				return err
+			}
+		}
 		if script != "" && command != "" {
 			return usagef("-c and -f do not go together")
 		}
@@ -307,6 +312,9 @@ func (f *shellFront) Open(o shell.Open) (remote.URL, remote.Tree, error) {
 	u, err := remote.Parse(o.URL, f.c.hosts)
 	if err != nil {
 		return u, nil, usagef("%v", err)
+	}
+	if err := asItIs(u, "the shell"); err != nil {
+		return u, nil, err
 	}
 	if o.User != "" {
 		u.User, u.Password, u.HasPassword = o.User, o.Password, o.HasPassword

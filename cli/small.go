@@ -32,6 +32,11 @@ func (c *client) targets(verb string, args []string) ([]target, error) {
 		if err != nil {
 			return nil, err
 		}
+		if verb != "cat" {
+			if err := asItIs(u, verb); err != nil {
+				return nil, err
+			}
+		}
 		key := account1(u)
 		if trees[key] == nil {
 			if trees[key], err = c.open(u); err != nil {
@@ -43,10 +48,10 @@ func (c *client) targets(verb string, args []string) ([]target, error) {
 	return out, nil
 }
 
-// asItIs refuses a URL with ;type=A for a command that compares bytes or sizes.
+// asItIs refuses a URL with ;type=A for a command that converts no text.
 func asItIs(u remote.URL, verb string) error {
 	if u.Type == "A" {
-		return usagef("%s takes bytes as they are, and ;type=A converts line ends\n      leave it away; get, put and cat convert", verb)
+		return usagef("%s takes files as they are, and ;type=A converts line ends\n      leave it away; get, put and cat convert", verb)
 	}
 	return nil
 }

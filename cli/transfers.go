@@ -113,10 +113,19 @@ func (t *transfers) options(c *client) (mirror.Options, error) {
 	if t.failFast && t.keepGoing {
 		return o, usagef("--fail-fast and --keep-going do not go together")
 	}
-	if t.transfersAlias > 0 && t.parallel == "auto" {
+	if t.transfersAlias < 0 {
+		return o, usagef("--transfers: %d is no number of transfers; write one from 1 to 256", t.transfersAlias)
+	}
+	switch {
+	case c.given("transfers") && c.given("parallel") && t.parallel != strconv.Itoa(t.transfersAlias):
+		return o, usagef("--transfers and --parallel are one option, and here with two numbers\n      leave one of them away")
+	case t.transfersAlias > 0 && (t.parallel == "auto" || c.given("transfers")):
 		t.parallel = strconv.Itoa(t.transfersAlias)
 	}
-	if t.bwlimit != "" && t.limit == "" {
+	switch {
+	case c.given("bwlimit") && c.given("limit-rate") && t.limit != t.bwlimit:
+		return o, usagef("--bwlimit and --limit-rate are one option, and here with two rates\n      leave one of them away")
+	case t.bwlimit != "" && (t.limit == "" || c.given("bwlimit")):
 		t.limit = t.bwlimit
 	}
 	if t.parallel != "auto" {
@@ -166,23 +175,60 @@ func (t *transfers) options(c *client) (mirror.Options, error) {
 		return o, err
 	}
 	o.Resume = mirror.Resume(n)
-	if t.more && o.Resume == mirror.ResumeAuto {
+	switch {
+	case t.more && c.given("continue") && c.given("resume") && (o.Resume == mirror.ResumeForce || o.Resume == mirror.ResumeNever):
+		return o, usagef("--continue and --resume %s do not go together\n      --continue is --resume verify: leave one of them away", t.resume)
+	case t.more && (o.Resume == mirror.ResumeAuto || c.given("continue")):
 		o.Resume = mirror.ResumeVerify
 	}
 	if n, err = word("verify", t.verify, "auto", "size", "hash", "none"); err != nil {
 		return o, err
 	}
 	o.Verify = mirror.Verify(n)
+	if o.Verify != mirror.VerifyHash {
+		if err := c.refuse("names the checksum of --verify hash, which is not there\n      add --verify hash", "algo"); err != nil {
+			return o, err
+		}
+	}
 	if n, err = word("retry-on", t.retryOn, "transient", "any", "none"); err != nil {
 		return o, err
 	}
 	o.RetryOn = mirror.RetryOn(n)
+	switch {
+	case t.retry < 0:
+		return o, usagef("--retry: %d is no number of tries; 0 tries nothing again", t.retry)
+	case t.retry == 0:
+		err = c.refuse("is for what is tried again, and with --retry 0 nothing is", "retry-max-time")
+		if o.RetryOn != mirror.RetryNone && err == nil {
+			err = c.refuse(t.retryOn+" is for what is tried again, and with --retry 0 nothing is", "retry-on")
+		}
+	case o.RetryOn == mirror.RetryNone:
+		err = c.refuse("is for what is tried again, and with --retry-on none nothing is", "retry", "retry-max-time")
+	}
+	if err != nil {
+		return o, err
+	}
 	if n, err = word("on-conflict", t.conflict, "replace", "skip", "newer"); err != nil {
 		return o, err
 	}
 	o.Conflict = mirror.Conflict(n)
 	if t.noClobber {
+		if o.Conflict != mirror.Skip {
+			if err := c.refuse(t.conflict+" and --no-clobber do not go together\n      --no-clobber is --on-conflict skip: leave one of them away", "on-conflict"); err != nil {
+				return o, err
+			}
+		}
 		o.Conflict = mirror.Skip
+	}
+	if t.ascii {
+		switch {
+		case o.Verify == mirror.VerifySize, o.Verify == mirror.VerifyHash:
+			return o, usagef("--verify %s and ;type=A do not go together\n      a converted text has other bytes on the two sides: leave one of them away", t.verify)
+		case o.Resume != mirror.ResumeNever:
+			if err := c.refuse("and ;type=A do not go together\n      where a byte of a converted text is on the server nobody knows: leave one of them away", "continue", "resume"); err != nil {
+				return o, err
+			}
+		}
 	}
 	if t.divided() {
 		switch { // a file has holes until it is whole
@@ -192,19 +238,27 @@ func (t *transfers) options(c *client) (mirror.Options, error) {
 			return o, usagef("--segments and ;type=A do not go together\n      where a byte of a converted text is on the server nobody knows: leave one of them away")
 		case o.Resume == mirror.ResumeForce:
 			return o, usagef("--segments and --resume force do not go together\n      force takes what is there for the beginning of the file: leave one of them away")
+		case o.Parallel == 1:
+			return o, usagef("--segments %s and --parallel 1 do not go together\n      --parallel is the most connections that a file comes over: leave one of them away", t.segments)
 		}
 	}
 	o.NoTimes, o.NoModes = true, true
+	none := false
 	for _, w := range strings.Split(t.preserve, ",") {
 		switch strings.TrimSpace(w) {
 		case "mtime", "times", "time":
 			o.NoTimes = false
 		case "mode", "modes":
 			o.NoModes = false
-		case "none", "":
+		case "none":
+			none = true
+		case "":
 		default:
 			return o, usagef("--preserve is mtime, mode, both with a comma between, or none, not %q", t.preserve)
 		}
+	}
+	if none && !(o.NoTimes && o.NoModes) {
+		return o, usagef("--preserve is mtime, mode, both with a comma between, or none, not %q", t.preserve)
 	}
 	if t.algo != "" && !slices.Contains(mirror.Sums(), strings.ToLower(t.algo)) {
 		return o, usagef("--algo is one of %s, not %q", strings.Join(mirror.Sums(), ", "), t.algo)
