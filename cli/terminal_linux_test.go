@@ -275,3 +275,91 @@ func TestQuestionsOfFTPOnATerminal(t *testing.T) {
 		t.Errorf("it asks again:\n%s", shown)
 	}
 }
+
+// watch asks before its first comparison deletes, and not about what is deleted here
+// while it runs.
+func TestWatchAsksBeforeItDeletes(t *testing.T) {
+	t.Parallel()
+	question := `Delete 1 names of ftp://.* that site has not\? \[yes/no\] `
+	begin := func(t *testing.T, more ...string) (*ftpFake, *ward, *seat) {
+		f := newFTPFake(t)
+		f.cert = newCertificate(t, nil)
+		f.dirs["/"] = "*"
+		f.put("/theirs", "theirs")
+		w := newWard(t)
+		fine(t, os.Mkdir(filepath.Join(w.target, "site"), 0o755))
+		fine(t, os.WriteFile(filepath.Join(w.target, "site", "mine"), []byte("mine"), 0o644))
+		w.env = append(w.env, "DRAY_CA="+f.cert.file, "DRAY_PASSWORD_FILE="+secretFile(t))
+		return f, w, sit(t, w, append([]string{"watch", "--settle", "20ms", "site", f.url("/")}, more...)...)
+	}
+	has := func(t *testing.T, f *ftpFake, name string, want bool) {
+		t.Helper()
+		for began := time.Now(); time.Since(began) < patience; time.Sleep(5 * time.Millisecond) {
+			if _, ok := f.file(name); ok == want {
+				return
+			}
+		}
+		t.Fatalf("%s on the server: %v", name, !want)
+	}
+	// follows deletes a file here, and waits until it is gone there, unasked.
+	follows := func(t *testing.T, f *ftpFake, w *ward, s *seat) {
+		t.Helper()
+		has(t, f, "/mine", true)
+		before := strings.Count(s.all(), "[yes/no]")
+		fine(t, os.Remove(filepath.Join(w.target, "site", "mine")))
+		has(t, f, "/mine", false)
+		if n := strings.Count(s.all(), "[yes/no]"); n != before {
+			t.Errorf("it asks again:\n%s", s.all())
+		}
+	}
+	t.Run("yes", func(t *testing.T) {
+		t.Parallel()
+		f, w, s := begin(t, "--delete")
+		s.sees(question)
+		has(t, f, "/theirs", true)
+		s.types("yes\n")
+		has(t, f, "/theirs", false)
+		follows(t, f, w, s)
+		s.types("\x03")
+		s.leaves(130)
+	})
+	t.Run("no", func(t *testing.T) {
+		t.Parallel()
+		f, w, s := begin(t, "--delete")
+		s.sees(question)
+		s.types("no\n")
+		follows(t, f, w, s)
+		has(t, f, "/theirs", true)
+		s.types("\x03")
+		s.leaves(130)
+		has(t, f, "/theirs", true)
+	})
+	t.Run("Ctrl-C", func(t *testing.T) {
+		t.Parallel()
+		f, _, s := begin(t, "--delete")
+		s.sees(question)
+		s.types("\x03")
+		s.leaves(130)
+		has(t, f, "/theirs", true)
+	})
+	t.Run("--yes", func(t *testing.T) {
+		t.Parallel()
+		f, w, s := begin(t, "--delete", "--yes")
+		has(t, f, "/theirs", false)
+		follows(t, f, w, s)
+		s.types("\x03")
+		if shown := s.leaves(130); strings.Contains(shown, "yes/no") {
+			t.Errorf("it asks:\n%s", shown)
+		}
+	})
+	t.Run("without --delete", func(t *testing.T) {
+		t.Parallel()
+		f, _, s := begin(t)
+		has(t, f, "/mine", true)
+		s.types("\x03")
+		if shown := s.leaves(130); strings.Contains(shown, "yes/no") {
+			t.Errorf("it asks:\n%s", shown)
+		}
+		has(t, f, "/theirs", true)
+	})
+}
