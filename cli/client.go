@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -678,6 +679,9 @@ func (c *client) options(u remote.URL) (remote.Options, error) {
 	o.SSH.Home, o.SSH.Getenv = c.dirs.Home, os.Getenv
 	o.Connect, o.Timeout = c.connect, c.timeout
 	o.Network = "tcp"
+	if addr, err := netip.ParseAddr(u.Host); err == nil && (c.only4 && !addr.Unmap().Is4() || c.only6 && addr.Unmap().Is4()) {
+		return o, usagef("%s is an address of the other kind than --ipv4 or --ipv6 allows\n      leave the option away", u.Host)
+	}
 	if c.only4 {
 		o.Network = "tcp4"
 	}
