@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -64,7 +65,17 @@ stored already and differs is only replaced with --replace.`,
 		if err := c.refuse("means nothing to trust, which logs in nowhere and takes what the server shows", notTrust...); err != nil {
 			return err
 		}
+		if list || remove {
+			if err := c.refuse("is for a connection, and what is stored needs none", "jump", "proxy", "ipv4", "ipv6"); err != nil {
+				return err
+			}
+		}
 		if list {
+			if len(args) == 0 {
+				if err := c.refuse("is for a host, which is not there", "port"); err != nil {
+					return err
+				}
+			}
 			return c.listTrust(args)
 		}
 		if err := c.refuse("is for trust --ls", "json", "jsonl"); err != nil {
@@ -76,6 +87,11 @@ stored already and differs is only replaced with --replace.`,
 		}
 		if remove {
 			return c.forget(places, args[0])
+		}
+		if c.given("jump") { // nothing else than SSH goes through one
+			if places = slices.DeleteFunc(places, func(u remote.URL) bool { return u.Scheme != remote.SFTP }); len(places) == 0 {
+				return usagef("--jump is for SFTP, and %s is a place of FTP\n      leave it away; --proxy is for both", args[0])
+			}
 		}
 		want := ""
 		if len(args) == 2 {
