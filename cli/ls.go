@@ -55,18 +55,10 @@ of a URL may be a pattern (* ? [a-z]). Names that begin with a dot are shown wit
 		if l.self && l.deep {
 			return usagef("-d and -R do not go together\n      -d shows the directory, -R what is in it and below")
 		}
-		structured := c.asJSON || c.asJSONL
+		// -h and -1 are in many aliases: where they change nothing they may stand.
 		switch {
-		case structured:
-			err := c.refuse("is for people: JSON has the bytes", "human-readable")
-			if err == nil && c.asJSON {
-				err = c.refuse("and --json do not go together\n      --jsonl writes one a line", "one")
-			}
-			if err != nil {
-				return err
-			}
-		case !l.how.Long:
-			if err := c.refuse("is for sizes, which are shown with -l: add it", "human-readable", "bytes"); err != nil {
+		case !l.how.Long && !c.asJSON && !c.asJSONL:
+			if err := c.refuse("is for sizes, which are shown with -l: add it", "bytes"); err != nil {
 				return err
 			}
 		case l.how.Seconds:

@@ -76,7 +76,7 @@ func (c *client) mirror(ctx context.Context, t *transfers, s mirror.Sync, source
 		return err
 	}
 	if !s.Delete {
-		if err := c.refuse("is for --delete, which is not there", "max-delete", "yes"); err != nil {
+		if err := c.refuse("is for --delete, which is not there", "max-delete"); err != nil {
 			return err
 		}
 	}

@@ -58,10 +58,6 @@ be followed.`,
 			return usagef("--dry-run has nothing to show of changes that are still to come\n      dray mirror -n %s %s shows what watch would begin with", shellWord(args[0]), shellWord(args[1]))
 		case t.nothing:
 			return usagef("--error-on-no-transfer is for commands that end by themselves, and watch waits for changes")
-		case !w.delete:
-			if err := c.refuse("is for --delete, which is not there", "yes"); err != nil {
-				return err
-			}
 		}
 		if _, err := t.options(c); err != nil { // what fails later may be tried again
 			return err
