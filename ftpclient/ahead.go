@@ -10,8 +10,8 @@ import (
 
 // ahead are the data ports of the transfers after the one that runs. EPSV is sent right
 // behind the command of a transfer, so that the reply to it comes with the end of that:
-// the next transfer begins a round trip earlier. A server of dray tells two over a
-// distance (EPSV NEXT), and the next connection is made while the transfer before it
+// the next transfer begins a round trip earlier. A server of dray (EPSV NEXT) tells two
+// over a distance, and the next connection is made while the transfer before it
 // runs, which saves one more.
 type ahead struct {
 	want  bool // another transfer will come
@@ -50,10 +50,13 @@ func (c *Conn) aheadCommands() []ftp.Command {
 	if !c.ahead.want || c.opt.Active || !c.together() || m.get(&m.epsv) == no || m.isSet(&m.noAhead) {
 		return nil
 	}
+	next := cmd("EPSV", "NEXT")
 	switch {
 	case c.kind == kindDray && c.far:
-		return []ftp.Command{cmd("EPSV", "NEXT"), cmd("EPSV", "NEXT")}[min(len(c.ahead.ports), 2):]
-	case c.kind == kindDray, c.kind == kindVsftpd:
+		return []ftp.Command{next, next}[min(len(c.ahead.ports), 2):]
+	case c.kind == kindDray:
+		return []ftp.Command{next}
+	case c.kind == kindVsftpd:
 		return []ftp.Command{cmd("EPSV", "")}
 	}
 	return nil

@@ -281,7 +281,9 @@ func (c *conn) farewell(err error) {
 // run runs one line and writes its one final reply.
 func (c *conn) run(l line) {
 	c.visit.Spoke()
-	c.data.forget()
+	if !asksNext(l.cmd) {
+		c.data.forget()
+	}
 	if l.err != nil {
 		c.badLine(l.err)
 		return

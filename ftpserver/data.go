@@ -143,7 +143,9 @@ const spentLife = 10 * time.Second
 // spend ends the plan of a command that was refused before its data connection. The
 // port stays open until the next command: a client under TLS that has connected
 // already would take the reset of its handshake for the failure, and not hear the
-// reply (curl reports a bad PASV).
+// reply (curl reports a bad PASV). EPSV NEXT is sent before the reply is heard, with a
+// connection to that port perhaps still on its way: it must not come to one who is
+// given the port next.
 func (d *dataPlan) spend() {
 	d.forget()
 	if r := d.passive; r != nil {
@@ -203,6 +205,12 @@ func (c *conn) offer() (*reservation, error) {
 		c.data.passive = r
 	}
 	return r, err
+}
+
+// asksNext tells whether a command is EPSV NEXT.
+func asksNext(cmd ftp.Command) bool {
+	kind, err := ftp.ParseEPSV(cmd.Arg)
+	return cmd.Verb == "EPSV" && err == nil && kind == ftp.EPSVNext
 }
 
 // offerNext reserves one more port, for the transfer behind those that are planned.

@@ -62,6 +62,19 @@ func TestPortsInAdvance(t *testing.T) {
 	read(two)
 	k.hear(226)
 
+	// Nobody else is given the port of a command that was refused while its connection may
+	// be on its way.
+	first := port("EPSV")
+	k.write("RETR nothing\r\nEPSV NEXT\r\n")
+	k.hear(550)
+	two = k.connect("127.0.0.1:" + parseEPSV(t, k.hear(229)))
+	_ = k.connect(first)
+	taken(2)
+	k.do(150, "RETR a")
+	read(two)
+	k.hear(226)
+	taken(0)
+
 	// Three at most, and another set-up takes the place of all.
 	port("EPSV")
 	port("EPSV NEXT")
