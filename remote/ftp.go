@@ -180,7 +180,7 @@ func (t *ftpTree) wakeAll() {
 func (t *ftpTree) connect(ctx context.Context) (*ftpclient.Conn, error) {
 	cfg, err := t.o.Trust.Config(ctx, t.u.Host, t.u.PortNumber())
 	if err != nil {
-		return nil, err
+		return nil, ofOurs("what TLS needs", err)
 	}
 	l, err := t.who(ctx)
 	if err != nil {
@@ -256,7 +256,7 @@ func (t *ftpTree) who(ctx context.Context) (Login, error) {
 	t.mu.Unlock()
 	l, err := t.o.login(ctx, t.u)
 	if err != nil {
-		return Login{}, err
+		return Login{}, ofOurs("what the login needs", err)
 	}
 	if l.User == "" && !l.HasPassword {
 		l.User, l.Password = "anonymous", account.NewSecret("dray@")

@@ -2,11 +2,13 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
 	"time"
 
+	"dray/fault"
 	"dray/sshclient"
 )
 
@@ -131,4 +133,13 @@ func (o *Options) login(ctx context.Context, u URL) (Login, error) {
 		}
 	}
 	return l, err
+}
+
+// ofOurs makes an error of our own files and programs one that nobody takes for the
+// server's: a password file that is missing is no missing file of the server.
+func ofOurs(what string, err error) error {
+	if err == nil || errors.As(err, new(*fault.Error)) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return fault.Because(err, fault.Syntax, fault.IDLocal, what, err.Error())
 }
