@@ -9,9 +9,11 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 	"net"
 	"os"
 	"syscall"
+	"time"
 )
 
 // A Kind is what went wrong, as far as a protocol has to know to answer.
@@ -278,6 +280,30 @@ func KindOf(err error) Kind {
 		return Denied
 	}
 	return Internal
+}
+
+// Unreached sorts the failure of a connection to a port of a host that was tried for so
+// long, under the ids of those that can't be reached; nil when it is another one. An
+// *Error in its chain says it already, and err comes back as it is.
+func Unreached(err error, host string, port int, tried time.Duration) error {
+	var fe *Error
+	var dns *net.DNSError
+	var netErr net.Error
+	switch {
+	case errors.As(err, &fe):
+		return err
+	case errors.As(err, &dns):
+		return Because(err, Unreachable, IDDNS, host)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return Because(err, Unreachable, IDRefused, host, port)
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.ECONNABORTED):
+		return Because(err, Closing, IDBusy, host)
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+		return Because(err, Unreachable, IDRejected, host, port)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
+		return Because(err, Unreachable, IDFiltered, host, port, max(1, int(math.Round(tried.Seconds()))))
+	}
+	return nil
 }
 
 var errnos = map[syscall.Errno]Kind{

@@ -99,6 +99,41 @@ func TestKindOf(t *testing.T) {
 	}
 }
 
+func TestUnreached(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		err   error
+		id    ID
+		facts int
+	}{
+		{"what says it already", fmt.Errorf("dial: %w", New(Unreachable, IDProxy)), IDProxy, 0},
+		{"no such name", op(&net.DNSError{Err: "no such host", Name: "h", IsNotFound: true}), IDDNS, 1},
+		{"a name server that is slow", &net.DNSError{Err: "i/o timeout", Name: "h", IsTimeout: true}, IDDNS, 1},
+		{"refused", op(syscall.ECONNREFUSED), IDRefused, 2},
+		{"reset", op(syscall.ECONNRESET), IDBusy, 1},
+		{"rejected", op(syscall.EHOSTUNREACH), IDRejected, 2},
+		{"rejected here", op(syscall.EPERM), IDRejected, 2},
+		{"the kernel gave up", op(syscall.ETIMEDOUT), IDFiltered, 3},
+		{"we gave up", context.DeadlineExceeded, IDFiltered, 3},
+		{"a deadline of the socket", os.ErrDeadlineExceeded, IDFiltered, 3},
+		{"any timeout", slow{timeout: true}, IDFiltered, 3},
+	} {
+		err := Unreached(tt.err, "h", 21, 9600*time.Millisecond)
+		e := Of(err)
+		if e.ID != tt.id || len(e.Facts) != tt.facts || !errors.Is(err, tt.err) {
+			t.Errorf("%s: %v, %v", tt.name, e.ID, e.Facts)
+		}
+		if tt.facts == 3 && e.Facts[2] != 10 {
+			t.Errorf("%s: %v s", tt.name, e.Facts[2])
+		}
+	}
+	for _, err := range []error{errors.New("something"), io.EOF, slow{}, op(syscall.EINVAL)} {
+		if got := Unreached(err, "h", 21, 0); got != nil {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+}
+
 // What the file system says comes wrapped in many ways and means the same.
 func TestKindOfAnErrnoInAnyWrapping(t *testing.T) {
 	tests := map[syscall.Errno]Kind{

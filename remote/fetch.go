@@ -9,7 +9,6 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"dray/fault"
@@ -33,7 +32,10 @@ func Fetch(ctx context.Context, u URL, dial DialFunc) ([]*x509.Certificate, erro
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.DeadlineExceeded) {
 			return nil, cause
 		}
-		return nil, unreached(err, u, time.Since(began))
+		if e := fault.Unreached(err, u.Host, u.PortNumber(), time.Since(began)); e != nil {
+			return nil, e
+		}
+		return nil, fault.Because(err, fault.Unreachable, fault.IDLost, u.Host)
 	}
 	defer func() { _ = nc.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
@@ -43,28 +45,6 @@ func Fetch(ctx context.Context, u URL, dial DialFunc) ([]*x509.Certificate, erro
 		return nil, context.Cause(ctx)
 	}
 	return chain, err
-}
-
-// unreached sorts the failure of a connection that was tried for so long.
-func unreached(err error, u URL, tried time.Duration) error {
-	var fe *fault.Error
-	var dns *net.DNSError
-	var slow net.Error
-	switch {
-	case errors.As(err, &fe):
-		return err
-	case errors.As(err, &dns):
-		return fault.Because(err, fault.Unreachable, fault.IDDNS, u.Host)
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return fault.Because(err, fault.Unreachable, fault.IDRefused, u.Host, u.PortNumber())
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.ECONNABORTED):
-		return fault.Because(err, fault.Closing, fault.IDBusy, u.Host)
-	case errors.As(err, &slow) && slow.Timeout():
-		return fault.Because(err, fault.Unreachable, fault.IDFiltered, u.Host, u.PortNumber(), strconv.Itoa(int(tried.Seconds()+0.5)))
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		return fault.Because(err, fault.Unreachable, fault.IDRejected, u.Host, u.PortNumber())
-	}
-	return fault.Because(err, fault.Unreachable, fault.IDLost, u.Host)
 }
 
 func fetch(ctx context.Context, u URL, nc net.Conn) ([]*x509.Certificate, error) {

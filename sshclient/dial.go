@@ -180,19 +180,11 @@ func timeout(err error) bool {
 
 // unreachable names what kept a connection from being made.
 func unreachable(err error, s *Settings, took time.Duration) error {
-	var fe *fault.Error
-	var dns *net.DNSError
-	switch {
-	case errors.As(err, &fe), errors.Is(err, context.Canceled):
+	if errors.Is(err, context.Canceled) {
 		return err
-	case errors.As(err, &dns):
-		return fault.Because(err, fault.Unreachable, fault.IDDNS, s.Name)
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return fault.Because(err, fault.Unreachable, fault.IDRefused, s.Name, s.Port)
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		return fault.Because(err, fault.Unreachable, fault.IDRejected, s.Name, s.Port)
-	case timeout(err):
-		return fault.Because(err, fault.Unreachable, fault.IDFiltered, s.Name, s.Port, seconds(took))
+	}
+	if e := fault.Unreached(err, s.Name, s.Port, took); e != nil {
+		return e
 	}
 	return fault.Because(err, fault.Unreachable, fault.IDSSHFailed, s.Name)
 }
