@@ -21,8 +21,8 @@ type ahead struct {
 
 // An aheadPort is one that was asked for in advance.
 type aheadPort struct {
-	port   uint16 // 0: there is none
-	since  time.Time
+	port   uint16         // 0: there is none
+	since  time.Time      // it was told, and the connection begun
 	coming <-chan arrival // nil: nobody connects to it yet
 	cancel context.CancelFunc
 }
@@ -131,14 +131,7 @@ func (c *Conn) tookAhead(r ftp.Reply) {
 // with the Conn, or by cancel.
 func (c *Conn) reach(port uint16) (<-chan arrival, context.CancelFunc) {
 	coming := make(chan arrival)
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		select {
-		case <-c.done:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
+	ctx, cancel := context.WithCancel(c.life)
 	go func() {
 		nc, err := c.dialTo(ctx, "tcp", c.target(port), addrOf(c.raw.LocalAddr()), c.opt.DataWait)
 		select {
@@ -158,13 +151,12 @@ func (c *Conn) reachAhead(ctx context.Context, p aheadPort) (*dataConn, error) {
 		return c.connect(ctx, p.port, c.opt.DataWait)
 	}
 	defer p.cancel()
-	start := time.Now()
 	select {
 	case a := <-p.coming:
-		return c.reached(ctx, c.target(p.port), a.nc, a.err, start, c.opt.DataWait)
+		return c.reached(ctx, c.target(p.port), a.nc, a.err, p.since, c.opt.DataWait)
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
-	case <-c.done:
+	case <-c.life.Done():
 		return nil, c.lost()
 	}
 }

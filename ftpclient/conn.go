@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"dray/account"
@@ -107,8 +106,9 @@ type Conn struct {
 	rd      *ftp.ReplyReader
 	ask     chan struct{}
 	got     chan answer
-	asking  bool // a reply was asked for and is not taken yet
-	done    chan struct{}
+	asking  bool            // a reply was asked for and is not taken yet
+	life    context.Context // ends with Close
+	stop    context.CancelFunc
 	ending  sync.Once
 	why     atomic.Pointer[error]
 	busy    atomic.Bool
@@ -167,9 +167,10 @@ func Dial(ctx context.Context, opt Options) (*Conn, error) {
 	}
 	c := &Conn{
 		opt: opt, host: opt.Host, port: port,
-		ask: make(chan struct{}, 1), got: make(chan answer, 1), done: make(chan struct{}),
+		ask: make(chan struct{}, 1), got: make(chan answer, 1),
 		ahead: ahead{want: opt.Ahead},
 	}
+	c.life, c.stop = context.WithCancel(context.Background())
 	if c.host == "" {
 		c.host = host
 	}
@@ -294,7 +295,13 @@ func (c *Conn) dialTo(ctx context.Context, network, addr string, local netip.Add
 const farAway = 5 * time.Millisecond
 
 // errSlow is a connection that took too long.
-var errSlow = errors.New("no answer in time")
+var errSlow net.Error = slow{}
+
+type slow struct{}
+
+func (slow) Error() string   { return "no answer in time" }
+func (slow) Timeout() bool   { return true }
+func (slow) Temporary() bool { return true }
 
 // dial makes the control connection.
 func (c *Conn) dial(ctx context.Context) error {
@@ -320,23 +327,9 @@ func (c *Conn) dial(ctx context.Context) error {
 
 // unreached sorts the failure of the control connection.
 func (c *Conn) unreached(err error) error {
-	var fe *fault.Error
-	var dns *net.DNSError
-	var timeout net.Error
 	port, _ := strconv.Atoi(c.port)
-	switch {
-	case errors.As(err, &fe):
-		return err
-	case errors.As(err, &dns):
-		return fault.Because(err, fault.Unreachable, fault.IDDNS, c.host)
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return fault.Because(err, fault.Unreachable, fault.IDRefused, c.host, port)
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.ECONNABORTED):
-		return fault.Because(err, fault.Closing, fault.IDBusy, c.host)
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errSlow), errors.As(err, &timeout) && timeout.Timeout():
-		return fault.Because(err, fault.Unreachable, fault.IDFiltered, c.host, port, seconds(c.opt.Connect))
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		return fault.Because(err, fault.Unreachable, fault.IDRejected, c.host, port)
+	if e := fault.Unreached(err, c.host, port, c.opt.Connect); e != nil {
+		return e
 	}
 	return fault.Because(err, fault.Unreachable, fault.IDLost, c.host)
 }
@@ -361,7 +354,7 @@ func (c *Conn) Err() error { return c.lost() }
 // closed tells whether Close was called.
 func (c *Conn) closed() bool {
 	select {
-	case <-c.done:
+	case <-c.life.Done():
 		return true
 	default:
 		return false
@@ -372,7 +365,7 @@ func (c *Conn) closed() bool {
 func (c *Conn) Close() error {
 	var err error
 	c.ending.Do(func() {
-		close(c.done)
+		c.stop()
 		_ = c.raw.SetDeadline(time.Now().Add(2 * time.Second)) // a TLS close says so to the peer
 		err = c.nc.Close()
 		if c.counted {

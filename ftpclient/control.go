@@ -27,7 +27,7 @@ func (c *Conn) read() {
 	for {
 		select {
 		case <-c.ask:
-		case <-c.done:
+		case <-c.life.Done():
 			return
 		}
 		r, err := c.rd.ReadReply()
@@ -100,7 +100,7 @@ func (c *Conn) reply(ctx context.Context, wait time.Duration) (ftp.Reply, error)
 		return ftp.Reply{}, context.Cause(ctx)
 	case <-timer.C:
 		return ftp.Reply{}, c.lose(c.silent(wait))
-	case <-c.done:
+	case <-c.life.Done():
 		return ftp.Reply{}, c.lost()
 	}
 }

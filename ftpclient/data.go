@@ -447,7 +447,7 @@ func (c *Conn) opening(ctx context.Context, d *dataConn, x exchange) (opened, fi
 				return opened, final, failed
 			}
 			return opened, final, c.lose(c.silent(c.opt.Timeout))
-		case <-c.done:
+		case <-c.life.Done():
 			return opened, final, c.lost()
 		}
 		if failed != nil && final.Code != 0 {

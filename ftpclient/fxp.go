@@ -372,9 +372,9 @@ func (p *passing) wait(ctx context.Context) error {
 			b.hear(r)
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-a.c.done:
+		case <-a.c.life.Done():
 			return a.c.lost()
-		case <-b.c.done:
+		case <-b.c.life.Done():
 			return b.c.lost()
 		case g := <-grown:
 			switch {
