@@ -209,8 +209,11 @@ func (c *conn) offer() (*reservation, error) {
 
 // asksNext tells whether a command is EPSV NEXT.
 func asksNext(cmd ftp.Command) bool {
+	if cmd.Verb != "EPSV" {
+		return false
+	}
 	kind, err := ftp.ParseEPSV(cmd.Arg)
-	return cmd.Verb == "EPSV" && err == nil && kind == ftp.EPSVNext
+	return err == nil && kind == ftp.EPSVNext
 }
 
 // offerNext reserves one more port, for the transfer behind those that are planned.
