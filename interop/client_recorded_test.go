@@ -804,15 +804,14 @@ func (k *link) standstill() {
 // machine, has sent, "" when there is no such side. It is a number that is only
 // compared.
 func unsent(t *testing.T, c net.Conn) string {
-	b, err := os.ReadFile("/proc/net/tcp")
+	all, err := sockets()
 	if err != nil {
 		t.Error(err)
 		return ""
 	}
 	at := func(a net.Addr) string { return fmt.Sprintf(":%04X", a.(*net.TCPAddr).Port) }
-	for line := range strings.Lines(string(b)) {
-		f := strings.Fields(line)
-		if len(f) > 4 && strings.HasSuffix(f[1], at(c.RemoteAddr())) && strings.HasSuffix(f[2], at(c.LocalAddr())) {
+	for _, f := range all {
+		if strings.HasSuffix(f[1], at(c.RemoteAddr())) && strings.HasSuffix(f[2], at(c.LocalAddr())) {
 			queued, _, _ := strings.Cut(f[4], ":")
 			return queued
 		}

@@ -56,18 +56,29 @@ func (v edition) String() string {
 	return b.String() + v.broken
 }
 
+// sockets are the lines of /proc/net/tcp: at 1 the own address, at 2 the other one, at
+// 3 the state, at 4 what is queued to be sent and to be read, all hexadecimal.
+func sockets() (all [][]string, err error) {
+	b, err := os.ReadFile("/proc/net/tcp")
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 4 {
+			all = append(all, f)
+		}
+	}
+	return all, err
+}
+
 // listensAt is the port on which this machine listens at an address, 0 for none.
 func listensAt(t *testing.T, addr string) int {
 	t.Helper()
-	b, err := os.ReadFile("/proc/net/tcp")
+	all, err := sockets()
 	if err != nil {
 		t.Fatal(err)
 	}
 	ip := net.ParseIP(addr).To4()
 	slices.Reverse(ip) // as the kernel prints it on little-endian machines
-	for line := range strings.Lines(string(b)) {
-		f := strings.Fields(line)
-		if len(f) < 4 || f[3] != "0A" {
+	for _, f := range all {
+		if f[3] != "0A" {
 			continue
 		}
 		if at, port, ok := strings.Cut(f[1], ":"); ok && at == strings.ToUpper(hex.EncodeToString(ip)) {
