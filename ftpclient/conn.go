@@ -85,6 +85,9 @@ type Options struct {
 	Memory *Memory
 	// OneByOne sends no command before the reply to the last one.
 	OneByOne bool
+	// NoReuse begins a TLS session of its own on each data connection, as programs do
+	// that know no better: many servers refuse that.
+	NoReuse bool
 	// Ahead is what Conn.Ahead says, from the login on.
 	Ahead bool
 	Trace *Trace
@@ -158,6 +161,20 @@ func (o *Options) complete() error {
 // Dial connects, begins TLS, logs in and settles how the two sides talk. An error
 // says at which step it failed; nothing is left open then.
 func Dial(ctx context.Context, opt Options) (*Conn, error) {
+	c, err := Open(ctx, opt)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Login(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// Open connects and begins TLS as Dial does, and does not log in. Until Login only
+// Quote, Greeting, TLS, the addresses and Close are of use.
+func Open(ctx context.Context, opt Options) (*Conn, error) {
 	if err := opt.complete(); err != nil {
 		return nil, err
 	}
@@ -197,9 +214,22 @@ func Dial(ctx context.Context, opt Options) (*Conn, error) {
 		c.Close()
 		return nil, err
 	}
-	opt.Memory.entered()
-	c.counted = true
 	return c, nil
+}
+
+// Login logs in, once, and settles how the two sides talk. After an error the
+// connection is only good for Close.
+func (c *Conn) Login(ctx context.Context) error {
+	settled, err := c.login(ctx)
+	if err == nil && !settled {
+		err = c.settle(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	c.opt.Memory.entered()
+	c.counted = true
+	return nil
 }
 
 // clear tells whether the login may go in clear text.

@@ -327,7 +327,12 @@ func (c *Conn) ready(ctx context.Context, d *dataConn) <-chan start {
 			}
 		}
 		if c.prot {
-			s.secure = transfer.Client(s.raw, c.tls)
+			cfg := c.tls
+			if c.opt.NoReuse {
+				cfg = cfg.Clone()
+				cfg.ClientSessionCache = nil
+			}
+			s.secure = transfer.Client(s.raw, cfg)
 			if s.err = s.secure.HandshakeContext(ctx); s.err != nil {
 				s.tls = true
 			}

@@ -60,7 +60,7 @@ func (c *Conn) together() bool {
 	return false
 }
 
-// begin is all from the open connection to the login.
+// begin is all from the open connection to the login, and without it.
 func (c *Conn) begin(ctx context.Context) error {
 	if c.opt.Mode == TLSImplicit {
 		if err := c.handshake(ctx); err != nil {
@@ -73,15 +73,9 @@ func (c *Conn) begin(ctx context.Context) error {
 		return err
 	}
 	if c.opt.Mode == TLSPrefer || c.opt.Mode == TLSRequire {
-		if err := c.auth(ctx); err != nil {
-			return err
-		}
+		return c.auth(ctx)
 	}
-	settled, err := c.login(ctx)
-	if err != nil || settled {
-		return err
-	}
-	return c.settle(ctx)
+	return nil
 }
 
 // handshake does that of the control connection.

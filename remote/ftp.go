@@ -177,44 +177,65 @@ func (t *ftpTree) wakeAll() {
 	t.wake = make(chan struct{})
 }
 
-func (t *ftpTree) connect(ctx context.Context) (*ftpclient.Conn, error) {
-	cfg, err := t.o.Trust.Config(ctx, t.u.Host, t.u.PortNumber())
+// FTPConn is how a Tree makes a control connection to u, without who logs in and what
+// its connections share.
+func (o Options) FTPConn(ctx context.Context, u URL) (ftpclient.Options, error) {
+	o.complete()
+	cfg, err := o.Trust.Config(ctx, u.Host, u.PortNumber())
 	if err != nil {
-		return nil, ofOurs("what TLS needs", err)
+		return ftpclient.Options{}, ofOurs("what TLS needs", err)
+	}
+	f := o.FTP
+	fo := ftpclient.Options{
+		Addr: u.Address(), Host: u.Host,
+		Plain: f.Plain, TLS: cfg, Dial: o.Dial, Connect: o.Connect, DataWait: o.Connect, Timeout: o.Timeout,
+		Active: f.Active, ActivePorts: [2]uint16{uint16(f.ActivePorts[0]), uint16(f.ActivePorts[1])},
+		Charset: f.Charset, Proxied: o.Proxied,
+	}
+	if o.Network != "tcp" {
+		fo.Network = o.Network
+	}
+	if f.ActiveIP != "" {
+		fo.ActiveIP, _ = netip.ParseAddr(f.ActiveIP)
+	}
+	switch {
+	case f.TLS == TLSPrefer:
+		fo.Mode = ftpclient.TLSPrefer
+	case f.TLS == TLSRequire, f.TLS == TLSByScheme && u.Scheme == FTPTLS:
+		fo.Mode = ftpclient.TLSRequire
+	case f.TLS == TLSImplicit, f.TLS == TLSByScheme && u.Scheme == FTPS:
+		fo.Mode = ftpclient.TLSImplicit
+	case f.TLS == TLSOff, u.Scheme == FTPPlain:
+		fo.Mode, fo.Plain = ftpclient.TLSOff, fo.Plain || u.Scheme == FTPPlain
+	}
+	return fo, nil
+}
+
+// For makes l who logs in by o: over FTP nobody is anonymous.
+func (l Login) For(o *ftpclient.Options) {
+	o.User, o.Password = l.User, l.Password
+	if l.User == "" && !l.HasPassword {
+		o.User, o.Password = "anonymous", account.NewSecret("dray@")
+	}
+	if l.HasAccount {
+		o.Account = l.Account.Reveal()
+	}
+}
+
+func (t *ftpTree) connect(ctx context.Context) (*ftpclient.Conn, error) {
+	o, err := t.o.FTPConn(ctx, t.u)
+	if err != nil {
+		return nil, err
 	}
 	l, err := t.who(ctx)
 	if err != nil {
 		return nil, err
 	}
-	f := t.o.FTP
-	o := ftpclient.Options{
-		Addr: t.u.Address(), Host: t.u.Host, User: l.User, Password: l.Password,
-		Plain: f.Plain, TLS: cfg, Connect: t.o.Connect, DataWait: t.o.Connect, Timeout: t.o.Timeout,
-		Active: f.Active, ActivePorts: [2]uint16{uint16(f.ActivePorts[0]), uint16(f.ActivePorts[1])},
-		Charset: f.Charset, Memory: &t.memory, Proxied: t.o.Proxied,
-	}
-	if t.o.Network != "tcp" {
-		o.Network = t.o.Network
-	}
-	if l.HasAccount {
-		o.Account = l.Account.Reveal()
-	}
-	if f.ActiveIP != "" {
-		o.ActiveIP, _ = netip.ParseAddr(f.ActiveIP)
-	}
+	l.For(&o)
+	o.Memory = &t.memory
 	t.mu.Lock()
 	o.Ahead = max(t.waiting, t.expected) >= t.open
 	t.mu.Unlock()
-	switch {
-	case f.TLS == TLSPrefer:
-		o.Mode = ftpclient.TLSPrefer
-	case f.TLS == TLSRequire, f.TLS == TLSByScheme && t.u.Scheme == FTPTLS:
-		o.Mode = ftpclient.TLSRequire
-	case f.TLS == TLSImplicit, f.TLS == TLSByScheme && t.u.Scheme == FTPS:
-		o.Mode = ftpclient.TLSImplicit
-	case f.TLS == TLSOff, t.u.Scheme == FTPPlain:
-		o.Mode, o.Plain = ftpclient.TLSOff, o.Plain || t.u.Scheme == FTPPlain
-	}
 	o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		began := time.Now()
 		nc, err := t.o.Dial(ctx, network, addr)
@@ -257,9 +278,6 @@ func (t *ftpTree) who(ctx context.Context) (Login, error) {
 	l, err := t.o.login(ctx, t.u)
 	if err != nil {
 		return Login{}, ofOurs("what the login needs", err)
-	}
-	if l.User == "" && !l.HasPassword {
-		l.User, l.Password = "anonymous", account.NewSecret("dray@")
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

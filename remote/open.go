@@ -93,6 +93,15 @@ type SSHOptions struct {
 
 // Open makes a tree of the account that u and o name. Nothing is connected to yet.
 func Open(u URL, o Options) (Tree, error) {
+	o.complete()
+	if u.Scheme == SFTP {
+		return &sftpTree{u: u, o: o}, nil
+	}
+	return openFTP(u, o)
+}
+
+// complete sets the defaults.
+func (o *Options) complete() {
 	if o.Network == "" {
 		o.Network = "tcp"
 	}
@@ -111,10 +120,6 @@ func Open(u URL, o Options) (Tree, error) {
 	if o.Dial == nil {
 		o.Dial = (*Proxies)(nil).DialContext
 	}
-	if u.Scheme == SFTP {
-		return &sftpTree{u: u, o: o}, nil
-	}
-	return openFTP(u, o)
 }
 
 // trace tells a line of the dialogue.
@@ -124,7 +129,13 @@ func (o *Options) trace(format string, args ...any) {
 	}
 }
 
-// login finds who logs in.
+// Login finds who logs in; the zero Login is nobody, which over FTP is anonymous.
+func (o Options) Login(ctx context.Context, u URL) (Login, error) {
+	o.complete()
+	l, err := o.login(ctx, u)
+	return l, ofOurs("what the login needs", err)
+}
+
 func (o *Options) login(ctx context.Context, u URL) (Login, error) {
 	l, err := o.Passwords.Find(ctx, u)
 	if o.Warn != nil {

@@ -88,26 +88,33 @@ func (t *sftpTree) session(ctx context.Context) (*sftpclient.Client, error) {
 	}
 }
 
+// SSHConn is how a Tree makes an SSH connection to u, but for who is asked for the
+// password.
+func (o Options) SSHConn(u URL) sshclient.Options {
+	o.complete()
+	so := sshclient.Options{
+		Host: u.Host, Port: u.Port, User: u.User,
+		Identities: o.SSH.Identities, Jump: o.SSH.Jump, Config: o.SSH.Config, NoConfig: o.SSH.NoConfig,
+		KnownHosts: o.SSH.KnownHosts, Pins: o.SSH.Pins, Insecure: o.SSH.Insecure,
+		Ask: o.SSH.Ask, Prompt: o.SSH.Prompt, Dial: o.Dial, Connect: o.Connect,
+		Home: o.SSH.Home, Env: o.SSH.Getenv,
+	}
+	if o.Network != "tcp" {
+		so.Family = o.Network
+	}
+	if !o.Proxied { // only a proxy is used in place of a ProxyCommand
+		if s, err := sshclient.Read(so); err == nil && s.Command != "" {
+			so.Dial = nil
+		}
+	}
+	return so
+}
+
 func (t *sftpTree) connect(ctx context.Context) (*sshclient.Conn, *sftpclient.Client, error) {
-	o := sshclient.Options{
-		Host: t.u.Host, Port: t.u.Port, User: t.u.User,
-		Identities: t.o.SSH.Identities, Jump: t.o.SSH.Jump, Config: t.o.SSH.Config, NoConfig: t.o.SSH.NoConfig,
-		KnownHosts: t.o.SSH.KnownHosts, Pins: t.o.SSH.Pins, Insecure: t.o.SSH.Insecure,
-		Ask: t.o.SSH.Ask, Prompt: t.o.SSH.Prompt, Password: t.password, Dial: t.o.Dial, Connect: t.o.Connect,
-		Home: t.o.SSH.Home, Env: t.o.SSH.Getenv,
-	}
-	if t.o.Network != "tcp" {
-		o.Family = t.o.Network
-	}
+	o := t.o.SSHConn(t.u)
+	o.Password = t.password
 	if t.o.Trace != nil {
 		o.Trace = func(step, text string) { t.o.trace("-- %s: %s", step, text) }
-	}
-	if !t.o.Proxied { // only a proxy is used in place of a ProxyCommand
-		quiet := o
-		quiet.Trace = nil // it is read once more, and told then
-		if s, err := sshclient.Read(quiet); err == nil && s.Command != "" {
-			o.Dial = nil
-		}
 	}
 	conn, err := sshclient.Dial(ctx, o)
 	if err != nil {
