@@ -87,13 +87,7 @@ func (e *signalError) Unwrap() error {
 }
 
 // saidBy is what the server said about an error, "" when it said nothing.
-func saidBy(err error) string {
-	var said interface{ Said() string }
-	if errors.As(err, &said) {
-		return screen.Line(said.Said())
-	}
-	return ""
-}
+func saidBy(err error) string { return screen.Line(explain.Said(err)) }
 
 // headline is what went wrong in one line, with the server's words and the id.
 func headline(err error) string {
@@ -104,7 +98,7 @@ func headline(err error) string {
 	e := fault.Of(err)
 	line := explain.Line(e)
 	if e.ID == fault.IDInternal {
-		line = screen.Line(deepest(err))
+		line = screen.Line(explain.Cause(err))
 	}
 	if said := saidBy(err); said != "" && e.ID != fault.IDInternal {
 		line += ": " + said
@@ -115,60 +109,21 @@ func headline(err error) string {
 	return line + "   [" + string(e.ID) + "]"
 }
 
-// deepest is the text of the error that is no fault.Error, "" when there is none.
-func deepest(err error) string {
-	for err != nil {
-		fe, ok := err.(*fault.Error)
-		if !ok {
-			var inner *fault.Error
-			if errors.As(err, &inner) && inner.Err == nil {
-				return "" // a text around a fault without a cause
-			} else if errors.As(err, &inner) {
-				err = inner.Err
-				continue
-			}
-			return err.Error()
-		}
-		err = fe.Err
-	}
-	return ""
-}
-
 // advice is what to do about an error, a row for each side.
 func advice(err error) [][2]string {
 	e := fault.Of(err)
 	var rows [][2]string
-	if cause := screen.Line(deepest(err)); cause != "" && saidBy(err) == "" && e.ID != fault.IDInternal && !strings.Contains(explain.Line(e), cause) {
+	if cause := screen.Line(explain.Cause(err)); cause != "" && saidBy(err) == "" && e.ID != fault.IDInternal && !strings.Contains(explain.Line(e), cause) {
 		rows = append(rows, [2]string{"cause", cause})
 	}
-	for _, do := range e.Do {
-		before, command, typed := cutCommand(do)
-		if typed {
-			rows = append(rows, [2]string{"you", before}, [2]string{"do", command})
-		} else {
-			rows = append(rows, [2]string{"you", screen.Line(do)})
+	for _, step := range explain.Steps(e) {
+		if step.Side == explain.Admin {
+			rows = append(rows, [2]string{"server", screen.Line(step.Text)})
+			continue
 		}
-	}
-	entry, ok := explain.For(e.ID)
-	if !ok {
-		return rows
-	}
-	if entry.You != "" && len(e.Do) == 0 {
-		rows = append(rows, [2]string{"you", entry.You})
-	}
-	if entry.Admin != "" && e.ID != fault.IDNotFound {
-		rows = append(rows, [2]string{"server", entry.Admin})
+		rows = append(rows, [2]string{"you", screen.Line(step.Text)}, [2]string{"do", screen.Line(step.Run)})
 	}
 	return append(rows, [2]string{"more", "dray explain " + string(e.ID)})
-}
-
-// cutCommand splits what to do into a sentence and the command at its end.
-func cutCommand(do string) (before, command string, ok bool) {
-	do = screen.Line(strings.TrimSuffix(strings.TrimSpace(strings.ReplaceAll(do, "`", "")), "."))
-	if i := strings.Index(do, "dray "); i >= 0 && (i == 0 || do[i-1] == ' ') {
-		return strings.TrimSpace(do[:i]), do[i:], true
-	}
-	return do, "", false
 }
 
 // complain writes an error with what to do about it.

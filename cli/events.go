@@ -94,7 +94,7 @@ func wire(err error) *wireError {
 		return nil
 	}
 	e := fault.Of(err)
-	w := &wireError{ID: e.ID, Exit: exitOf(err), Text: explain.Line(e), Reply: saidBy(err), Cause: screen.Line(deepest(err))}
+	w := &wireError{ID: e.ID, Exit: exitOf(err), Text: explain.Line(e), Reply: saidBy(err), Cause: screen.Line(explain.Cause(err))}
 	var ee *exitError
 	if errors.As(err, &ee) {
 		w.ID, w.Text, w.Cause = "usage", ee.text, ""

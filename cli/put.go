@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"dray/explain"
 	"dray/fault"
 	"dray/mirror"
 	"dray/remote"
@@ -77,7 +78,7 @@ func (c *client) put(ctx context.Context, t *transfers, files []string, u remote
 		case errors.Is(err, fs.ErrNotExist):
 			return fault.New(fault.NotFound, fault.IDNotFound, f)
 		case err != nil:
-			return fault.Because(err, fault.KindOf(err), fault.IDLocal, f, deepest(errors.Unwrap(err)))
+			return fault.Because(err, fault.KindOf(err), fault.IDLocal, f, explain.Cause(errors.Unwrap(err)))
 		case fi.IsDir() && !t.recursive:
 			return &fault.Error{Kind: fault.IsDir, ID: fault.IDIsDir, Facts: []any{f}, Do: []string{"dray put -r " + shellWord(f) + " " + shellWord(u.String()) + " sends it with all that is in it"}}
 		}
