@@ -65,7 +65,8 @@ type Options struct {
 	// not those of the server.
 	Proxied bool
 
-	Connect   time.Duration // for the control connection, and for the first bytes; 10 s
+	Connect   time.Duration // for the control connection; 10 s
+	Greeting  time.Duration // for the first bytes; as Connect
 	Timeout   time.Duration // for each reply, and without a byte in a transfer; 60 s
 	DataWait  time.Duration // for a data connection; 10 s
 	Slow      time.Duration // for a checksum, which the server reads a file for; 15 min
@@ -142,6 +143,7 @@ func (o *Options) complete() error {
 		}
 	}
 	or(&o.Connect, 10*time.Second)
+	or(&o.Greeting, o.Connect)
 	or(&o.Timeout, 60*time.Second)
 	or(&o.DataWait, 10*time.Second)
 	or(&o.Slow, 15*time.Minute)

@@ -129,25 +129,45 @@ func (c *Conn) untrusted(err error, id fault.ID) error {
 // greeting hears the server out, and looks at what it is if it is no FTP server.
 func (c *Conn) greeting(ctx context.Context) error {
 	port, _ := strconv.Atoi(c.port)
+	probing, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var implicit chan bool // what became of the look whether TLS is spoken
+	suspicious := time.NewTimer(min(2*time.Second, c.opt.Greeting/2))
+	defer suspicious.Stop()
+	if c.opt.Mode == TLSImplicit {
+		suspicious.Stop()
+	}
 	for range maxPreliminary {
 		c.listen()
-		timer := time.NewTimer(c.opt.Connect)
+		timer := time.NewTimer(c.opt.Greeting)
 		var r ftp.Reply
-		select {
-		case a := <-c.got:
-			timer.Stop()
-			if a.err != nil {
-				return c.noServer(a.err)
+		for waiting := true; waiting; {
+			select {
+			case a := <-c.got:
+				timer.Stop()
+				if a.err != nil {
+					return c.noServer(a.err)
+				}
+				r, _ = c.take(a)
+				waiting = false
+			case <-ctx.Done():
+				timer.Stop()
+				return context.Cause(ctx)
+			case <-suspicious.C:
+				implicit = make(chan bool, 1)
+				go func() { implicit <- c.speaksTLS(probing) }()
+			case yes := <-implicit:
+				if yes {
+					timer.Stop()
+					return fault.New(fault.Unreachable, fault.IDImplicitTLS, c.host, port)
+				}
+				implicit = nil
+			case <-timer.C:
+				if implicit != nil && <-implicit {
+					return fault.New(fault.Unreachable, fault.IDImplicitTLS, c.host, port)
+				}
+				return c.silent(c.opt.Greeting)
 			}
-			r, _ = c.take(a)
-		case <-ctx.Done():
-			timer.Stop()
-			return context.Cause(ctx)
-		case <-timer.C:
-			if c.opt.Mode != TLSImplicit && c.speaksTLS(ctx) {
-				return fault.New(fault.Unreachable, fault.IDImplicitTLS, c.host, port)
-			}
-			return c.silent(c.opt.Connect)
 		}
 		switch {
 		case r.Code == ftp.C120Soon: // RFC 959, 5.4: 220 follows
@@ -189,7 +209,7 @@ func (c *Conn) noServer(err error) error {
 
 // speaksTLS tells whether a new connection answers to TLS. Nothing is said on it.
 func (c *Conn) speaksTLS(ctx context.Context) bool {
-	wait := min(c.opt.Connect, 5*time.Second)
+	wait := min(c.opt.Connect, c.opt.Greeting, 5*time.Second)
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	nc, err := c.dialTo(ctx, c.opt.Network, c.opt.Addr, netip.Addr{}, wait)
