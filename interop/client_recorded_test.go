@@ -410,8 +410,36 @@ func (u *utterance) write(b *strings.Builder) {
 	default:
 		fmt.Fprintf(b, "D: %s >>%s\n", u.head, quoted(u.data))
 	}
-	for _, line := range u.replies {
+	for _, line := range sober(u.replies) {
 		fmt.Fprintf(b, "S: %s\n", steady(line))
+	}
+}
+
+// sober are replies without the joke that Pure-FTPd makes in every hundredth second.
+func sober(lines []string) []string {
+	var out []string
+	for _, line := range lines {
+		if len(line) < 4 || line[4:] != "The computer is your friend. Trust the computer" {
+			out = append(out, line)
+			continue
+		}
+		if last := len(out) - 1; line[3] == ' ' && last >= 0 { // it was the end of its reply
+			out[last] = out[last][:3] + " " + out[last][4:]
+		}
+	}
+	return out
+}
+
+func TestAJokeIsNoPartOfADialogue(t *testing.T) {
+	joke := "The computer is your friend. Trust the computer"
+	for _, tt := range []struct{ in, want []string }{
+		{[]string{"150-Accepted data connection", "150 " + joke, "226 done"}, []string{"150 Accepted data connection", "226 done"}},
+		{[]string{"150-Accepted data connection", "150-" + joke, "150 9.0 kbytes to download"}, []string{"150-Accepted data connection", "150 9.0 kbytes to download"}},
+		{[]string{"200 OK"}, []string{"200 OK"}},
+	} {
+		if got := sober(tt.in); !slices.Equal(got, tt.want) {
+			t.Errorf("sober(%q) = %q; want %q", tt.in, got, tt.want)
+		}
 	}
 }
 
