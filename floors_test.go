@@ -21,7 +21,7 @@ var floors = [][]string{
 	{"ftpserver", "sftpserver", "scpserver", "ftpclient", "sftpclient", "sshclient"},
 	{"remote"},           // remote, admin
 	{"mirror", "screen"}, // mirror, screen, firewall
-	{"shell"},            // shell, doctor
+	{"shell", "doctor"},
 	{"serve"},
 	{"cli"},
 	{"cmd/dray", "cmd/gendoc", "bench", "interop"},

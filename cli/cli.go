@@ -113,7 +113,7 @@ an upload is shown under its name when it is whole and on the disk, and not befo
 		return usagef("%v\n      %s --help shows the options", err, cmd.CommandPath())
 	})
 	root.AddCommand(lsCommand(), getCommand(), putCommand(), catCommand(), mirrorCommand(), cpCommand(), rmCommand(), mvCommand(), mkdirCommand(), rmdirCommand(), chmodCommand(), statCommand(),
-		duCommand(), findCommand(), dfCommand(), sumCommand(), checkCommand(), editCommand(), shCommand(), watchCommand(), hostsCommand(), trustCommand(), explainCommand(),
+		duCommand(), findCommand(), dfCommand(), sumCommand(), checkCommand(), editCommand(), shCommand(), watchCommand(), hostsCommand(), trustCommand(), doctorCommand(), explainCommand(),
 		initCommand(), serveCommand(), userCommand(), configCommand())
 	for _, cmd := range root.Commands() {
 		if f := cmd.Flags().Lookup("password-cmd"); f != nil {

@@ -75,6 +75,7 @@ type client struct {
 	trees   []remote.Tree
 	ci      bool
 	typed   []*pflag.Flag // options that stood on the command line
+	calm    bool          // nobody is told of connections that take their time
 	changes *wireChanges  // of a command that tells them; else nil
 	errors  *[]wireEvent  // for --json, told already; nil in a shell
 	spoken  []remote.Scheme
@@ -251,9 +252,13 @@ var notAgain = []string{"user", "port", "password-cmd", "max-time", "quiet", "ve
 
 // again is the beginning of the command that goes on with this one's work, with the
 // options that it needs for the same server and the same partial.
-func (c *client) again(verb string) string {
+// Those called leave are left out.
+func (c *client) again(verb string, leave ...string) string {
 	line := "dray " + verb
 	for _, f := range c.typed {
+		if slices.Contains(leave, f.Name) {
+			continue
+		}
 		_, common := f.Annotations[CommonFlag]
 		if common && slices.Contains(notAgain, f.Name) || !common && !slices.Contains([]string{"temp-suffix", "preserve", "verify", "algo"}, f.Name) {
 			continue
@@ -719,7 +724,7 @@ const sayAfter = 2 * time.Second
 func (c *client) slowly(dial func(ctx context.Context, network, addr string) (net.Conn, error)) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		timer := time.AfterFunc(sayAfter, func() {
-			if !c.quiet {
+			if !c.quiet && !c.calm {
 				fmt.Fprintf(c.show, "waiting for %s ...\n", screen.Line(addr))
 			}
 		})

@@ -663,7 +663,7 @@ func TestHostileFTPServers(t *testing.T) {
 				}
 				return true
 			}
-		}, status: 6, id: "data-blocked"},
+		}, status: 6, id: "pasv-unpublished"},
 		{name: "a data port that is blocked", set: func(f *ftpFake) {
 			port := blackHole(f.t)
 			f.at = func(c *ftpConn, verb, arg string) bool {

@@ -1,6 +1,10 @@
 package ftp
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 const maxFeatures = 500
 
@@ -43,6 +47,9 @@ func (f Features) Has(name string) bool {
 // Arg is what stands behind a feature; where it was named several times, as AUTH
 // may be, all of it with blanks between.
 func (f Features) Arg(name string) string { return f.args[strings.ToUpper(name)] }
+
+// Names are the features that there are, in the order of the alphabet.
+func (f Features) Names() []string { return slices.Sorted(maps.Keys(f.args)) }
 
 // Facts are the facts that MLST and MLSD know here, as the server wrote them (RFC
 // 3659, 7.8).

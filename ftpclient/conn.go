@@ -91,7 +91,10 @@ type Options struct {
 	NoReuse bool
 	// Ahead is what Conn.Ahead says, from the login on.
 	Ahead bool
-	Trace *Trace
+	// Greeted is called behind the greeting, before AUTH TLS; only Quote and Greeting are
+	// of use then. nil: nobody is.
+	Greeted func(ctx context.Context, c *Conn)
+	Trace   *Trace
 }
 
 // A Conn is one control connection, logged in. It does one thing at a time, for

@@ -2,7 +2,9 @@ package ftpclient
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -79,8 +81,24 @@ func (c *Conn) unread(err error) error {
 	if errors.Is(err, ftp.ErrBadReply) || errors.Is(err, ftp.ErrReplyTooLong) {
 		return fault.Because(err, fault.Unreachable, fault.IDBadReply, c.host, "FTP")
 	}
+	var record tls.RecordHeaderError
+	if errors.As(err, &record) && c.nc != c.raw {
+		return fault.Because(&clearText{record.RecordHeader[:], err}, fault.Unreachable, fault.IDPlainInTLS, c.host)
+	}
 	return fault.Because(err, fault.Unreachable, fault.IDLost, c.host)
 }
+
+// clearText is what a server writes beside its TLS: mostly the last words of a process
+// that fell over.
+type clearText struct {
+	head []byte
+	err  error
+}
+
+func (e *clearText) Error() string {
+	return fmt.Sprintf("%q in clear text where TLS should go on: %v", e.head, e.err)
+}
+func (e *clearText) Unwrap() error { return e.err }
 
 // reply waits for the next reply, at most as long as wait. After an error the
 // connection can't be used.

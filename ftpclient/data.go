@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"syscall"
 	"time"
 
 	"dray/fault"
@@ -115,7 +116,7 @@ func (c *Conn) passive(ctx context.Context) (*dataConn, error) {
 	}
 	d, err := c.pasv(ctx, r)
 	if err != nil {
-		if first != nil && fault.Of(first).ID == fault.IDDataBlocked && fault.Of(err).ID != fault.IDPool {
+		if first != nil && unreached(first) && fault.Of(err).ID != fault.IDPool {
 			return nil, first
 		}
 		return nil, err
@@ -134,12 +135,18 @@ func (c *Conn) another(err error, r ftp.Reply) bool {
 		return false
 	}
 	switch id := fault.Of(err).ID; {
-	case id == fault.IDDataBlocked:
+	case unreached(err):
 		return c.tls == nil
 	case id == fault.IDPool || r.Code == ftp.C421Closing:
 		return false
 	}
 	return r.Code >= 400 || r.Code == ftp.C229Extended
+}
+
+// unreached tells whether a data port of the server could not be connected to.
+func unreached(err error) bool {
+	id := fault.Of(err).ID
+	return id == fault.IDDataBlocked || id == fault.IDUnpublished
 }
 
 // epsv connects to where the reply to EPSV says.
@@ -216,7 +223,10 @@ func (c *Conn) reached(ctx context.Context, to string, nc net.Conn, err error, s
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		took := 0 // refused, or no way there
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, fault.Because(err, fault.NoData, fault.IDUnpublished, to)
+		}
+		took := 0 // no way there
 		if time.Since(start) >= wait/2 {
 			took = seconds(c.opt.DataWait)
 		}

@@ -72,6 +72,12 @@ func (c *Conn) begin(ctx context.Context) error {
 	if err := c.greeting(ctx); err != nil {
 		return err
 	}
+	if c.opt.Greeted != nil {
+		c.opt.Greeted(ctx, c)
+		if err := c.lost(); err != nil {
+			return err
+		}
+	}
 	if c.opt.Mode == TLSPrefer || c.opt.Mode == TLSRequire {
 		return c.auth(ctx)
 	}
@@ -122,8 +128,19 @@ func (c *Conn) untrusted(err error, id fault.ID) error {
 		return fault.Because(err, fault.Stalled, fault.IDNoAnswer, c.host, seconds(c.opt.Timeout))
 	case errors.Is(err, context.Canceled):
 		return err
+	case noVersion(err):
+		return fault.Because(err, fault.Untrusted, fault.IDTLSVersion, c.host)
 	}
 	return fault.Because(err, fault.Untrusted, id, c.host)
+}
+
+// noVersion tells whether a handshake failed because no version of TLS is known to
+// both sides (RFC 8446, 4.2.1 and 6.2; RFC 5246, E.1).
+func noVersion(err error) bool {
+	const protocolVersion = 70
+	var alert tls.AlertError
+	return errors.As(err, &alert) && alert == protocolVersion || strings.Contains(err.Error(), "tls: protocol version not supported") ||
+		strings.Contains(err.Error(), "tls: server selected unsupported protocol version")
 }
 
 // greeting hears the server out, and looks at what it is if it is no FTP server.

@@ -747,7 +747,7 @@ func TestNobodyAnswersAtTheDataPort(t *testing.T) {
 	})
 	c := dial(t, hurried(addr))
 	_, err := c.Receive(t.Context(), "/f", Get{Size: -1}, &sink{}, none)
-	wants(t, "Receive", err, fault.NoData, fault.IDDataBlocked)
+	wants(t, "Receive", err, fault.NoData, fault.IDUnpublished)
 	if err := c.Noop(t.Context()); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}

@@ -422,7 +422,7 @@ func (c *Conn) pipelined(ctx context.Context, x exchange, before []ftp.Command) 
 		d.reset()
 		return true, c.lost()
 	}
-	if derr != nil && refusal == nil && ctx.Err() == nil && fault.Of(derr).ID == fault.IDDataBlocked {
+	if derr != nil && refusal == nil && ctx.Err() == nil && unreached(derr) {
 		// A server that has refused the command already takes its port away.
 		short, cancel := context.WithTimeout(ctx, time.Second)
 		r, err := c.peek(short)

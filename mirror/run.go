@@ -497,7 +497,7 @@ func Fatal(err error) bool {
 	switch e.ID {
 	case fault.IDNoSpace, fault.IDQuota, fault.IDAuth, fault.IDAccountOff, fault.IDTLSRequired, fault.IDTLSMissing, fault.IDDNS, fault.IDRefused,
 		fault.IDFiltered, fault.IDRejected, fault.IDProxy, fault.IDWrongProto, fault.IDImplicitTLS, fault.IDBanned, fault.IDNoSFTP, fault.IDSSHFailed,
-		fault.IDTLSReuse, fault.IDDataBlocked, fault.IDActiveBlock, fault.IDInterrupted, fault.IDMaxTime:
+		fault.IDTLSReuse, fault.IDDataBlocked, fault.IDUnpublished, fault.IDActiveBlock, fault.IDInterrupted, fault.IDMaxTime:
 		return true
 	}
 	return e.Kind == fault.Untrusted

@@ -348,6 +348,9 @@ func (c *Client) lost(err error) error {
 
 // bad is what a server sends that is no SFTP. Behind it nothing can be understood.
 func (c *Client) bad(err error) error {
+	if errors.As(err, new(*TextError)) {
+		return fault.Because(err, fault.Cut, fault.IDSFTPNoise)
+	}
 	return fault.Because(err, fault.Cut, fault.IDBadReply, c.host, "SFTP")
 }
 

@@ -165,7 +165,7 @@ func TestTextInFrontOfThePackets(t *testing.T) {
 		s.first = tt.first
 		_, err := s.try(t, Options{Host: "example.org"})
 		var text *TextError
-		if idOf(err) != fault.IDBadReply || !errors.As(err, &text) || text.Said() != tt.shown {
+		if idOf(err) != fault.IDSFTPNoise || !errors.As(err, &text) || text.Said() != tt.shown {
 			t.Errorf("%q: %v", tt.first, err)
 		}
 	}
@@ -185,7 +185,7 @@ func TestALittleText(t *testing.T) {
 				}
 			}()
 			_, err := New(t.Context(), a, Options{})
-			if idOf(err) != fault.IDBadReply || !strings.Contains(err.Error(), `"no"`) {
+			if idOf(err) != fault.IDSFTPNoise || !strings.Contains(err.Error(), `"no"`) {
 				t.Errorf("ends %v: %v", ends, err)
 			}
 		})

@@ -386,7 +386,11 @@ func (o Options) explain(ctx context.Context, err, keyErr error, s *Settings, p 
 	case errors.Is(err, errSilentEnd):
 		return fault.Because(err, fault.Busy, fault.IDBusy, s.Name)
 	case errors.As(err, &none):
-		fe := fault.Because(negotiation(none), fault.Unreachable, fault.IDSSHFailed, s.Name)
+		id := fault.IDKexCipher
+		if none.What == "host key" {
+			id = fault.IDHostKeyAlg
+		}
+		fe := fault.Because(negotiation(none), fault.Unreachable, id, s.Name)
 		fe.Do = wayBack(none, s.Host)
 		return fe
 	case errors.Is(err, errNothingLeft):

@@ -193,7 +193,7 @@ func TestNoAlgorithmInCommon(t *testing.T) {
 	config.Ciphers = []string{ssh.CipherAES128CTR}
 	st, _, o := lobby(t, config)
 	st.write("config", "Ciphers aes256-ctr\n")
-	fe := st.fails(o, fault.IDSSHFailed)
+	fe := st.fails(o, fault.IDKexCipher)
 	if got := fe.Err.Error(); !strings.Contains(got, "cipher in common: the server offers aes128-ctr; offered to it: aes256-ctr") {
 		t.Errorf("the cause is %s", got)
 	}
@@ -203,7 +203,7 @@ func TestNoAlgorithmInCommon(t *testing.T) {
 	config = open()
 	config.MACs, config.Ciphers = []string{ssh.HMACSHA1}, []string{ssh.CipherAES128CTR}
 	st, _, o = lobby(t, config)
-	fe = st.fails(o, fault.IDSSHFailed)
+	fe = st.fails(o, fault.IDKexCipher)
 	if got := strings.Join(fe.Do, "|"); !strings.Contains(got, "|    MACs +hmac-sha1") {
 		t.Errorf("what to do: %s", got)
 	}

@@ -1,0 +1,561 @@
+package doctor
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"dray/explain"
+	"dray/fault"
+	"dray/ftp"
+	"dray/ftpclient"
+	"dray/remote"
+	"dray/screen"
+	"dray/transfer"
+)
+
+// A try is one data port of the passive range that was connected to.
+type try struct {
+	port uint16
+	took time.Duration
+	err  error
+}
+
+// mostTries is how many ports are tried where all is well, and where something is not.
+const (
+	mostTries = 8
+	moreTries = 24
+)
+
+// passiveOf tries several ports of the passive range, because a firewall may have been
+// given a smaller one than the server.
+func (p *patient) passiveOf(ctx context.Context) Finding {
+	if p.o.Remote.Proxied {
+		return skip("the proxy connects to them")
+	}
+	f := p.passive(ctx)
+	if p.o.Remote.FTP.Active && f.Verdict > Note {
+		f.Verdict = Note // nobody asked for it
+	}
+	return f
+}
+
+func (p *patient) passive(ctx context.Context) Finding {
+	p.main.Lock()
+	defer p.main.Unlock()
+	c := p.conn
+	if c.Err() != nil {
+		var err error
+		if c, err = p.another(ctx, "passive", &seen{}, nil); err != nil {
+			return of(Fail, p.conn.Err())
+		}
+		defer func() { _ = c.Close() }()
+	}
+	verb := "EPSV"
+	told, err := c.Passive(ctx, verb)
+	if err != nil && fault.Of(err).ID != fault.IDPool && c.Err() == nil {
+		refused := err
+		verb = "PASV"
+		if told, err = c.Passive(ctx, verb); err != nil && fault.Of(err).ID != fault.IDPool {
+			f := found(Fail, fault.IDNoDataPort, "the server tells no data port: %s; %s", explain.Said(refused), explain.Said(err))
+			return f
+		}
+	}
+	if err != nil {
+		return of(Fail, err)
+	}
+	within, cancel := context.WithTimeout(ctx, p.times.ports)
+	defer cancel()
+	var mu sync.Mutex
+	add := func(t try) (all, bad int) {
+		mu.Lock()
+		defer mu.Unlock()
+		p.ports = append(p.ports, t)
+		for _, t := range p.ports {
+			if t.err != nil {
+				bad++
+			}
+		}
+		return len(p.ports), bad
+	}
+	var more sync.WaitGroup
+	helped := false
+	for {
+		began := time.Now()
+		err := c.Reach(within, told.Used, p.times.data)
+		if within.Err() != nil && err != nil && time.Since(began) < p.patience() {
+			break // it had no time
+		}
+		all, bad := add(try{told.Used.Port(), time.Since(began), err})
+		if bad > 0 && !helped {
+			helped = true
+			for range 2 {
+				more.Go(func() { p.tryMore(within, verb, add) })
+			}
+		}
+		if bad == 0 && all >= mostTries || all >= moreTries || within.Err() != nil || c.Err() != nil {
+			break
+		}
+		if told, err = c.Passive(within, verb); err != nil {
+			break
+		}
+	}
+	more.Wait()
+	return p.spread(c)
+}
+
+// patience is how long a port is waited for once it is known how far the server is.
+func (p *patient) patience() time.Duration {
+	p.control.mu.Lock()
+	defer p.control.mu.Unlock()
+	return min(p.times.data, 600*time.Millisecond)
+}
+
+// tryMore tries ports over a connection of its own, with less patience.
+func (p *patient) tryMore(ctx context.Context, verb string, add func(try) (all, bad int)) {
+	c, err := p.another(ctx, "passive", &seen{}, nil)
+	if err != nil {
+		return
+	}
+	defer func() { _ = c.Close() }()
+	for ctx.Err() == nil {
+		told, err := c.Passive(ctx, verb)
+		if err != nil {
+			return
+		}
+		began := time.Now()
+		err = c.Reach(ctx, told.Used, p.patience())
+		if ctx.Err() != nil && err != nil && time.Since(began) < p.patience() {
+			return
+		}
+		if all, _ := add(try{told.Used.Port(), time.Since(began), err}); all >= moreTries {
+			return
+		}
+	}
+}
+
+// spread is what the tries come to.
+func (p *patient) spread(c *ftpclient.Conn) Finding {
+	var good, bad []uint16
+	kinds := map[fault.ID]int{}
+	var slowest time.Duration
+	for _, t := range p.ports {
+		if t.err == nil {
+			good = append(good, t.port)
+			slowest = max(slowest, t.took)
+			continue
+		}
+		bad = append(bad, t.port)
+		kinds[fault.Of(fault.Unreached(t.err, "", 0, time.Second)).ID]++
+	}
+	host := addrOf(c).String()
+	facts := func(f Finding) Finding { return f.with("reached", good).with("not_reached", bad) }
+	admins := func() []explain.Step {
+		span := slices.Concat(good, bad)
+		rules := "dray firewall --apply"
+		if !c.SaysDray() {
+			rules = fmt.Sprintf("dray firewall --passive %d-%d --apply", slices.Min(span), slices.Max(span))
+			return []explain.Step{admin(rules, "on the server; write the range that the server is set to: the ports seen here are %d to %d", slices.Min(span), slices.Max(span))}
+		}
+		return []explain.Step{admin(rules, "on the server, open the passive range:")}
+	}
+	switch {
+	case len(bad) == 0 && len(good) > 0:
+		return facts(fine("%d data ports between %d and %d answer, the slowest in %s", len(good), slices.Min(good), slices.Max(good), millis(slowest)))
+	case len(bad) == 0:
+		return skip("there was no time")
+	case len(good) > 0:
+		f := facts(found(Fail, fault.IDRangePartly, "%d of %d data ports of %s answer; not %s", len(good), len(good)+len(bad), host, some(bad)))
+		return f.first(admins()...)
+	case kinds[fault.IDRefused] == len(bad):
+		f := facts(found(Fail, fault.IDUnpublished, "%s refuses its own data ports %s: nobody listens there", host, some(bad)))
+		return f.first(admin("", "forward or publish the same ports as the server is set to: for Docker -p A-B:A-B, in a router each port to the same port"))
+	case kinds[fault.IDRejected] > 0:
+		f := facts(found(Fail, fault.IDDataBlocked, "a firewall rejects the data ports of %s: %s", host, some(bad)))
+		return f.first(admins()...)
+	}
+	f := facts(found(Fail, fault.IDDataBlocked, "nothing answers at the data ports of %s: %s were tried; the packets are dropped", host, some(bad)))
+	return f.first(admins()...)
+}
+
+// some are ports for people, the lowest first.
+func some(ports []uint16) string {
+	ports = slices.Compact(slices.Sorted(slices.Values(ports)))
+	var words []string
+	for _, port := range ports[:min(len(ports), 5)] {
+		words = append(words, fmt.Sprint(port))
+	}
+	if len(ports) > 5 {
+		words = append(words, "and others")
+	}
+	return strings.Join(words, ", ")
+}
+
+// pasvOf compares the address that PASV tells with the one that was reached, and EPSV
+// with what FEAT says of it.
+func (p *patient) pasvOf(ctx context.Context) Finding {
+	if p.o.Remote.Proxied {
+		return skip("the proxy hides the server's address")
+	}
+	p.main.Lock()
+	defer p.main.Unlock()
+	c := p.conn
+	if c.Err() != nil {
+		return skip("the connection is lost")
+	}
+	reached := addrOf(c)
+	if reached.Is6() {
+		return skip("PASV is for IPv4, and this is IPv6")
+	}
+	_, epsvErr := c.Passive(ctx, "EPSV")
+	if epsvErr != nil && c.Err() != nil {
+		return of(Fail, epsvErr)
+	}
+	told, err := c.Passive(ctx, "PASV")
+	switch {
+	case err != nil && epsvErr == nil:
+		f := found(Warn, fault.IDEpsvOnly, "EPSV works and PASV is refused: %s", explain.Said(err))
+		f.Means = "Old programs know PASV only; they can log in and not transfer."
+		return f
+	case err != nil:
+		return skip("told with the passive range")
+	case told.Told.Addr() != reached && c.Reach(ctx, told.Told, p.times.data) != nil:
+		f := found(Warn, fault.IDPasvAddress, "PASV tells %s, which does not answer; the server was reached at %s", told.Told.Addr(), reached).
+			with("told", told.Told.Addr().String()).with("reached", reached.String())
+		return f.first(p.publish(c, reached)...)
+	case epsvErr != nil && c.Features().Has("EPSV"):
+		f := found(Warn, fault.IDEpsvLie, "FEAT names EPSV, and the server refuses it: %s", explain.Said(epsvErr))
+		return f
+	case epsvErr != nil:
+		return Finding{Verdict: Note, Saw: "PASV works; EPSV is refused: " + screen.Line(explain.Said(epsvErr))}
+	case told.Told.Addr() != reached:
+		return fine("PASV tells %s, which answers too", told.Told.Addr())
+	}
+	return fine("EPSV and PASV work, and PASV tells the address that was reached")
+}
+
+// publish are the settings by which servers tell another address.
+func (p *patient) publish(c *ftpclient.Conn, reached netip.Addr) []explain.Step {
+	greeting := strings.ToLower(c.Greeting().Said())
+	settings := []struct{ word, text, run string }{
+		{"dray", "in the configuration of dray, then dray reads it at a reload:", fmt.Sprintf("public = %q", reached)},
+		{"vsftpd", "in vsftpd.conf, then restart it:", fmt.Sprintf("pasv_address=%s", reached)},
+		{"proftpd", "in proftpd.conf, then restart it:", fmt.Sprintf("MasqueradeAddress %s", reached)},
+		{"pure-ftpd", "for Debian, then restart it:", fmt.Sprintf("echo %s > /etc/pure-ftpd/conf/ForcePassiveIP", reached)},
+	}
+	var all []explain.Step
+	for _, s := range settings {
+		step := admin("", "%s %s", s.text, s.run)
+		if strings.HasPrefix(s.run, "echo ") {
+			step = admin(s.run, "%s", s.text)
+		}
+		if s.word == "dray" && c.SaysDray() || strings.Contains(greeting, s.word) {
+			return []explain.Step{step}
+		}
+		all = append(all, step)
+	}
+	return all
+}
+
+// A sink takes the beginning of a download, and ends it when it has enough.
+type sink struct {
+	ctx    context.Context
+	stop   context.CancelCauseFunc
+	size   int64
+	enough int64
+
+	mu    sync.Mutex
+	bytes int64
+}
+
+// newSink takes at most limit bytes of a file of so many.
+func newSink(ctx context.Context, size, limit int64) *sink {
+	s := &sink{size: size, enough: min(limit, size)}
+	s.ctx, s.stop = context.WithCancelCause(ctx)
+	return s
+}
+
+func (s *sink) WriteAt(b []byte, off int64) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.bytes = max(s.bytes, off+int64(len(b))); s.bytes >= s.enough && s.enough < s.size {
+		s.stop(errEnough)
+	}
+	return len(b), nil
+}
+
+func (s *sink) Offset() int64 { return 0 }
+
+// came is how much came, and err unless that was enough.
+func (s *sink) came(err error) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if errors.Is(context.Cause(s.ctx), errEnough) {
+		err = nil
+	}
+	return s.bytes, err
+}
+
+// A sample is a file that may be fetched.
+type sample struct {
+	name string
+	size int64
+}
+
+// A fetcher fetches a file as far as limit, and tells how much came.
+type fetcher func(ctx context.Context, path string, size, limit int64) (int64, error)
+
+// downloadOf fetches a small file, and the beginning of a large one.
+func (p *patient) downloadOf(ctx context.Context) Finding {
+	var files []sample
+	for _, e := range p.entries {
+		if e.Is(ftp.KnownSize) && (!e.Is(ftp.KnownType) || e.Mode.IsRegular()) {
+			files = append(files, sample{e.Name, e.Size})
+		}
+	}
+	return p.download(ctx, files, p.directoryOf(), p.fetch)
+}
+
+// download fetches the smallest and the largest of files: packets that are too large for
+// the way are lost, and small ones are not.
+func (p *patient) download(ctx context.Context, files []sample, dir string, fetch fetcher) Finding {
+	files = slices.DeleteFunc(files, func(f sample) bool { return f.size == 0 })
+	if len(files) == 0 {
+		return skip("there is no file to fetch")
+	}
+	bySize := func(a, b sample) int { return cmp.Compare(a.size, b.size) }
+	wanted := []sample{slices.MinFunc(files, bySize), slices.MaxFunc(files, bySize)}
+	if i := slices.IndexFunc(files, func(f sample) bool { return !p.u.DirWanted && f.name == remote.Base(p.u.Path) }); i >= 0 {
+		wanted = files[i : i+1]
+	}
+	limit := int64(1 << 20)
+	if p.o.Deep {
+		limit = 16 << 20
+	}
+	var told []string
+	for _, s := range slices.Compact(wanted) {
+		path, began := remote.Join(dir, s.name), time.Now()
+		n, err := fetch(ctx, path, s.size, limit)
+		if err == nil {
+			told = append(told, fmt.Sprintf("%s of %s in %s", screen.Size(n), s.name, millis(time.Since(began))))
+			continue
+		}
+		f := of(Fail, err).with("file", screen.Line(s.name)).with("bytes", n).with("size", s.size)
+		switch fault.Of(err).ID {
+		case fault.IDStall, fault.IDNoAnswer, fault.IDDataLost:
+			return p.stalled(ctx, f, fetch, path, s.size, limit, n)
+		case fault.IDPerm, fault.IDNotFound: // of this file only
+			told = append(told, f.Saw)
+		default:
+			return f
+		}
+	}
+	return fine("%s", strings.Join(told, "; "))
+}
+
+// stalled looks again where a download stood still: at the same place it is no accident.
+func (p *patient) stalled(ctx context.Context, f Finding, fetch fetcher, path string, size, limit, n int64) Finding {
+	if !p.o.Deep {
+		f.ID, f.Saw = fault.IDStall, fmt.Sprintf("%s stood still after %d bytes", path, n)
+		return f.first(you(p.command("doctor", p.u, []string{"--deep"}), "see whether it is the same place each time:"))
+	}
+	again, err := fetch(ctx, path, size, limit)
+	if err == nil {
+		f.Verdict, f.Saw = Warn, fmt.Sprintf("%s stood still after %d bytes, and came whole at the second try", path, n)
+		return f
+	}
+	f.ID = fault.IDStall
+	f.Saw = screen.Line(fmt.Sprintf("%s stood still after %d bytes, and again after %d", path, n, again))
+	if n == again || n < 4096 && again < 4096 {
+		f.Means = "Small packets arrive and full ones do not: somewhere on the way they are too large, and the message that says so is thrown away (path MTU)."
+		f.Do = []explain.Step{
+			admin("nft insert rule inet filter output tcp flags syn tcp option maxseg size set 1200", "on the server, have smaller packets sent:"),
+			admin("", "in the router before it: nft add rule inet filter forward tcp flags syn tcp option maxseg size set rt mtu, and let ICMP \"fragmentation needed\" through"),
+			you("", "a smaller MTU on this machine helps too: ip link set dev DEVICE mtu 1280"),
+		}
+	}
+	return f
+}
+
+// fetch fetches a file as far as limit, and tells how much came.
+func (p *patient) fetch(ctx context.Context, path string, size, limit int64) (int64, error) {
+	c, err := p.another(ctx, "download", &seen{}, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = c.Close() }()
+	s := newSink(ctx, size, limit)
+	defer s.stop(nil)
+	_, err = c.Receive(s.ctx, path, ftpclient.Get{Size: -1}, s, transfer.Options{Idle: p.times.answer})
+	return s.came(err)
+}
+
+// A memory is a file in memory, to be sent.
+type memory struct{ *bytes.Reader }
+
+func (memory) Close() error                 { return nil }
+func (m memory) Stat() (fs.FileInfo, error) { return sized(m.Size()), nil }
+
+// sized is what there is to know of a memory.
+type sized int64
+
+func (s sized) Name() string     { return "memory" }
+func (s sized) Size() int64      { return int64(s) }
+func (sized) Mode() fs.FileMode  { return 0o600 }
+func (sized) ModTime() time.Time { return time.Time{} }
+func (sized) IsDir() bool        { return false }
+func (sized) Sys() any           { return nil }
+
+// probeSize is the length of the file that is uploaded: more than one record of TLS and
+// one window, so that an end that is cut off shows.
+const probeSize = 300 << 10
+
+// uploadOf sends a file under each version of TLS, compares it, and removes it.
+func (p *patient) uploadOf(ctx context.Context) Finding {
+	versions := []uint16{0}
+	if cs, ok := p.conn.TLS(); ok {
+		versions = []uint16{cs.Version}
+		if cs.Version == tls.VersionTLS13 {
+			versions = []uint16{tls.VersionTLS13, tls.VersionTLS12}
+		}
+	}
+	content := make([]byte, probeSize)
+	_, _ = rand.Read(content)
+	var token [4]byte
+	_, _ = rand.Read(token[:])
+	path := remote.Join(p.directoryOf(), "dray-doctor-"+hex.EncodeToString(token[:])+".tmp")
+	var told []string
+	var first Finding
+	for i, version := range versions {
+		began := time.Now()
+		err := p.upload(ctx, path, content, version)
+		name := ""
+		if version != 0 {
+			name = " with " + tls.VersionName(version)
+		}
+		switch {
+		case err == nil && first.Verdict == Fail:
+			f := found(Fail, fault.IDTLS13Loss, "an upload fails with TLS 1.3 and works with 1.2: %s", first.Saw)
+			return f.first(you(p.command("doctor", p.u, []string{"--write", "--tls-max", "1.2"}), "until the server is updated, upload with TLS 1.2:"))
+		case err == nil:
+			told = append(told, fmt.Sprintf("%s%s in %s, compared and removed", screen.Size(probeSize), name, millis(time.Since(began))))
+		case i == 0 && len(versions) > 1 && fault.Of(err).ID != fault.IDNoSpace && fault.Of(err).ID != fault.IDQuota && fault.Of(err).ID != fault.IDPerm:
+			first = of(Fail, err)
+		case i > 0 && first.Verdict == 0 && version == tls.VersionTLS12 && fault.Of(err).Kind == fault.Untrusted:
+			told = append(told, "the server does not take TLS 1.2")
+		default:
+			if first.Verdict == Fail {
+				return first
+			}
+			return of(Fail, err)
+		}
+	}
+	return fine("%s", strings.Join(told, "; "))
+}
+
+// directoryOf is the directory that was listed.
+func (p *patient) directoryOf() string {
+	if p.u.DirWanted || p.u.Path == "" {
+		return p.u.Path
+	}
+	for _, e := range p.entries {
+		if e.Name == remote.Base(p.u.Path) {
+			return remote.Dir(p.u.Path)
+		}
+	}
+	return p.u.Path
+}
+
+func (p *patient) upload(ctx context.Context, path string, content []byte, version uint16) (err error) {
+	c, err := p.another(ctx, "upload", &seen{}, func(o *ftpclient.Options) {
+		if version != 0 {
+			o.TLS = o.TLS.Clone()
+			o.TLS.MinVersion, o.TLS.MaxVersion = version, version
+		}
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.times.answer)
+		defer cancel()
+		if c.Err() != nil {
+			if c, err := p.another(end, "upload", &seen{}, nil); err == nil {
+				_ = c.Remove(end, path)
+				_ = c.Close()
+			}
+			return
+		}
+		if gone := c.Remove(end, path); gone != nil && err == nil {
+			err = gone
+		}
+		_ = c.Close()
+	}()
+	if _, err := c.Send(ctx, path, ftpclient.Put{Size: int64(len(content))}, memory{bytes.NewReader(content)}, transfer.Options{Idle: p.times.answer}); err != nil {
+		return err
+	}
+	if size, err := c.Size(ctx, path); err == nil && size != int64(len(content)) {
+		return fault.New(fault.Cut, fault.IDShortFile, path, size, len(content))
+	}
+	got := make(buffer, len(content))
+	if _, err := c.Receive(ctx, path, ftpclient.Get{Size: int64(len(content))}, got, transfer.Options{Idle: p.times.answer}); err != nil {
+		return err
+	}
+	if sha256.Sum256(got) != sha256.Sum256(content) {
+		return fault.New(fault.Mismatch, fault.IDVerify, path, "bytes")
+	}
+	return nil
+}
+
+// A buffer takes a file of which the size is known.
+type buffer []byte
+
+func (b buffer) WriteAt(data []byte, off int64) (int, error) {
+	if off > int64(len(b)) || copy(b[off:], data) < len(data) {
+		return 0, errors.New("more came than was sent")
+	}
+	return len(data), nil
+}
+
+func (b buffer) Offset() int64 { return 0 }
+
+// idleFor is how long a connection is left in peace: NATs and firewalls that forget
+// connections early do so after a minute.
+const idleFor = 65 * time.Second
+
+// idleOf says nothing for a while.
+func (p *patient) idleOf(ctx context.Context) Finding {
+	c, err := p.another(ctx, "idle", &seen{}, nil)
+	if err != nil {
+		return skip("no second connection: %s", screen.Line(explain.Line(fault.Of(err))))
+	}
+	defer func() { _ = c.Close() }()
+	select {
+	case <-time.After(idleFor):
+	case <-ctx.Done():
+		return skip("interrupted")
+	}
+	if err := c.Noop(ctx); err != nil {
+		said := explain.Said(err)
+		f := found(Warn, fault.IDIdle, "after %d s without a word the connection was gone", int(idleFor.Seconds()))
+		if said != "" {
+			f.Saw += ": " + screen.Line(said)
+		} else {
+			f.Means = "Something between forgets connections on which nothing is said, and tells nobody. Long transfers then end without the server's last word."
+		}
+		return f
+	}
+	return fine("after %d s without a word the connection is still there", int(idleFor.Seconds()))
+}

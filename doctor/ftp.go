@@ -1,0 +1,460 @@
+package doctor
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"dray/explain"
+	"dray/fault"
+	"dray/ftp"
+	"dray/ftpclient"
+	"dray/remote"
+	"dray/screen"
+)
+
+// ftpPatient is what is known of an FTP server.
+type ftpPatient struct {
+	main    sync.Mutex      // who holds it uses conn
+	conn    *ftpclient.Conn // the control connection that all goes over that needs only one
+	control seen
+	offered ftp.Features // in clear text, before AUTH
+	tlsErr  error        // why there is no TLS on it
+	entries []ftp.Listed // of the directory
+	listErr error
+	ports   []try // of the passive range
+}
+
+// ftpChecks are those of FTP, the more basic first.
+func ftpChecks(o *Options) []check {
+	all := []check{
+		{name: "name", run: (*patient).name},
+		{name: "control", needs: []string{"name"}, run: (*patient).controlOf},
+		{name: "families", needs: []string{"name"}, after: []string{"control"}, run: (*patient).families},
+		{name: "tls", needs: []string{"control"}, run: (*patient).tlsOf},
+		{name: "login", needs: []string{"tls"}, run: (*patient).loginOf},
+		{name: "passive", needs: []string{"login"}, after: []string{"listing"}, run: (*patient).passiveOf},
+		{name: "pasv", needs: []string{"login"}, after: []string{"passive"}, run: (*patient).pasvOf},
+		{name: "listing", needs: []string{"login"}, run: (*patient).listingOf},
+		{name: "active", needs: []string{"login"}, after: []string{"passive"}, run: (*patient).activeOf},
+		{name: "reuse", needs: []string{"listing"}, after: []string{"active"}, run: (*patient).reuseOf},
+		{name: "download", needs: []string{"listing"}, after: []string{"passive"}, run: (*patient).downloadOf},
+	}
+	if o.Write {
+		all = append(all, check{name: "upload", needs: []string{"listing"}, after: []string{"download"}, run: (*patient).uploadOf})
+	}
+	if o.Deep {
+		all = append(all, check{name: "idle", needs: []string{"login"}, after: []string{"pasv", "listing"}, run: (*patient).idleOf})
+	}
+	return append(all, check{name: "other ports", needs: []string{"name"}, after: []string{"control"}, run: (*patient).doorsOf})
+}
+
+// connection is how control connections are made here.
+func (p *patient) connection(ctx context.Context) (ftpclient.Options, error) {
+	o := p.o.Remote
+	o.Connect, o.Timeout = p.times.connect, p.times.answer
+	fo, err := o.FTPConn(ctx, p.u)
+	if err != nil {
+		return fo, err
+	}
+	p.login.For(&fo)
+	fo.Greeting, fo.DataWait = p.times.greeting, p.times.data
+	// In clear text nothing is sent behind a USER that the server refuses: the password
+	// would be on the network for nothing.
+	fo.OneByOne = fo.Mode == ftpclient.TLSOff
+	return fo, nil
+}
+
+// another is one more connection that is logged in, changed by how. The caller closes it.
+func (p *patient) another(ctx context.Context, who string, s *seen, how func(o *ftpclient.Options)) (*ftpclient.Conn, error) {
+	fo, err := p.connection(ctx)
+	if err != nil {
+		return nil, err
+	}
+	fo.Trace = p.watch(who, s)
+	if how != nil {
+		how(&fo)
+	}
+	return ftpclient.Dial(ctx, fo)
+}
+
+// crowded tells that a server refuses one more connection, which says nothing about it.
+func crowded(err error) bool {
+	switch fault.Of(err).ID {
+	case fault.IDBusy, fault.IDBanned, fault.IDLost, fault.IDAuth:
+		return true
+	}
+	return false
+}
+
+// controlOf connects and hears the greeting. It begins TLS too, which tlsOf tells.
+func (p *patient) controlOf(ctx context.Context) Finding {
+	fo, err := p.connection(ctx)
+	if err != nil {
+		return of(Fail, err)
+	}
+	fo.Trace = p.watch("control", &p.control)
+	fo.Greeted = func(ctx context.Context, c *ftpclient.Conn) {
+		if r, err := c.Quote(ctx, "FEAT"); err == nil {
+			p.offered = ftp.ParseFeatures(r)
+		}
+	}
+	began := time.Now()
+	c, err := ftpclient.Open(ctx, fo)
+	s := &p.control
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	way := fine("connected to %s in %s", s.address, millis(s.connected.Sub(began))).with("address", s.address).with("connect_ms", s.connected.Sub(began).Milliseconds())
+	if err != nil {
+		if e := fault.Of(err); s.greeted.IsZero() && (fo.Mode != ftpclient.TLSImplicit || s.connected.IsZero() || s.tls != nil || e.Kind != fault.Untrusted && e.ID != fault.IDNoAnswer) {
+			return p.corrected(of(Fail, err), e)
+		}
+		p.tlsErr = err
+		if s.greeting != "" {
+			way.Saw = screen.Line(fmt.Sprintf("%s: %s; %s", p.u.Address(), s.greeting, millis(s.connected.Sub(began))))
+		}
+		return way
+	}
+	p.conn = c
+	p.atEnd(func() {
+		end, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = c.Quit(end)
+	})
+	way.Saw = screen.Line(fmt.Sprintf("%s: %s; %s", p.u.Address(), c.Greeting().Said(), millis(s.connected.Sub(began))))
+	way = way.with("greeting", screen.Line(c.Greeting().Said()))
+	if late := s.greeted.Sub(s.connected); late > 5*time.Second {
+		f := found(Warn, fault.IDNoAnswer, "the greeting came after %d s: %s", int(late.Seconds()), c.Greeting().Said())
+		f.Means = "The server does something before it speaks; mostly it looks up the name of your address, and nobody answers. Many programs give up meanwhile."
+		f.Do = []explain.Step{
+			you(p.command("ls", p.u, []string{"--connect-timeout", fmt.Sprintf("%ds", int(late.Seconds())*2)}), "until that is put right, wait longer"),
+			admin("", "ProFTPD: UseReverseDNS off and IdentLookups off; Pure-FTPd: DontResolve yes; vsftpd: reverse_lookup_enable=NO; else mend the resolver in /etc/resolv.conf"),
+		}
+		return f
+	}
+	return way
+}
+
+// corrected puts the URL that would be right before what else there is to do.
+func (p *patient) corrected(f Finding, e *fault.Error) Finding {
+	u := p.u
+	u.Port, u.HostPrint = p.u.PortNumber(), ""
+	switch {
+	case e.ID == fault.IDImplicitTLS:
+		u.Scheme = remote.FTPS
+	case e.ID == fault.IDWrongProto && len(e.Facts) > 1 && e.Facts[1] == "SSH":
+		u.Scheme = remote.SFTP
+	case e.ID == fault.IDWrongProto && len(e.Facts) > 1 && e.Facts[1] == "FTP":
+		u.Scheme = remote.FTP
+	default:
+		return f
+	}
+	return f.first(you(p.command("doctor", u, nil, "tls", "plain"), "with the protocol of that port:"))
+}
+
+// tlsOf tells of the TLS of the control connection.
+func (p *patient) tlsOf(ctx context.Context) Finding {
+	if p.tlsErr != nil {
+		return p.noTLS(ctx)
+	}
+	cs, ok := p.conn.TLS()
+	switch {
+	case !ok && (p.o.Remote.FTP.TLS == remote.TLSOff || p.u.Scheme == remote.FTPPlain):
+		return Finding{Verdict: Note, Saw: "in clear text, as was asked for: everybody on the way can read the password and the files"}
+	case !ok:
+		f := found(Warn, fault.IDTLSMissing, "the server offers no TLS: all goes in clear text")
+		return f
+	}
+	leaf := cs.PeerCertificates[0]
+	left := time.Until(leaf.NotAfter)
+	how := "AUTH TLS"
+	if p.u.Scheme == remote.FTPS || p.o.Remote.FTP.TLS == remote.TLSImplicit {
+		how = "TLS from the first byte"
+	}
+	f := fine("%s, %s, %s; the certificate of %s is valid for %d days", how, tls.VersionName(cs.Version), tls.CipherSuiteName(cs.CipherSuite), certName(leaf), int(left.Hours()/24))
+	if left < 14*24*time.Hour {
+		f = found(Warn, fault.IDExpired, "the certificate ends in %d days, on %s", int(left.Hours()/24), leaf.NotAfter.Format("2 Jan 2006"))
+	}
+	if how == "AUTH TLS" && len(p.offered.Names()) > 0 && !p.offered.Has("AUTH") {
+		f.Saw += "; FEAT does not name AUTH, so that some programs will not ask for TLS"
+	}
+	return f.with("version", tls.VersionName(cs.Version)).with("cipher", tls.CipherSuiteName(cs.CipherSuite)).with("certificate", describe(cs.PeerCertificates))
+}
+
+func certName(c *x509.Certificate) string {
+	if len(c.DNSNames) > 0 {
+		return c.DNSNames[0]
+	}
+	return c.Subject.CommonName
+}
+
+// describe is a chain for programs and reports.
+func describe(chain []*x509.Certificate) []map[string]any {
+	var all []map[string]any
+	for _, c := range chain[:min(len(chain), 8)] {
+		all = append(all, map[string]any{
+			"subject": screen.Line(c.Subject.String()), "issuer": screen.Line(c.Issuer.String()), "names": c.DNSNames,
+			"from": c.NotBefore.UTC().Format(time.RFC3339), "to": c.NotAfter.UTC().Format(time.RFC3339), "key": remote.KeyPrint(c).String(),
+		})
+	}
+	return all
+}
+
+// noTLS tells why there is none: the certificate, the versions, or nothing of TLS at all.
+func (p *patient) noTLS(ctx context.Context) Finding {
+	e := fault.Of(p.tlsErr)
+	f := p.corrected(of(Fail, p.tlsErr), e)
+	switch e.ID {
+	case fault.IDTLSMissing:
+		u := p.u
+		u.Scheme = remote.FTPPlain
+		return f.first(you(p.command("doctor", u, nil, "tls"), "where nobody else can listen, go on in clear text:"))
+	case fault.IDTLSFailed, fault.IDNoAnswer, fault.IDLost:
+		if version, ok := p.oldTLS(ctx); ok {
+			old := found(Fail, fault.IDTLSVersion, "the server speaks %s and nothing newer", tls.VersionName(version)).with("cause", screen.Line(explain.Cause(p.tlsErr)))
+			number := strings.TrimPrefix(tls.VersionName(version), "TLS ")
+			return old.first(you(p.command("doctor", p.u, []string{"--tls-min", number}), "until it is updated, let the old version in for this server:"))
+		}
+		return f
+	}
+	// Something is wrong with the certificate: here it is.
+	u := p.u
+	dial := p.o.Remote.Dial
+	if dial == nil {
+		dial = (*remote.Proxies)(nil).DialContext
+	}
+	look, cancel := context.WithTimeout(ctx, p.times.connect)
+	defer cancel()
+	if chain, err := remote.Fetch(look, u, dial); err == nil {
+		f = f.with("certificate", describe(chain)).with("clock", time.Now().UTC().Format(time.RFC3339))
+	}
+	return f
+}
+
+// oldTLS is the newest version below 1.2 that the server speaks. Nobody logs in.
+func (p *patient) oldTLS(ctx context.Context) (uint16, bool) {
+	for _, version := range []uint16{tls.VersionTLS11, tls.VersionTLS10} {
+		fo, err := p.connection(ctx)
+		if err != nil {
+			return 0, false
+		}
+		fo.Trace = p.watch("old TLS", &seen{})
+		fo.Greeting = p.times.answer
+		fo.TLS = &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version} // nothing secret is said
+		for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+			fo.TLS.CipherSuites = append(fo.TLS.CipherSuites, s.ID)
+		}
+		if fo.Mode != ftpclient.TLSImplicit {
+			fo.Mode = ftpclient.TLSRequire
+		}
+		if c, err := ftpclient.Open(ctx, fo); err == nil {
+			_ = c.Close()
+			return version, true
+		}
+	}
+	return 0, false
+}
+
+// loginOf logs in.
+func (p *patient) loginOf(ctx context.Context) Finding {
+	p.main.Lock()
+	defer p.main.Unlock()
+	err := p.conn.Login(ctx)
+	who := p.login.User
+	if who == "" {
+		who = "anonymous"
+	}
+	if err == nil {
+		return fine("as %s: %s", who, p.conn.Welcome().Said()).with("user", who).with("features", p.conn.Features().Names())
+	}
+	e := fault.Of(err)
+	_, secure := p.conn.TLS()
+	if !secure && e.Kind != fault.Canceled && (e.ID == fault.IDTLSRequired || p.worksOverTLS(ctx)) {
+		if e.ID != fault.IDTLSRequired {
+			err = fault.Because(err, fault.NeedTLS, fault.IDTLSRequired, p.u.Host)
+		}
+		u := p.u
+		u.Scheme = remote.FTPTLS
+		return of(Fail, err).first(you(p.command("doctor", u, nil, "tls", "plain"), "log in over TLS:"))
+	}
+	if p.login.User == "" && e.ID == fault.IDAuth {
+		u := p.u
+		u.User = "USER"
+		return Finding{Verdict: Skipped, Saw: "no user was given, and anonymous is refused: " + screen.Line(explain.Said(err)), Do: []explain.Step{you(p.command("doctor", u, nil), "give a user to have the rest looked at:")}}
+	}
+	f := of(Fail, err).with("user", who).with("user_length", len(who))
+	if secret := p.login.Password.Reveal(); strings.TrimSpace(secret) != secret {
+		f = f.first(you("", "the password that was sent begins or ends with a blank or a line end: it may have come along when it was copied"))
+	}
+	if e.ID == fault.IDAuth && p.login.From != "" {
+		f = f.with("password_from", p.login.From)
+	}
+	return f
+}
+
+// worksOverTLS tells whether the same login is taken over TLS.
+func (p *patient) worksOverTLS(ctx context.Context) bool {
+	c, err := p.another(ctx, "over TLS", &seen{}, func(o *ftpclient.Options) { o.Mode = ftpclient.TLSRequire })
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	return true
+}
+
+// directory is what is listed: the one of the URL, or the one that its file is in.
+func (p *patient) directory(ctx context.Context, c *ftpclient.Conn) string {
+	if p.u.DirWanted || p.u.Path == "" {
+		return p.u.Path
+	}
+	if e, err := c.Stat(ctx, p.u.Path); err == nil && e.Is(ftp.KnownType) && e.Mode.IsRegular() {
+		return remote.Dir(p.u.Path)
+	}
+	return p.u.Path
+}
+
+const mostEntries = 2000
+
+func list(ctx context.Context, c *ftpclient.Conn, dir string) (entries []ftp.Listed, err error) {
+	for e, err := range c.List(ctx, dir) {
+		if err != nil {
+			return entries, err
+		}
+		if entries = append(entries, e); len(entries) == mostEntries {
+			continue // the rest is read and forgotten
+		}
+		entries = entries[:min(len(entries), mostEntries)]
+	}
+	return entries, nil
+}
+
+// listingOf lists the directory, as a program would.
+func (p *patient) listingOf(ctx context.Context) Finding {
+	p.main.Lock()
+	defer p.main.Unlock()
+	began := time.Now()
+	dir := p.directory(ctx, p.conn)
+	p.entries, p.listErr = list(ctx, p.conn, dir)
+	if p.listErr != nil {
+		return of(Fail, p.listErr)
+	}
+	name := dir
+	if name == "" {
+		name = "the directory of the login"
+	}
+	f := fine("%d names in %s, %s", len(p.entries), name, millis(time.Since(began)))
+	p.control.mu.Lock()
+	defer p.control.mu.Unlock()
+	if n := len(p.control.data); n > 0 {
+		if p.control.data[n-1].DidResume {
+			f.Saw += ", the data connection resumed the TLS session"
+		}
+		f = f.with("resumed", p.control.data[n-1].DidResume)
+	}
+	return f
+}
+
+// activeOf lets the server connect to us.
+func (p *patient) activeOf(ctx context.Context) Finding {
+	switch {
+	case p.o.Remote.Proxied:
+		return skip("the proxy can't be connected to")
+	case p.o.Remote.FTP.Active:
+		return skip("all of it is in active mode")
+	}
+	c, err := p.another(ctx, "active", &seen{}, func(o *ftpclient.Options) { o.Active = true })
+	if err != nil {
+		return skip("no second connection: %s", screen.Line(explain.Line(fault.Of(err))))
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := list(ctx, c, p.u.Path); err != nil {
+		if id := fault.Of(err).ID; id == fault.IDPerm || id == fault.IDNotDir || id == fault.IDNotFound {
+			return fine("the server connects to us") // what it then refused is told elsewhere
+		}
+		f := of(Note, err)
+		f.Means = "Only who asks for active mode needs it. Behind NAT, or a firewall that lets nobody in, it can't work."
+		f.Do = nil
+		return f
+	}
+	return fine("the server connects to us")
+}
+
+// reuseOf does without the session that the server may want to be resumed.
+func (p *patient) reuseOf(ctx context.Context) Finding {
+	p.control.mu.Lock()
+	n := len(p.control.data)
+	p.control.mu.Unlock()
+	if n == 0 {
+		return skip("no TLS on data connections")
+	}
+	c, err := p.another(ctx, "without reuse", &seen{}, func(o *ftpclient.Options) { o.NoReuse = true })
+	if err != nil {
+		return skip("no second connection: %s", screen.Line(explain.Line(fault.Of(err))))
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := list(ctx, c, p.u.Path); err != nil {
+		f := found(Note, fault.IDTLSReuse, "data connections must resume the TLS session: %s", explain.Said(err))
+		f.Means = "dray does. Programs that do not fail at the first listing: then update them, or let the server do without."
+		return f
+	}
+	return fine("not asked for")
+}
+
+// doorsOf looks at the other ports that file transfer has.
+func (p *patient) doorsOf(ctx context.Context) Finding {
+	if p.o.Remote.Proxied {
+		return skip("the proxy is in between")
+	}
+	var looking sync.WaitGroup
+	var mu sync.Mutex
+	said := map[int]string{}
+	ports := []int{remote.FTP.Port(), remote.SFTP.Port(), remote.FTPS.Port()}
+	for _, port := range ports {
+		if port == p.u.PortNumber() {
+			continue
+		}
+		looking.Go(func() {
+			p.mu.Lock()
+			d, known := p.doors[port]
+			p.mu.Unlock()
+			if !known {
+				d = p.knock(ctx, port)
+			}
+			p.mu.Lock()
+			p.doors[port] = d
+			p.mu.Unlock()
+			mu.Lock()
+			defer mu.Unlock()
+			said[port] = d.String()
+		})
+	}
+	looking.Wait()
+	var parts []string
+	f := fine("")
+	for _, port := range ports {
+		if text, ok := said[port]; ok {
+			parts = append(parts, fmt.Sprintf("%d %s", port, text))
+			f = f.with(fmt.Sprint(port), text)
+		}
+	}
+	f.Saw = screen.Line(strings.Join(parts, "; "))
+	return f
+}
+
+// errEnough ends a transfer of which enough was seen.
+var errEnough = errors.New("enough was seen")
+
+// addrOf is the address of the server's end of a connection.
+func addrOf(c *ftpclient.Conn) netip.Addr {
+	a, err := netip.ParseAddrPort(c.RemoteAddr().String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a.Addr().Unmap()
+}

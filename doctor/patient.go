@@ -1,0 +1,353 @@
+package doctor
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"dray/explain"
+	"dray/fault"
+	"dray/ftp"
+	"dray/ftpclient"
+	"dray/remote"
+	"dray/screen"
+	"dray/transfer"
+)
+
+// A patient is what the checks of one examination know of the server.
+type patient struct {
+	o     Options
+	u     remote.URL
+	login remote.Login
+	times times
+
+	telling sync.Mutex // of Options.Trace
+
+	mu    sync.Mutex // of what is below
+	addrs []netip.Addr
+	doors map[int]door
+	ends  []func()
+
+	ftpPatient
+	sshPatient
+}
+
+// times are how long the steps are waited for. All of those that may follow each other
+// stay below ten seconds.
+type times struct {
+	connect  time.Duration // a control connection
+	greeting time.Duration
+	answer   time.Duration // a reply; a transfer without a byte
+	data     time.Duration // a data connection
+	ports    time.Duration // for all data ports together
+}
+
+var (
+	quick = times{connect: 4 * time.Second, greeting: 8 * time.Second, answer: 6 * time.Second, data: 2500 * time.Millisecond, ports: 4 * time.Second}
+	slow  = times{connect: 20 * time.Second, greeting: 70 * time.Second, answer: 30 * time.Second, data: 8 * time.Second, ports: 25 * time.Second}
+)
+
+// prepare settles what is looked at and who logs in.
+func (p *patient) prepare(ctx context.Context) error {
+	p.times = quick
+	if p.o.Deep {
+		p.times = slow
+	}
+	if d := p.o.Remote.Connect; d > 0 {
+		p.times.connect = d
+	}
+	if d := p.o.Remote.Timeout; d > 0 {
+		p.times.answer = d
+	}
+	p.doors = map[int]door{}
+	if p.o.Open && p.u.Scheme.IsFTP() && p.u.Port == 0 {
+		p.choose(ctx)
+	}
+	if !p.u.Scheme.IsFTP() {
+		return nil // over SSH a password is looked for when the server asks
+	}
+	var err error
+	p.login, err = p.o.Remote.Login(ctx, p.u)
+	return err
+}
+
+// choose takes SFTP where nobody speaks FTP and somebody speaks SSH.
+func (p *patient) choose(ctx context.Context) {
+	ports := []int{remote.FTP.Port(), remote.SFTP.Port()}
+	var all [2]door
+	var looking sync.WaitGroup
+	for i, port := range ports {
+		looking.Go(func() { all[i] = p.knock(ctx, port) })
+	}
+	looking.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, port := range ports {
+		p.doors[port] = all[i]
+	}
+	if all[0].state != open && all[1].speaks == speaksSSH {
+		p.u.Scheme = remote.SFTP
+	}
+}
+
+// atEnd has f called when the examination is over.
+func (p *patient) atEnd(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ends = append(p.ends, f)
+}
+
+func (p *patient) close() {
+	p.mu.Lock()
+	ends := p.ends
+	p.ends = nil
+	p.mu.Unlock()
+	for _, f := range ends {
+		f()
+	}
+}
+
+// trace tells a line of the dialogue of one connection.
+func (p *patient) trace(who, format string, args ...any) {
+	if p.o.Trace == nil {
+		return
+	}
+	p.telling.Lock()
+	defer p.telling.Unlock()
+	p.o.Trace(who + ": " + screen.Line(fmt.Sprintf(format, args...)))
+}
+
+// command is a command line of ours for a URL, with the options that the examination
+// has.
+func (p *patient) command(verb string, u remote.URL, more []string, leave ...string) string {
+	u.HasPassword = false
+	if p.o.Command != nil {
+		return p.o.Command(verb, u, more, leave...)
+	}
+	return strings.Join(append(append([]string{"dray", verb}, more...), u.String()), " ")
+}
+
+// name looks the name up.
+func (p *patient) name(ctx context.Context) Finding {
+	if p.o.Remote.Proxied {
+		return skip("the proxy looks it up")
+	}
+	if addr, err := netip.ParseAddr(p.u.Host); err == nil {
+		p.addrs = []netip.Addr{addr.Unmap()}
+		return fine("%s is an address", addr)
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.times.connect)
+	defer cancel()
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", p.u.Host)
+	if err != nil || len(addrs) == 0 {
+		if err == nil {
+			err = errors.New("no address")
+		}
+		f := of(Fail, fault.Because(err, fault.Unreachable, fault.IDDNS, p.u.Host))
+		var dns *net.DNSError
+		if errors.As(err, &dns) && dns.IsTimeout {
+			f.Saw += ": the resolver does not answer"
+		}
+		return f
+	}
+	var four, six []string
+	for i, a := range addrs {
+		addrs[i] = a.Unmap()
+		if addrs[i].Is4() {
+			four = append(four, addrs[i].String())
+		} else {
+			six = append(six, addrs[i].String())
+		}
+	}
+	p.mu.Lock()
+	p.addrs = addrs
+	p.mu.Unlock()
+	text := func(list []string, none string) string {
+		if len(list) == 0 {
+			return none
+		}
+		return strings.Join(list[:min(len(list), 4)], ", ")
+	}
+	return fine("%s is %s, %s", p.u.Host, text(four, "no IPv4 address"), text(six, "no IPv6 address")).with("ipv4", four).with("ipv6", six)
+}
+
+// families tells whether the port answers over IPv4 and IPv6 alike.
+func (p *patient) families(ctx context.Context) Finding {
+	var four, six netip.Addr
+	for _, a := range p.addrs {
+		switch {
+		case a.Is4() && !four.IsValid():
+			four = a
+		case a.Is6() && !six.IsValid():
+			six = a
+		}
+	}
+	switch {
+	case !four.IsValid() || !six.IsValid():
+		return skip("the name has addresses of one family only")
+	case p.o.Remote.Network != "" && p.o.Remote.Network != "tcp":
+		return skip("one family was asked for")
+	case !hasRoute(six):
+		return skip("this machine has no IPv6")
+	case !hasRoute(four):
+		return skip("this machine has no IPv4")
+	}
+	var errs [2]error
+	var looking sync.WaitGroup
+	for i, a := range []netip.Addr{four, six} {
+		looking.Go(func() { errs[i] = p.touch(ctx, netip.AddrPortFrom(a, uint16(p.u.PortNumber()))) })
+	}
+	looking.Wait()
+	switch {
+	case errs[0] == nil && errs[1] != nil:
+		f := found(Warn, fault.IDIPv6Dead, "%s answers at %s and not at %s: %s", p.u.Host, four, six, reason(errs[1]))
+		return f.first(you(p.command("doctor", p.u, []string{"-4"}), "until that is put right, connect over IPv4"))
+	case errs[0] != nil && errs[1] == nil:
+		return Finding{Verdict: Note, Saw: screen.Line(fmt.Sprintf("%s answers at %s and not at %s: %s", p.u.Host, six, four, reason(errs[0])))}
+	case errs[0] != nil:
+		return skip("neither family answers")
+	}
+	return fine("IPv4 and IPv6 both answer")
+}
+
+// hasRoute tells whether this machine sends packets to an address at all. Nothing is
+// sent.
+func hasRoute(a netip.Addr) bool {
+	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 9)))
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	return true
+}
+
+// touch connects to an address and closes again.
+func (p *patient) touch(ctx context.Context, to netip.AddrPort) error {
+	ctx, cancel := context.WithTimeout(ctx, p.times.data)
+	defer cancel()
+	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", to.String())
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+// reason says in plain words why a connection was not made.
+func reason(err error) string {
+	switch e := fault.Of(fault.Unreached(err, "", 0, time.Second)); {
+	case err == nil:
+		return ""
+	case e.ID == fault.IDRefused:
+		return "refused"
+	case e.ID == fault.IDFiltered:
+		return "no answer"
+	case e.ID == fault.IDRejected:
+		return "rejected by a firewall or router"
+	}
+	return screen.Line(err.Error())
+}
+
+// seen is what the trace of a control connection has told.
+type seen struct {
+	mu        sync.Mutex
+	connected time.Time
+	address   string
+	greeted   time.Time
+	greeting  string
+	tls       *tls.ConnectionState
+	data      []tls.ConnectionState
+	to        []string
+}
+
+// watch is a trace that fills s and tells the dialogue.
+func (p *patient) watch(who string, s *seen) *ftpclient.Trace {
+	locked := func(f func()) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		f()
+	}
+	return &ftpclient.Trace{
+		Connected: func(addr string) {
+			locked(func() { s.connected, s.address = time.Now(), addr })
+			p.trace(who, "-- connected to %s", addr)
+		},
+		Command: func(line string) { p.trace(who, "-> %s", line) },
+		Reply: func(r ftp.Reply) {
+			locked(func() {
+				if s.greeted.IsZero() && r.Code >= 200 && r.Code < 300 {
+					s.greeted, s.greeting = time.Now(), r.Said()
+				}
+			})
+			for _, line := range r.All() {
+				p.trace(who, "<- %d %s", r.Code, line)
+			}
+		},
+		TLS: func(step ftpclient.Step, cs tls.ConnectionState) {
+			locked(func() {
+				if step == ftpclient.StepControl {
+					s.tls = &cs
+				} else {
+					s.data = append(s.data, cs)
+				}
+			})
+			p.trace(who, "-- %s: %s, %s, resumed %v", step, tls.VersionName(cs.Version), tls.CipherSuiteName(cs.CipherSuite), cs.DidResume)
+		},
+		Data: func(addr string) {
+			locked(func() { s.to = append(s.to, addr) })
+			p.trace(who, "-- data connection to %s", addr)
+		},
+		Road: func(verb string, r transfer.Report) { p.trace(who, "-- %s: %d bytes in %v", verb, r.Bytes, r.Took) },
+		Note: func(text string) { p.trace(who, "-- %s", text) },
+	}
+}
+
+// suggest adds to the first finding that failed what else works with this host.
+func (p *patient) suggest(findings []Finding) {
+	active := slices.ContainsFunc(findings, func(f Finding) bool { return f.Check == "active" && f.Verdict == OK })
+	for i := range findings {
+		f := &findings[i]
+		if f.Verdict != Fail {
+			continue
+		}
+		switch f.Check {
+		case "passive", "listing":
+			if active && !p.o.Remote.FTP.Active {
+				f.Do = append([]explain.Step{you(p.command("doctor", p.u, []string{"--active"}), "active mode works from here:")}, f.Do...)
+			}
+			f.Do = append(f.Do, p.elsewhere(f.ID)...)
+		case "control", "tls":
+			f.Do = append(f.Do, p.elsewhere(f.ID)...)
+		}
+		return
+	}
+}
+
+// elsewhere are the other ways to this host that answered.
+func (p *patient) elsewhere(id fault.ID) []explain.Step {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var steps []explain.Step
+	for _, way := range []struct {
+		scheme remote.Scheme
+		speaks string
+	}{{remote.SFTP, speaksSSH}, {remote.FTP, speaksFTP}, {remote.FTPS, speaksTLS}} {
+		d, ok := p.doors[way.scheme.Port()]
+		if !ok || d.state != open || d.speaks != way.speaks || way.scheme == p.u.Scheme && p.u.PortNumber() == way.scheme.Port() {
+			continue
+		}
+		if way.speaks != speaksSSH && (id == fault.IDDataBlocked || id == fault.IDUnpublished) {
+			continue // its data goes the same way
+		}
+		u := p.u
+		u.Scheme, u.Port, u.HostPrint = way.scheme, 0, ""
+		steps = append(steps, you(p.command("doctor", u, nil, "tls", "plain"), "port %d of this host answers with %s", way.scheme.Port(), way.speaks))
+	}
+	return steps
+}
