@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -146,6 +145,10 @@ func (p *patient) tryMore(ctx context.Context, verb string, add func(try) (all, 
 	}
 }
 
+// openPorts opens what the server listens at. dray finds it in its own configuration and
+// in those of other servers.
+var openPorts = admin("dray firewall --apply", "on the server, open its ports and the whole passive range; dray firewall alone shows the rules:")
+
 // spread is what the tries come to.
 func (p *patient) spread(c *ftpclient.Conn) Finding {
 	var good, bad []uint16
@@ -162,15 +165,6 @@ func (p *patient) spread(c *ftpclient.Conn) Finding {
 	}
 	host := addrOf(c).String()
 	facts := func(f Finding) Finding { return f.with("reached", good).with("not_reached", bad) }
-	admins := func() []explain.Step {
-		span := slices.Concat(good, bad)
-		rules := "dray firewall --apply"
-		if !c.SaysDray() {
-			rules = fmt.Sprintf("dray firewall --passive %d-%d --apply", slices.Min(span), slices.Max(span))
-			return []explain.Step{admin(rules, "on the server; write the range that the server is set to: the ports seen here are %d to %d", slices.Min(span), slices.Max(span))}
-		}
-		return []explain.Step{admin(rules, "on the server, open the passive range:")}
-	}
 	switch {
 	case len(bad) == 0 && len(good) > 0:
 		return facts(fine("%d data ports between %d and %d answer, the slowest in %s", len(good), slices.Min(good), slices.Max(good), millis(slowest)))
@@ -178,16 +172,16 @@ func (p *patient) spread(c *ftpclient.Conn) Finding {
 		return skip("there was no time")
 	case len(good) > 0:
 		f := facts(found(Fail, fault.IDRangePartly, "%d of %d data ports of %s answer; not %s", len(good), len(good)+len(bad), host, some(bad)))
-		return f.first(admins()...)
+		return f.first(openPorts)
 	case kinds[fault.IDRefused] == len(bad):
 		f := facts(found(Fail, fault.IDUnpublished, "%s refuses its own data ports %s: nobody listens there", host, some(bad)))
 		return f.first(admin("", "forward or publish the same ports as the server is set to: for Docker -p A-B:A-B, in a router each port to the same port"))
 	case kinds[fault.IDRejected] > 0:
 		f := facts(found(Fail, fault.IDDataBlocked, "a firewall rejects the data ports of %s: %s", host, some(bad)))
-		return f.first(admins()...)
+		return f.first(openPorts)
 	}
 	f := facts(found(Fail, fault.IDDataBlocked, "nothing answers at the data ports of %s: %s were tried; the packets are dropped", host, some(bad)))
-	return f.first(admins()...)
+	return f.first(openPorts)
 }
 
 // some are ports for people, the lowest first.
@@ -234,7 +228,7 @@ func (p *patient) pasvOf(ctx context.Context) Finding {
 	case told.Told.Addr() != reached && c.Reach(ctx, told.Told, p.times.data) != nil:
 		f := found(Warn, fault.IDPasvAddress, "PASV tells %s, which does not answer; the server was reached at %s", told.Told.Addr(), reached).
 			with("told", told.Told.Addr().String()).with("reached", reached.String())
-		return f.first(p.publish(c, reached)...)
+		return f
 	case epsvErr != nil && c.Features().Has("EPSV"):
 		f := found(Warn, fault.IDEpsvLie, "FEAT names EPSV, and the server refuses it: %s", explain.Said(epsvErr))
 		return f
@@ -244,29 +238,6 @@ func (p *patient) pasvOf(ctx context.Context) Finding {
 		return fine("PASV tells %s, which answers too", told.Told.Addr())
 	}
 	return fine("EPSV and PASV work, and PASV tells the address that was reached")
-}
-
-// publish are the settings by which servers tell another address.
-func (p *patient) publish(c *ftpclient.Conn, reached netip.Addr) []explain.Step {
-	greeting := strings.ToLower(c.Greeting().Said())
-	settings := []struct{ word, text, run string }{
-		{"dray", "in the configuration of dray, then dray reads it at a reload:", fmt.Sprintf("public = %q", reached)},
-		{"vsftpd", "in vsftpd.conf, then restart it:", fmt.Sprintf("pasv_address=%s", reached)},
-		{"proftpd", "in proftpd.conf, then restart it:", fmt.Sprintf("MasqueradeAddress %s", reached)},
-		{"pure-ftpd", "for Debian, then restart it:", fmt.Sprintf("echo %s > /etc/pure-ftpd/conf/ForcePassiveIP", reached)},
-	}
-	var all []explain.Step
-	for _, s := range settings {
-		step := admin("", "%s %s", s.text, s.run)
-		if strings.HasPrefix(s.run, "echo ") {
-			step = admin(s.run, "%s", s.text)
-		}
-		if s.word == "dray" && c.SaysDray() || strings.Contains(greeting, s.word) {
-			return []explain.Step{step}
-		}
-		all = append(all, step)
-	}
-	return all
 }
 
 // A sink takes the beginning of a download, and ends it when it has enough.

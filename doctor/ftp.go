@@ -113,7 +113,11 @@ func (p *patient) controlOf(ctx context.Context) Finding {
 	way := fine("connected to %s in %s", s.address, millis(s.connected.Sub(began))).with("address", s.address).with("connect_ms", s.connected.Sub(began).Milliseconds())
 	if err != nil {
 		if e := fault.Of(err); s.greeted.IsZero() && (fo.Mode != ftpclient.TLSImplicit || s.connected.IsZero() || s.tls != nil || e.Kind != fault.Untrusted && e.ID != fault.IDNoAnswer) {
-			return p.corrected(of(Fail, err), e)
+			f := p.corrected(of(Fail, err), e)
+			if e.ID == fault.IDFiltered || e.ID == fault.IDRejected {
+				f = f.first(openPorts)
+			}
+			return f
 		}
 		p.tlsErr = err
 		if s.greeting != "" {
@@ -178,8 +182,11 @@ func (p *patient) tlsOf(ctx context.Context) Finding {
 		how = "TLS from the first byte"
 	}
 	f := fine("%s, %s, %s; the certificate of %s is valid for %d days", how, tls.VersionName(cs.Version), tls.CipherSuiteName(cs.CipherSuite), certName(leaf), int(left.Hours()/24))
-	if left < 14*24*time.Hour {
-		f = found(Warn, fault.IDExpired, "the certificate ends in %d days, on %s", int(left.Hours()/24), leaf.NotAfter.Format("2 Jan 2006"))
+	switch {
+	case left < 0: // somebody has said to trust it all the same
+		f = Finding{Verdict: Note, Saw: screen.Line(fmt.Sprintf("%s, %s; the certificate of %s has expired on %s and is trusted here", how, tls.VersionName(cs.Version), certName(leaf), leaf.NotAfter.Format("2 Jan 2006")))}
+	case left < 14*24*time.Hour:
+		f = found(Warn, fault.IDExpired, "the certificate of %s expires in %d days, on %s", certName(leaf), int(left.Hours()/24), leaf.NotAfter.Format("2 Jan 2006"))
 	}
 	if how == "AUTH TLS" && len(p.offered.Names()) > 0 && !p.offered.Has("AUTH") {
 		f.Saw += "; FEAT does not name AUTH, so that some programs will not ask for TLS"
@@ -215,7 +222,7 @@ func (p *patient) noTLS(ctx context.Context) Finding {
 		u := p.u
 		u.Scheme = remote.FTPPlain
 		return f.first(you(p.command("doctor", u, nil, "tls"), "where nobody else can listen, go on in clear text:"))
-	case fault.IDTLSFailed, fault.IDNoAnswer, fault.IDLost:
+	case fault.IDTLSVersion, fault.IDTLSFailed, fault.IDNoAnswer, fault.IDLost:
 		if version, ok := p.oldTLS(ctx); ok {
 			old := found(Fail, fault.IDTLSVersion, "the server speaks %s and nothing newer", tls.VersionName(version)).with("cause", screen.Line(explain.Cause(p.tlsErr)))
 			number := strings.TrimPrefix(tls.VersionName(version), "TLS ")

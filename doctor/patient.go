@@ -310,6 +310,11 @@ func (p *patient) watch(who string, s *seen) *ftpclient.Trace {
 
 // suggest adds to the first finding that failed what else works with this host.
 func (p *patient) suggest(findings []Finding) {
+	for i := range findings {
+		if findings[i].ID != "" {
+			p.remedy(&findings[i])
+		}
+	}
 	active := slices.ContainsFunc(findings, func(f Finding) bool { return f.Check == "active" && f.Verdict == OK })
 	for i := range findings {
 		f := &findings[i]
@@ -322,7 +327,11 @@ func (p *patient) suggest(findings []Finding) {
 				f.Do = append([]explain.Step{you(p.command("doctor", p.u, []string{"--active"}), "active mode works from here:")}, f.Do...)
 			}
 			f.Do = append(f.Do, p.elsewhere(f.ID)...)
-		case "control", "tls":
+		case "tls":
+			if f.ID == fault.IDTLSMissing { // what is encrypted comes first
+				f.Do = append(p.elsewhere(f.ID), f.Do...)
+			}
+		case "control":
 			f.Do = append(f.Do, p.elsewhere(f.ID)...)
 		}
 		return

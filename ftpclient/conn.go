@@ -108,6 +108,7 @@ type Conn struct {
 	anonymous  bool
 
 	raw     net.Conn // the socket
+	under   *under   // what TLS has of it
 	nc      net.Conn // raw, or TLS over it
 	remote  netip.Addr
 	rd      *ftp.ReplyReader

@@ -1,10 +1,10 @@
 package ftpclient
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -83,7 +83,7 @@ func (c *Conn) unread(err error) error {
 	}
 	var record tls.RecordHeaderError
 	if errors.As(err, &record) && c.nc != c.raw {
-		return fault.Because(&clearText{record.RecordHeader[:], err}, fault.Unreachable, fault.IDPlainInTLS, c.host)
+		return fault.Because(&clearText{c.under.text(record.RecordHeader[:]), err}, fault.Unreachable, fault.IDPlainInTLS, c.host)
 	}
 	return fault.Because(err, fault.Unreachable, fault.IDLost, c.host)
 }
@@ -91,14 +91,43 @@ func (c *Conn) unread(err error) error {
 // clearText is what a server writes beside its TLS: mostly the last words of a process
 // that fell over.
 type clearText struct {
-	head []byte
+	text string
 	err  error
 }
 
-func (e *clearText) Error() string {
-	return fmt.Sprintf("%q in clear text where TLS should go on: %v", e.head, e.err)
-}
+func (e *clearText) Error() string { return "clear text where TLS should go on: " + e.err.Error() }
 func (e *clearText) Unwrap() error { return e.err }
+
+// Said is that text.
+func (e *clearText) Said() string { return e.text }
+
+// An under is the socket below the TLS of a control connection. It keeps what came
+// last, which TLS takes away even when it can't read it.
+type under struct {
+	net.Conn
+	last []byte
+}
+
+// underLast is how much of it is kept.
+const underLast = 512
+
+func (u *under) Read(b []byte) (int, error) {
+	n, err := u.Conn.Read(b)
+	if n > 0 {
+		u.last = append(u.last[:0], b[:min(n, underLast)]...)
+	}
+	return n, err
+}
+
+// text is the first line of what came last, if it begins with head; else head.
+func (u *under) text(head []byte) string {
+	text := head
+	if i := bytes.LastIndex(u.last, head); i >= 0 {
+		text = u.last[i:]
+	}
+	line, _, _ := strings.Cut(string(text), "\r")
+	return strings.ToValidUTF8(line, "?")
+}
 
 // reply waits for the next reply, at most as long as wait. After an error the
 // connection can't be used.

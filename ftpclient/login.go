@@ -88,7 +88,8 @@ func (c *Conn) begin(ctx context.Context) error {
 func (c *Conn) handshake(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.opt.Timeout, errSlow)
 	defer cancel()
-	t := tls.Client(c.raw, c.tls)
+	c.under = &under{Conn: c.raw}
+	t := tls.Client(c.under, c.tls)
 	if err := t.HandshakeContext(ctx); err != nil {
 		return err
 	}
@@ -148,7 +149,7 @@ func (c *Conn) greeting(ctx context.Context) error {
 	port, _ := strconv.Atoi(c.port)
 	probing, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var implicit chan bool // what became of the look whether TLS is spoken
+	var implicit chan string // what became of the look at what is spoken
 	suspicious := time.NewTimer(min(2*time.Second, c.opt.Greeting/2))
 	defer suspicious.Stop()
 	if c.opt.Mode == TLSImplicit {
@@ -171,17 +172,19 @@ func (c *Conn) greeting(ctx context.Context) error {
 				timer.Stop()
 				return context.Cause(ctx)
 			case <-suspicious.C:
-				implicit = make(chan bool, 1)
-				go func() { implicit <- c.speaksTLS(probing) }()
-			case yes := <-implicit:
-				if yes {
+				implicit = make(chan string, 1)
+				go func() { implicit <- c.waitsFor(probing) }()
+			case other := <-implicit:
+				if other != "" {
 					timer.Stop()
-					return fault.New(fault.Unreachable, fault.IDImplicitTLS, c.host, port)
+					return c.expects(other, port)
 				}
 				implicit = nil
 			case <-timer.C:
-				if implicit != nil && <-implicit {
-					return fault.New(fault.Unreachable, fault.IDImplicitTLS, c.host, port)
+				if implicit != nil {
+					if other := <-implicit; other != "" {
+						return c.expects(other, port)
+					}
 				}
 				return c.silent(c.opt.Greeting)
 			}
@@ -224,21 +227,37 @@ func (c *Conn) noServer(err error) error {
 	return c.unread(err)
 }
 
-// speaksTLS tells whether a new connection answers to TLS. Nothing is said on it.
-func (c *Conn) speaksTLS(ctx context.Context) bool {
+// expects is a server that waits for another protocol to begin.
+func (c *Conn) expects(other string, port int) error {
+	if other == "TLS" {
+		return fault.New(fault.Unreachable, fault.IDImplicitTLS, c.host, port)
+	}
+	return fault.New(fault.Unreachable, fault.IDWrongProto, c.host, other, port, "FTP")
+}
+
+// waitsFor tells what a server waits for that says nothing: TLS and HTTP answer to a
+// hello of TLS, each in its way. "" for neither. Nothing else is said.
+func (c *Conn) waitsFor(ctx context.Context) string {
 	wait := min(c.opt.Connect, c.opt.Greeting, 5*time.Second)
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	nc, err := c.dialTo(ctx, c.opt.Network, c.opt.Addr, netip.Addr{}, wait)
 	if err != nil {
-		return false
+		return ""
 	}
 	defer nc.Close()
 	probe := tls.Client(nc, &tls.Config{InsecureSkipVerify: true, ServerName: c.host}) // nobody is trusted: nothing is sent
 	err = probe.HandshakeContext(ctx)
 	var alert tls.AlertError
 	var op *net.OpError
-	return err == nil || errors.As(err, &alert) || errors.As(err, &op) && op.Op == "remote error"
+	var record tls.RecordHeaderError
+	switch {
+	case err == nil, errors.As(err, &alert), errors.As(err, &op) && op.Op == "remote error":
+		return "TLS"
+	case errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/":
+		return "HTTP"
+	}
+	return ""
 }
 
 // auth begins TLS (RFC 4217, 4).

@@ -41,6 +41,10 @@ func judge(host string, port int, roots *x509.CertPool, chain []*x509.Certificat
 	case err != nil && len(chain) == 1 && len(leaf.IssuingCertificateURL) > 0 && isUnknownAuthority(err):
 		f.ID, f.Facts, f.Err = fault.IDIncomplete, []any{host}, err
 		f.Do = []string{"Its issuer is " + issuer + "; the administrator of the server has to install the file with the whole chain", trust}
+	case late != nil && isTime(err):
+		// No time is in that of all of the chain, so nobody can vouch for it at any.
+		f.ID, f.Facts, f.Err = fault.IDExpired, []any{host, when(late, leaf, now)}, err
+		f.Do = []string{trust}
 	case err != nil && isUnknownAuthority(err):
 		f.ID, f.Facts, f.Err = fault.IDUnknownCA, []any{host, issuer}, err
 		f.Do = []string{"Where that is an authority of your own, give the file with its certificate: `--ca FILE`", trust}
@@ -135,6 +139,12 @@ func days(d time.Duration) string {
 func selfSigned(c *x509.Certificate) bool {
 	return string(c.RawIssuer) == string(c.RawSubject) &&
 		c.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
+}
+
+// isTime tells whether it is the time that a certificate of a chain is not good at.
+func isTime(err error) bool {
+	var invalid x509.CertificateInvalidError
+	return errors.As(err, &invalid) && invalid.Reason == x509.Expired
 }
 
 func isUnknownAuthority(err error) bool {
