@@ -34,22 +34,25 @@ const (
 // exits is the status of each id that a client meets; what is not here is exitFailed.
 var exits = map[fault.ID]int{
 	fault.IDDNS: exitReach, fault.IDRefused: exitReach, fault.IDFiltered: exitReach, fault.IDRejected: exitReach, fault.IDProxy: exitReach,
-	fault.IDWrongProto: exitReach, fault.IDImplicitTLS: exitReach, fault.IDSSHFailed: exitReach, fault.IDNoSFTP: exitReach, fault.IDSFTPNoise: exitReach, fault.IDKexCipher: exitReach, fault.IDHostKeyAlg: exitReach, fault.IDBadReply: exitReach,
+	fault.IDWrongProto: exitReach, fault.IDImplicitTLS: exitReach, fault.IDSSHFailed: exitReach, fault.IDNoSFTP: exitReach, fault.IDBadReply: exitReach,
+	fault.IDIPv6Dead: exitReach, fault.IDHostKeyAlg: exitReach, fault.IDKexCipher: exitReach, fault.IDSFTPNoise: exitReach,
 
 	fault.IDTLSRequired: exitTrust, fault.IDTLSMissing: exitTrust, fault.IDSelfSigned: exitTrust, fault.IDUnknownCA: exitTrust, fault.IDIncomplete: exitTrust,
-	fault.IDExpired: exitTrust, fault.IDCertName: exitTrust, fault.IDCertChanged: exitTrust, fault.IDCertPin: exitTrust, fault.IDTLSFailed: exitTrust, fault.IDTLSVersion: exitTrust,
+	fault.IDExpired: exitTrust, fault.IDCertName: exitTrust, fault.IDCertChanged: exitTrust, fault.IDCertPin: exitTrust, fault.IDTLSFailed: exitTrust,
 	fault.IDBehindAuth: exitTrust, fault.IDHostKeyNew: exitTrust, fault.IDHostKeyOther: exitTrust, fault.IDHostKeyGone: exitTrust, fault.IDProtRequired: exitTrust,
+	fault.IDTLSVersion: exitTrust, fault.IDClock: exitTrust,
 
 	fault.IDAuth: exitLogin, fault.IDAccountOff: exitLogin, fault.IDLogin: exitLogin, fault.IDNetwork: exitLogin, fault.IDProtocol: exitLogin, fault.IDTries: exitLogin,
 
-	fault.IDDataBlocked: exitData, fault.IDUnpublished: exitData, fault.IDActiveBlock: exitData, fault.IDNoDataPort: exitData, fault.IDTLSReuse: exitData, fault.IDTLSData: exitData, fault.IDDataPeer: exitData,
+	fault.IDDataBlocked: exitData, fault.IDActiveBlock: exitData, fault.IDNoDataPort: exitData, fault.IDTLSReuse: exitData, fault.IDTLSData: exitData, fault.IDDataPeer: exitData,
+	fault.IDUnpublished: exitData, fault.IDRangePartly: exitData, fault.IDEpsvLie: exitData, fault.IDALG: exitData,
 
 	fault.IDNotFound: exitNotFound,
-	fault.IDPerm:     exitDenied, fault.IDReadOnly: exitDenied,
+	fault.IDPerm:     exitDenied, fault.IDReadOnly: exitDenied, fault.IDNoRights: exitDenied,
 	fault.IDNoSpace: exitSpace, fault.IDQuota: exitSpace, fault.IDTooLarge: exitSpace,
 	fault.IDVerify: exitMismatch, fault.IDResume: exitMismatch, fault.IDShortFile: exitMismatch, fault.IDSourceMoved: exitMismatch,
-	fault.IDDataLost: exitResumable, fault.IDLost: exitResumable, fault.IDPlainInTLS: exitResumable, fault.IDTLSNoClose: exitResumable, fault.IDUploadCut: exitResumable, fault.IDListingCut: exitResumable,
-	fault.IDStall: exitStalled, fault.IDNoAnswer: exitStalled,
+	fault.IDDataLost: exitResumable, fault.IDLost: exitResumable, fault.IDPlainInTLS: exitResumable, fault.IDTLSNoClose: exitResumable, fault.IDUploadCut: exitResumable, fault.IDListingCut: exitResumable, fault.IDTLS13Loss: exitResumable,
+	fault.IDStall: exitStalled, fault.IDNoAnswer: exitStalled, fault.IDMTU: exitStalled,
 	fault.IDBusy: exitBusy, fault.IDBanned: exitBusy, fault.IDPool: exitBusy, fault.IDInUse: exitBusy, fault.IDShutdown: exitBusy,
 	fault.IDMaxTime: exitMaxTime, fault.IDInterrupted: exitInt,
 }

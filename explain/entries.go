@@ -45,7 +45,8 @@ var servers = []Entry{
 		Operator: "A client asked for a transfer in clear text where data must be encrypted. It never sent PROT P, or it sent PROT C.",
 		Confirm:  withCurl + " sends PBSZ 0 and PROT P and lists the directory.",
 		You:      "Set \"encrypt data connections\" (PROT P, \"private\") in your program; in lftp `set ftp:ssl-protect-data yes`.",
-		Dialects: []string{"ProFTPD: SSL/TLS required on the data channel"},
+		Admin:    "Leave it so. vsftpd has it by `force_local_data_ssl`, ProFTPD by `TLSRequired on`; dray: `clear-data = true` in a `[[listener]]` lets files cross in clear text.",
+		Dialects: []string{"vsftpd: 522 Data connections must be encrypted.", "ProFTPD: 522 SSL/TLS required on the data channel", "521 or 522, and PROT in the text"},
 	},
 	{
 		ID:       fault.IDTLSActive,
@@ -76,11 +77,16 @@ var servers = []Entry{
 	{
 		ID:       fault.IDImplicitTLS,
 		Peer:     "This port speaks TLS from the first byte: use ftps:// here, or FTP over explicit TLS (AUTH TLS) on the other port, usually 21.",
-		Means:    "Implicit TLS has no clear-text beginning. A program that waits for a greeting there waits for ever, and one that sends text is not understood.",
+		Means:    "Implicit TLS has no clear-text beginning. A program that waits for a greeting there waits for ever, and one that sends text is not understood. The other way round, a program that begins with TLS on a port with a clear-text beginning, mostly 21, takes the greeting for TLS and complains about its version.",
 		Operator: "A client spoke clear text, or nothing, on the implicit port.",
 		Confirm:  "`openssl s_client -connect HOST:990` gets a certificate and the 220 greeting; `nc HOST 990` gets nothing.",
 		You:      "Choose implicit TLS for this port, or port 21 with explicit TLS.",
 		Admin:    "Tell users which port is which: --ftp is the port of plain beginnings and AUTH TLS, --ftps the implicit one.",
+		Dialects: []string{
+			"curl: SSL routines::wrong version number",
+			"lftp, FileZilla: GnuTLS error -15: An unexpected TLS packet was received.",
+			"Go, rclone: tls: first record does not look like a TLS handshake",
+		},
 	},
 	{
 		ID:       fault.IDWrongProto,
@@ -90,7 +96,13 @@ var servers = []Entry{
 		Means:    "The first bytes of the client belong to another protocol: an SSH or SFTP client, a browser, or TLS where the conversation begins in clear text.",
 		Operator: "A client came to the wrong door. Single ones are mistakes in a program's settings or scans; the same address again and again is a job that never worked.",
 		Confirm:  "`nc HOST PORT` shows the greeting: 220 is FTP, SSH- is SSH and SFTP, silence is mostly TLS from the first byte.",
-		You:      "SFTP is not FTP over TLS: choose the protocol that the port speaks, or the port of the protocol.",
+		You:      "SFTP is not FTP over TLS: choose the protocol that the port speaks, or the port of the protocol. `dray doctor URL` finds out which one that is.",
+		Dialects: []string{
+			"FileZilla: Cannot establish FTP connection to an SFTP server. Please select proper protocol.",
+			"OpenSSH: kex_exchange_identification: banner line contains invalid characters; Connection timed out during banner exchange",
+			"Node ssh2: Timed out while waiting for handshake",
+			"curl, lftp: an SSH-2.0 line, then a time-out",
+		},
 	},
 	{
 		ID:       fault.IDHost,
@@ -207,7 +219,7 @@ var servers = []Entry{
 		Operator: "A session was closed for doing nothing. Many of these at once are programs that keep connections in store.",
 		Confirm:  "Logging in and waiting shows the same after the time that the sentence names.",
 		You:      "Let the program connect again by itself (sshfs: `-o reconnect`), or let it send keep-alives: NOOP over FTP, ServerAliveInterval in OpenSSH.",
-		Dialects: []string{"421 Timeout.", "421 No transfer timeout"},
+		Dialects: []string{"vsftpd: 421 Timeout.", "ProFTPD: 421 No transfer timeout (600 seconds): closing control connection", "Pure-FTPd: 421 Timeout (no new data for 900 seconds)"},
 	},
 	{
 		ID:       fault.IDShutdown,
@@ -499,7 +511,15 @@ var servers = []Entry{
 		Operator: "Clients can log in and not transfer. The log says which address and port was told to whom: a private address told to a public peer is a wrong public address, a right one is a closed passive range.",
 		Confirm:  "From the client's network `nc -vz -w 5 HOST PORT` with a port of the passive range: \"refused\" means that the way is open, a time-out that it is not. `tcpdump -ni any tcp port PORT` on the server shows whether anything arrives.",
 		You:      "Switch to active mode, or try another network, a phone's for one: yours may block high ports.",
-		Admin:    "Open the passive range, the one of --passive A-B, with the same numbers in every firewall on the way: on the host (`ufw allow proto tcp to any port A:B`), at the cloud provider, and as forwarding in the router. Behind NAT also start with --public ADDRESS.",
+		Admin:    "Open the passive range, the one of --passive A-B, with the same numbers in every firewall on the way: on the host (`ufw allow proto tcp to any port A:B`), at the cloud provider, and as forwarding in the router. Behind NAT also start with --public ADDRESS. `dray firewall` prints the rules, `dray doctor URL` from outside tells which port is closed. vsftpd: `pasv_min_port=A` and `pasv_max_port=B`; ProFTPD: `PassivePorts A B`; Pure-FTPd: `PassivePortRange A B`.",
+		Dialects: []string{
+			"curl: (28) Operation timed out, after 227 or 229",
+			"lftp: Timeout - reconnecting, after PASV or EPSV",
+			"FileZilla: The data connection could not be established: ETIMEDOUT - Connection attempt timed out",
+			"WinSCP: Timeout detected. (data connection)",
+			"ProFTPD: 425 Unable to build data connection: Connection timed out",
+			"vsftpd: 425 Failed to establish connection.",
+		},
 	},
 	{
 		ID:       fault.IDActiveBlock,
@@ -510,8 +530,14 @@ var servers = []Entry{
 		Operator: "A connection to a client failed. When all clients are affected, the server's own outgoing connections are filtered.",
 		Confirm:  "`tcpdump -ni any host CLIENT` on the server: packets go out to the offered port and nothing, or a reset, comes back.",
 		You:      "Switch to passive mode, the default of nearly every program.",
-		Admin:    "Let connections from port 20 go out, when outgoing ones are filtered.",
-		Dialects: []string{"425 Unable to identify the local data port", "ftpserverlib: 425 bind: address already in use"},
+		Admin:    "Let connections from port 20 go out, when outgoing ones are filtered: `dray firewall` prints that rule too.",
+		Dialects: []string{
+			"vsftpd: 425 Failed to establish connection.",
+			"Pure-FTPd: 425 Could not open data connection to port PORT: Connection timed out",
+			"FileZilla Server: 425 Can't open data connection for transfer",
+			"WinSCP: The server cannot open connection in active mode.",
+			"curl: FTP: Accepting server connect has timed out",
+		},
 	},
 	{
 		ID:       fault.IDNoDataPort,
@@ -532,7 +558,7 @@ var servers = []Entry{
 		Confirm:  "`ss -tanp` on the server, cut down to the range, lists who holds the ports.",
 		You:      "Lower the number of transfers at once.",
 		Admin:    "Make the range larger with --passive A-B, at least twice the number of sessions, and open the new ports in every firewall.",
-		Dialects: []string{"vsftpd: 500 OOPS: vsf_sysutil_bind", "No free ports", "Unable to open a passive connection"},
+		Dialects: []string{"vsftpd: 500 OOPS: vsf_sysutil_bind", "Pure-FTPd: 421 All reserved TCP ports are busy; Unable to open a passive connection", "No free ports"},
 	},
 	{
 		ID:       fault.IDPasvAddress,
@@ -543,7 +569,13 @@ var servers = []Entry{
 		Operator: "A public client was told a private address, because the server knows no other. Listings and transfers of such clients hang.",
 		Confirm:  "`curl -v --disable-epsv --ssl-reqd --user NAME ftp://HOST/` from outside shows the 227 line: the first four numbers are the address.",
 		You:      "Use EPSV, or let your program take the address of the control connection, as most do.",
-		Admin:    "Start `dray serve` with --public ADDRESS, the address that clients dial, and forward the passive range.",
+		Admin:    "Start `dray serve` with --public ADDRESS, the address that clients dial, and forward the passive range; then `dray doctor URL` from outside. vsftpd: `pasv_address=ADDRESS`, and for a name `pasv_addr_resolve=YES`; ProFTPD: `MasqueradeAddress ADDRESS`; Pure-FTPd: `ForcePassiveIP ADDRESS`; FileZilla Server: \"Use the following host\" under Passive mode.",
+		Dialects: []string{
+			"FileZilla: Server sent passive reply with unroutable address. Using server address instead.",
+			"WinSCP: Server sent passive reply with unroutable address ADDRESS, using host address instead.",
+			"lftp: Address returned by PASV seemed to be incorrect and has been fixed",
+			"curl: Skip ADDRESS for data connection, re-use HOST instead",
+		},
 	},
 	{
 		ID:       fault.IDPasvIPv6,
@@ -597,7 +629,7 @@ var servers = []Entry{
 		Confirm:  "`tcpdump -ni any portrange A-B` on the server, with the passive range, shows who comes.",
 		You:      "Switch off a VPN or proxy that takes only part of the traffic, or use active mode.",
 		Admin:    "Let a balancer keep the client's address, and send all connections of one client the same way.",
-		Dialects: []string{"vsftpd: 425 Security: Bad IP connecting."},
+		Dialects: []string{"vsftpd: 425 Security: Bad IP connecting.", "ProFTPD: SECURITY VIOLATION: Passive connection from foreign IP address ADDRESS rejected"},
 	},
 
 	// TLS on the data connection.
@@ -609,6 +641,7 @@ var servers = []Entry{
 		Operator: "A client's data connection had a fresh TLS session. Old programs, and some that are told to skip the check of certificates, cannot resume.",
 		Confirm:  withCurl + " lists the directory: curl resumes the session. The failing program shows a full handshake on the data connection.",
 		You:      "Update the program, or look for \"TLS session resumption\" in its settings; connect by name, not by number.",
+		Admin:    "When programs that can't resume must get in: vsftpd `require_ssl_reuse=NO`, ProFTPD `TLSOptions NoSessionReuseRequired`; dray: `data-session = \"prefer\"`, the default.",
 		Dialects: []string{
 			"vsftpd: 522 SSL connection failed: session reuse required",
 			"ProFTPD: 425 Unable to build data connection: Operation not permitted",

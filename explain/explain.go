@@ -28,7 +28,7 @@ type Entry struct {
 
 	// Peer is for the other end of the connection: what, why, what to do next.
 	// One line of ASCII that makes sense behind a reply code, without the id.
-	// Use Sentence to fill it. "" where only a client can meet this.
+	// Use Sentence to fill it. "" where no server of ours says this.
 	Peer string
 
 	// Here is what a client of ours says to whoever runs it: the first line of a
@@ -39,7 +39,7 @@ type Entry struct {
 	Here      string
 
 	Means    string   // for whoever asks about the id
-	Operator string   // for the log and whoever runs the server: what it is, what to look at
+	Operator string   // for the log and whoever runs the server: what it is, what to look at; "" for what only a client meets
 	Confirm  string   // how to see it by hand with common tools
 	You      string   // the fix at the client; "" when there is none
 	Admin    string   // the fix at the server; "" when there is none
@@ -55,7 +55,7 @@ const maxFact = 512
 
 // table has every entry.
 var table = func() []Entry {
-	all := slices.Concat(servers, clients)
+	all := slices.Concat(servers, clients, elsewhere)
 	for i := range all {
 		if h, ok := here[all[i].ID]; ok {
 			all[i].HereFacts, all[i].Here, all[i].hereBare = h.facts, h.line, h.bare
@@ -71,6 +71,12 @@ var index = func() map[fault.ID]int {
 	}
 	return m
 }()
+
+// Short is the first sentence of what e means, without its full stop.
+func (e Entry) Short() string {
+	first, _, _ := strings.Cut(e.Means, ". ")
+	return strings.TrimSuffix(first, ".")
+}
 
 // For returns the entry of id, false when there is none. The slices in it are
 // shared and must not be changed.
@@ -161,6 +167,8 @@ func Line(e *fault.Error) string {
 	switch {
 	case !ok:
 		return "something went wrong that has no name (" + text(string(e.ID)) + ")"
+	case en.Here == "" && en.Peer == "":
+		return en.Short()
 	case en.Here == "":
 		return strings.TrimSuffix(fill(en.Peer, en.bare, en.Facts, nil), ".")
 	}

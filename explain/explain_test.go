@@ -105,9 +105,9 @@ func TestVerbsMatchTheFacts(t *testing.T) {
 	}
 }
 
-// ofClients tells whether only a client meets this.
-func ofClients(id fault.ID) bool {
-	return slices.ContainsFunc(clients, func(e Entry) bool { return e.ID == id })
+// of tells whether an id is one of a list of entries.
+func of(list []Entry, id fault.ID) bool {
+	return slices.ContainsFunc(list, func(e Entry) bool { return e.ID == id })
 }
 
 // toldAs is the id that a server's sentence about e ends with.
@@ -170,7 +170,7 @@ func TestPeerSentencesAreOneShortASCIILine(t *testing.T) {
 	const limit = 220
 	for _, e := range All() {
 		for _, s := range []string{e.Peer, e.bare} {
-			if s == "" && (s == e.bare || ofClients(e.ID)) {
+			if s == "" && (s == e.bare || !of(servers, e.ID)) {
 				continue
 			}
 			if i := strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r > '~' }); i >= 0 {
@@ -194,11 +194,14 @@ func TestEachEntrySaysWhatItMeansAndWhoCanFixIt(t *testing.T) {
 		if e.Means == "" || e.Confirm == "" {
 			t.Errorf("%s: an empty text: %+v", e.ID, e)
 		}
-		if client := ofClients(e.ID); (e.Peer == "") != client || (e.Operator == "") != client {
-			t.Errorf("%s: a server says what only a client meets, or not what it has to say: %+v", e.ID, e)
+		if (e.Peer == "") == of(servers, e.ID) || (e.Operator == "") != of(clients, e.ID) {
+			t.Errorf("%s: a server says what is not for it to say, or not what it has to say: %+v", e.ID, e)
 		}
-		if e.Peer == "" && e.Here == "" {
-			t.Errorf("%s: nobody says it", e.ID)
+		if e.Here == "" && of(clients, e.ID) {
+			t.Errorf("%s: no client says it", e.ID)
+		}
+		if len(e.Dialects) == 0 && of(elsewhere, e.ID) {
+			t.Errorf("%s: no words of other programs", e.ID)
 		}
 		if e.You == "" && e.Admin == "" {
 			t.Errorf("%s: nobody can do anything", e.ID)
@@ -347,6 +350,7 @@ func TestLine(t *testing.T) {
 		{"the cause is not shown", fault.Because(errors.New("secret"), fault.NotFound, fault.IDNotFound, "/a"), "/a: no such file or directory"},
 		{"what a server wrote is cleaned", fault.New(fault.NotFound, fault.IDNotFound, "/a\x1b[2J\r\n\u202e\xff"), "/a?[2J????: no such file or directory"},
 		{"verbs in a fact stay what they are", fault.New(fault.NotFound, fault.IDNotFound, "100%d"), "100%d: no such file or directory"},
+		{"what no program of ours says", fault.New(fault.Internal, fault.IDWritableRoot), "vsftpd locks users into their home directory and refuses to do so when they can write to the home itself, since version 2.3.5"},
 		{"what no client should meet", fault.New(fault.Busy, fault.IDTries, "x"), "Too many failed logins on this connection. Check the name and the password, then connect again"},
 		{"an id that is none", fault.New(fault.Denied, "no-such-id\n", "x"), "something went wrong that has no name (no-such-id?)"},
 		{"no error at all", nil, "nothing is wrong"},
@@ -382,9 +386,9 @@ func TestLineReadsWellWithAnyNumberOfFacts(t *testing.T) {
 	}
 }
 
-// A server says nothing of what only a client meets.
-func TestSentenceOfAClientsIDIsThatOfInternal(t *testing.T) {
-	for _, e := range clients {
+// A server says nothing of what only a client meets, or another program.
+func TestSentenceOfWhatNoServerSaysIsThatOfInternal(t *testing.T) {
+	for _, e := range slices.Concat(clients, elsewhere) {
 		if s := Sentence(fault.New(fault.Internal, e.ID, "x")); !strings.HasPrefix(s, "The server failed at this") {
 			t.Errorf("%s: %q", e.ID, s)
 		}

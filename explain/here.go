@@ -23,6 +23,7 @@ var here = map[fault.ID]hereLine{
 	fault.IDImplicitTLS: {[]string{"host", "port"}, "%v expects TLS from the first byte on port %v", "the server expects TLS from the first byte on that port"},
 	fault.IDBusy:        {[]string{"host"}, "%v turned us away: it is busy", "the server turned us away: it is busy"},
 	fault.IDBanned:      {[]string{"host"}, "%v turned us away: this address is banned for a while", "the server turned us away: this address is banned for a while"},
+	fault.IDIPv6Dead:    {[]string{"host"}, "%v has an IPv6 address that does not answer, while IPv4 does", "the name has an IPv6 address that does not answer, while IPv4 does"},
 
 	// Trust.
 	fault.IDTLSRequired:  {[]string{"host"}, "%v only accepts logins over TLS; the password was not sent", "the server only accepts logins over TLS; the password was not sent"},
@@ -41,12 +42,18 @@ var here = map[fault.ID]hereLine{
 	fault.IDHostKeyOther: {[]string{"host", "key", "where the other stands"}, "the host key of %v is %v, and not the one stored in %v", "the host key is not the one that was stored"},
 	fault.IDHostKeyGone:  {[]string{"host", "where"}, "the host key of %v is marked as revoked in %v", "the host key is marked as revoked"},
 	fault.IDSSHFailed:    {[]string{"host"}, "no SSH connection to %v could be made", "no SSH connection could be made"},
+	fault.IDTLSVersion:   {nil, "the server and we have no version or cipher of TLS in common", ""},
+	fault.IDClock:        {nil, "the clock of this machine is wrong, and certificates are judged by it", ""},
+	fault.IDHostKeyAlg:   {nil, "the server has no kind of host key that we take", ""},
+	fault.IDKexCipher:    {nil, "the server and we have no key exchange, cipher or MAC of SSH in common", ""},
+	fault.IDSFTPNoise:    {nil, "text comes where SFTP should begin: a login script on the server prints it", ""},
 	fault.IDNoSFTP:       {[]string{"host"}, "%v lets us log in, but does not offer SFTP", "the server lets us log in, but does not offer SFTP"},
 
 	// Login.
 	fault.IDAuth:       {[]string{"host", "user"}, `%v rejected the login for "%v"`, "the server rejected the login"},
 	fault.IDAccountOff: {[]string{"host"}, "%v says that this account can't be used", "the account can't be used"},
 	fault.IDLogin:      {[]string{"host"}, "%v wants a login first", "the server wants a login first"},
+	fault.IDNoRights:   {nil, "the login works, and the account may not even list its directory", ""},
 
 	// Data connections.
 	fault.IDDataBlocked: {[]string{"address", "seconds"}, "the server's data ports are blocked: nothing answered at %v for %v s", "the server's data ports are blocked"},
@@ -54,6 +61,12 @@ var here = map[fault.ID]hereLine{
 	fault.IDNoDataPort:  {nil, "no data connection could be agreed on with the server", ""},
 	fault.IDPool:        {nil, "the server ran out of data ports", ""},
 	fault.IDTLSReuse:    {nil, "the server wants the data connection to resume the TLS session, and did not take ours", ""},
+	fault.IDUnpublished: {[]string{"address"}, "the server told us to connect to %v for data, and nothing listens there", "the server told us where to connect to for data, and nothing listens there"},
+	fault.IDRangePartly: {nil, "some ports of the server's passive range answer, and others do not", ""},
+	fault.IDEpsvLie:     {nil, "the server refuses EPSV, or answers it with what is no port", ""},
+	fault.IDALG:         {nil, "something between the server and us changes the addresses in FTP commands", ""},
+	fault.IDMTU:         {nil, "small transfers pass, and large ones stand still after the same number of bytes", ""},
+	fault.IDTLS13Loss:   {nil, "the end of uploads is lost under TLS 1.3", ""},
 
 	// Files.
 	fault.IDNotFound:     {[]string{"path"}, "%v: no such file or directory", "no such file or directory"},

@@ -1,0 +1,501 @@
+package explain
+
+import (
+	"cmp"
+	"regexp"
+	"regexp/syntax"
+	"slices"
+	"strings"
+	"sync"
+
+	"dray/fault"
+)
+
+// What Find looks at, from the end of a text: the failure stands there.
+const (
+	maxText  = 64 << 10
+	maxLines = 2000
+)
+
+// A Match is what a line of a text says.
+type Match struct {
+	ID      fault.ID
+	Program string // whose words these are; "" when several programs have them
+	Line    string // the line, clean as a fact is
+	Note    string // what was read out of it, one sentence without a full stop; "" when nothing more
+}
+
+// A when is what must have been seen above a line for a pattern to count.
+type when uint8
+
+const (
+	greeted  when = 1 << iota // 220, and so each reply: FTP was spoken
+	passive                   // 227 or 229, and no 226 since
+	active                    // PORT or EPRT, and no 226 since
+	secured                   // TLS had begun
+	loggedIn                  // 230
+	storing                   // STOR or APPE, and no 226 since
+)
+
+// A pattern is how a program says something.
+type pattern struct {
+	id      fault.ID
+	program string
+	re      string // RE2, upper and lower case alike
+	when    when
+	except  string // RE2: not where this is in the line too
+	note    string
+
+	// decode reads more out of what re has captured; before is the text above the
+	// line. false: it is not what it looked like.
+	decode func(m []string, before string) (note string, ok bool)
+}
+
+// patterns are all words that are known. What comes first is more specific: a line
+// is told by the first pattern that it has, and matches are told in this order.
+var patterns = []pattern{
+
+	// vsftpd's last words.
+	{id: fault.IDWritableRoot, program: "vsftpd", re: `refusing to run with writ[e]?able root inside chroot`},
+	{id: fault.IDHomeMissing, program: "vsftpd", re: `OOPS: (?:cannot change directory|chdir|child: chdir)`},
+	{id: fault.IDOopsLog, program: "vsftpd", re: `OOPS: failed to open (?:vs|xfer)\w* ?log`},
+	{id: fault.IDVsftpdConfig, program: "vsftpd", re: `OOPS: (?:unrecogni[sz]ed variable|bad bool value|bad value|missing value|invalid pasv_address|bad listen_address|cannot read config file|config file not owned|could not bind listening|run two copies of vsftpd)|OOPS: vsftpd: (?:both local and anonymous access disabled|not found: directory given in 'secure_chroot_dir'|cannot locate user specified)`},
+	{id: fault.IDSandbox, program: "vsftpd", re: `OOPS: (?:priv_sock_get_(?:cmd|result|str)|child died|prctl |munmap|could not (?:allocate sandbox|launch sandboxed child))`},
+	{id: fault.IDPool, program: "vsftpd", re: `OOPS: vsf_sysutil_bind`, when: passive},
+	{id: fault.IDActiveBind, program: "vsftpd", re: `OOPS: vsf_sysutil_bind`},
+
+	// The beginning of SFTP.
+	{id: fault.IDSFTPNoise, program: "OpenSSH", re: `Received message too long(?: (\d+))?`, decode: packetLength},
+	{id: fault.IDSFTPNoise, program: "WinSCP", re: `Received too large \((-?\d+) B\) SFTP packet`, decode: packetLength},
+	{id: fault.IDSFTPNoise, program: "WinSCP", re: `caused by message printed from startup script`},
+	{id: fault.IDSFTPNoise, program: "Go", re: `initialise SFTP: packet too long|error receiving version packet from server|sftp: packet too long`},
+	{id: fault.IDSFTPNoise, program: "paramiko", re: `Garbage packet received`},
+	{id: fault.IDSFTPNoise, program: "PuTTY", re: `unable to initialise SFTP: could not connect`},
+	{id: fault.IDSFTPNoise, re: `shell produces no output for non-interactive sessions|This account is currently not available`},
+	{id: fault.IDNoSFTP, program: "OpenSSH", re: `subsystem request failed on channel`},
+	{id: fault.IDNoSFTP, program: "Go", re: `ssh: subsystem request failed`},
+	{id: fault.IDNoSFTP, program: "libssh2", re: `Unable to request SFTP subsystem|Unable to startup channel.*subsystem`},
+	{id: fault.IDNoSFTP, program: "WinSCP", re: `Cannot initialize SFTP protocol`},
+	{id: fault.IDNoSFTP, program: "sshd", re: `subsystem request for sftp.*failed|error: subsystem: cannot stat`},
+	{id: fault.IDChrootOwner, program: "sshd", re: `bad ownership or modes for chroot directory`},
+	{id: fault.IDChrootOwner, re: `EOF during negotiation|couldn't initialise SFTP: (?:unexpected )?EOF|unexpected end-of-file from SFTP server`, note: "the server ended the connection after a login that worked; its log says why, mostly the owner of the directory for chroot"},
+	{id: fault.IDKeysPerm, program: "sshd", re: `Authentication refused: bad own|Authentication refused for .*bad own|Ignored .*: bad ownership or modes`},
+	{id: fault.IDHomeMissing, program: "sshd", re: `Unable to chdir to chroot path|Could not chdir to home directory`},
+	{id: fault.IDHomeMissing, program: "Pure-FTPd", re: `Home directory not available`},
+	{id: fault.IDHomeMissing, program: "IIS", re: `530[- ]User cannot log in, home directory inaccessible|home directory inaccessible`},
+
+	// SSH before the login.
+	{id: fault.IDHostKeyAlg, program: "OpenSSH", re: `no matching host key type found(?:\. Their offer: (\S+))?`, decode: offer},
+	{id: fault.IDHostKeyAlg, program: "Go", re: `no common algorithm for host key`},
+	{id: fault.IDHostKeyAlg, program: "paramiko", re: `Incompatible ssh (?:peer|server) \(no acceptable host key\)`},
+	{id: fault.IDHostKeyAlg, program: "PuTTY", re: `Couldn't agree a host key algorithm`},
+	{id: fault.IDHostKeyAlg, program: "libssh2", re: `Unable to exchange encryption keys|Failure establishing ssh session: -5`, note: "libssh2 (curl, PHP) does not say which algorithm; the log of the server does"},
+	{id: fault.IDKexCipher, program: "OpenSSH", re: `no matching (?:key exchange method|cipher|MAC|compression method) found(?:\. Their offer: (\S+))?`, decode: offer},
+	{id: fault.IDKexCipher, program: "Go", re: `no common algorithm for (?:key exchange|(?:client to server|server to client) (?:cipher|MAC|compression))`},
+	{id: fault.IDKexCipher, program: "paramiko", re: `Incompatible ssh (?:peer|server) \(no acceptable (?:kex algorithm|ciphers?|macs?)`},
+	{id: fault.IDKexCipher, program: "PuTTY", re: `Couldn't agree a (?:key exchange algorithm|client-to-server|server-to-client|\S+ cipher)`},
+	{id: fault.IDKexCipher, program: "JSch", re: `Algorithm negotiation fail`},
+	{id: fault.IDKexCipher, program: "ssh2 (Node)", re: `Handshake failed: no matching`},
+	{id: fault.IDUserKeySHA1, program: "sshd", re: `(?:signature algorithm|key type) \S+ not in PubkeyAccepted(?:Algorithms|KeyTypes)`},
+	{id: fault.IDUserKeySHA1, program: "OpenSSH", re: `no mutual signature (?:algorithm|supported)`},
+	{id: fault.IDUserKeySHA1, program: "sshd", re: `Refusing RSA key because (?:client|peer) uses unsafe signature`},
+	{id: fault.IDTooManyAuth, program: "OpenSSH", re: `Too many authentication failures`, except: `\b(?:421|530)[ -]`},
+	{id: fault.IDTooManyAuth, program: "sshd", re: `maximum authentication attempts exceeded`},
+	{id: fault.IDPQWarning, program: "OpenSSH", re: `not using a post-quantum key exchange|vulnerable to "?store now, decrypt later"?`},
+	{id: fault.IDHostKeyGone, program: "OpenSSH", re: `REVOKED HOST KEY DETECTED|host key .* (?:is )?(?:marked as )?revoked`},
+	{id: fault.IDHostKeyOther, program: "OpenSSH", re: `REMOTE HOST IDENTIFICATION HAS CHANGED|Host key for \S+ has changed|Offending \S+ key in`},
+	{id: fault.IDHostKeyOther, program: "PuTTY, WinSCP", re: `host key does not match the one|POTENTIAL SECURITY BREACH|Host key not in manually configured list|Host key does not match configured key`},
+	{id: fault.IDHostKeyOther, program: "Go", re: `knownhosts: key mismatch|ssh: host key mismatch`},
+	{id: fault.IDHostKeyOther, program: "paramiko", re: `Host key for server '?\S+?'? does not match`},
+	{id: fault.IDHostKeyOther, program: "curl", re: `mismatch (?:md5|sha256) fingerprint|SSL peer certificate or SSH remote key was not OK`},
+	{id: fault.IDHostKeyOther, program: "JSch", re: `HostKey has been changed`},
+	{id: fault.IDHostKeyNew, program: "OpenSSH", re: `The authenticity of host .* can't be established|No \S+ host key is known for`},
+	{id: fault.IDHostKeyNew, program: "Go", re: `knownhosts: key is unknown`},
+	{id: fault.IDHostKeyNew, program: "paramiko", re: `not found in known_hosts`},
+	{id: fault.IDHostKeyNew, program: "PuTTY, WinSCP", re: `host key is not cached|Host key wasn't verified|Cannot confirm a host key in batch mode`},
+	{id: fault.IDHostKeyNew, program: "JSch", re: `UnknownHostKey`},
+	{id: fault.IDHostKeyOther, program: "OpenSSH", re: `Host key verification failed`, note: "the lines above it tell whether the key has changed or is only new"},
+
+	// Bytes of another protocol.
+	{id: fault.IDWrongProto, program: "FileZilla", re: `Cannot establish FTP connection to an SFTP server`, note: "the port speaks SSH: sftp://HOST"},
+	{id: fault.IDWrongProto, re: `(?:^\s*<-{0,4} *|Response: *|Invalid reply: *"?|FTP response.*|unexpected (?:first )?(?:reply|greeting|response).*|reply: *'?)SSH-[12]\.`, note: "the port speaks SSH: sftp://HOST:PORT"},
+	{id: fault.IDWrongProto, program: "OpenSSH", re: `banner line \d+: 220[ -]|protocol (?:version )?identification.*220[ -]`, note: "the port speaks FTP: ftp://HOST:PORT"},
+	{id: fault.IDWrongProto, program: "OpenSSH", re: `(?:banner line \d+: |identification '?)(?:HTTP/1|<!DOCTYPE|<html)`, note: "the port speaks HTTP, the protocol of the web"},
+	{id: fault.IDWrongProto, program: "sshd", re: `(?:protocol version identification|invalid protocol identifier) ["'](?:USER|AUTH TLS|FEAT|HOST|QUIT)\b`, note: "an FTP client spoke to the SSH port; it needs ftp:// and port 21, or SFTP"},
+	{id: fault.IDWrongProto, program: "sshd", re: `(?:protocol version identification|invalid protocol identifier) ["'](?:GET|POST|HEAD|CONNECT|OPTIONS) `, note: "a web browser, or a scanner, spoke to the SSH port"},
+	{id: fault.IDWrongProto, re: `\\026\\003|\\x16\\x03|\\u0016\\u0003|\x16\x03[\x00-\x04]|\b16 ?03 ?0[0-4] [0-9a-f]{2}|\b16:03:0[0-4]:`, note: "16 03 is the beginning of TLS: the other side began with TLS on a port with a clear-text beginning. ftps:// is for the implicit port, usually 990; on 21 it is ftp:// with explicit TLS"},
+	{id: fault.IDWrongProto, re: `\b15 ?03 ?0[0-4] ?00 ?02(?: ?(0[12]) ?([0-9a-f]{2}))?|\\x15\\x03\\x0[0-4]\\x00\\x02(?:\\x(0[12])\\x([0-9a-f]{2}))?`, decode: tlsAlert},
+	{id: fault.IDWrongProto, re: `\b53 ?53 ?48 ?2d\b`, note: "these bytes are the text \"SSH-\": the port speaks SSH, which is sftp://HOST:PORT"},
+	{id: fault.IDWrongProto, re: `\b32 ?32 ?30 ?(?:20|2d)\b`, note: "these bytes are the text \"220\": the port begins in clear text with FTP (or SMTP), which is ftp://HOST:PORT with explicit TLS"},
+	{id: fault.IDPlainInTLS, re: `\b35 ?30 ?30 ?20\b`, note: "these bytes are the text \"500 \", the beginning of a refusal"},
+	{id: fault.IDWrongProto, re: `\b48 ?54 ?54 ?50\b`, note: "these bytes are the text \"HTTP\": a web server has that port"},
+	{id: fault.IDProxy, re: `HTTP code \d+ from proxy|CONNECT tunnel failed|HTTP/1\.[01] (?:407|403) .*proxy|Proxy requires authentication|Can't connect to proxy server|Proxy request failed|SOCKS\S* .*(?:rejected|failed|refused|not allowed)|Proxy error:|Proxy authentication failed`},
+	{id: fault.IDWrongProto, re: `HTTP/1\.[01] 4\d\d`, note: "a web server answered: the port belongs to http:// or https://"},
+	{id: fault.IDWrongProto, re: `\b220[ -].*\bE?SMTP\b`, note: "a mail server answered (SMTP)"},
+	{id: fault.IDWrongProto, re: `^(?:[<-]+ *)?\+OK\b`, note: "a mail server answered (POP3)"},
+	{id: fault.IDWrongProto, re: `^(?:[<-]+ *)?\* OK(?: \[CAPABILITY|.*IMAP| )`, note: "a mail server answered (IMAP)"},
+	{id: fault.IDWrongProto, program: "OpenSSH", re: `timed out during banner exchange|banner line contains invalid characters|banner exchange: .*invalid format`, note: "no SSH came from that port: FTP servers wait there for the client, ftp://HOST:PORT"},
+	{id: fault.IDWrongProto, re: `does not contain SSH protocol identification|Error reading SSH protocol banner|Timed out while waiting for handshake|Socket read operation has timed out|Timed out waiting for initial greeting|Protocol mismatch\.`, note: "no SSH came from that port: if it is FTP's, the URL is ftp://HOST:PORT"},
+	{id: fault.IDWrongProto, program: "libssh2", re: `Failure establishing ssh session: -(?:13|43)|Failed getting banner`, note: "no SSH came from that port: if it is FTP's, the URL is ftp://HOST:PORT"},
+	{id: fault.IDSSHFailed, program: "OpenSSH", re: `Bad packet length (\d+)`, decode: packetLength},
+
+	// SSH that was hung up on.
+	{id: fault.IDSSHDropped, program: "sshd", re: `past MaxStartups|Exceeded MaxStartups|beginning MaxStartups throttling|refused connect from .*tcp wrapper|penalty: `},
+	{id: fault.IDSSHDropped, program: "OpenSSH", re: `(?:kex_exchange_identification|ssh_exchange_identification): (?:read: )?Connection (?:closed|reset)`},
+	{id: fault.IDSSHDropped, program: "PuTTY, WinSCP", re: `Remote side unexpectedly closed network connection|Server unexpectedly closed network connection`},
+	{id: fault.IDSSHDropped, program: "Go", re: `ssh: handshake failed: (?:EOF|read tcp .*connection reset)`},
+
+	// TLS on data connections.
+	{id: fault.IDTLSReuse, program: "vsftpd", re: `session reuse required|No SSL session reuse on data channel`},
+	{id: fault.IDTLSReuse, program: "FileZilla Server", re: `TLS session of data connection (?:has )?not resumed`},
+	{id: fault.IDTLSReuse, program: "ProFTPD", re: `Client did not reuse (?:SSL|TLS) session`},
+	{id: fault.IDTLSReuse, program: "ProFTPD", re: `Unable to build data connection: Operation not permitted`},
+	{id: fault.IDTLSReuse, program: "Bitvise", re: `TLS session for the data connection was not resumed`},
+	{id: fault.IDProtRequired, program: "vsftpd", re: `Data connections must be encrypted`},
+	{id: fault.IDProtRequired, program: "ProFTPD", re: `SSL/TLS required on the data channel|required but absent on data channel|TLSRequired requires protection for data`},
+	{id: fault.IDProtRequired, re: `\b52[12][ -].*\bPROT\b|data connection must be encrypted|PROT P (?:is )?required`},
+	{id: fault.IDTLSNoClose, program: "GnuTLS", re: `TLS connection was non-properly terminated|GnuTLS error -110`},
+	{id: fault.IDTLSNoClose, program: "FileZilla", re: `did not properly shut down TLS|from transfer socket: ECONNABORTED`},
+	{id: fault.IDTLSNoClose, program: "vsftpd", re: `connection terminated without SSL shutdown`},
+	{id: fault.IDTLSNoClose, program: "OpenSSL", re: `SSL routines:.*unexpected eof while reading`, when: passive},
+	{id: fault.IDTLSNoClose, program: "FileZilla Server", re: `Error while transfering data: ECONNABORTED`},
+	{id: fault.IDTLS13Loss, program: "vsftpd", re: `426 Failure reading network stream`, when: secured},
+	{id: fault.IDTLS13Loss, program: "ProFTPD", re: `4(?:26|50) Transfer aborted\. Link to file server lost`, when: secured},
+	{id: fault.IDTLS13Loss, program: "Node", re: `Premature close`},
+	{id: fault.IDTLS13Loss, program: "curl", re: `send failure: Connection reset by peer|SSL_write\(\).*reset`, when: secured | storing},
+	{id: fault.IDTLS13Loss, re: `\b426[ -].*reset`, when: secured | storing},
+	{id: fault.IDTLS13Loss, program: "vsftpd", re: `426 Failure reading network stream`, note: "over TLS 1.3 this is the usual cause; in clear text the line broke"},
+	{id: fault.IDUploadCut, program: "ProFTPD", re: `4(?:26|50) Transfer aborted\. Link to file server lost`, note: "over TLS 1.3 see tls13-upload-loss"},
+
+	// Text where TLS should be, and TLS where text should be.
+	{id: fault.IDPlainInTLS, program: "Go", re: `received record with version ([0-9a-f]{4})`, decode: recordVersion},
+	{id: fault.IDWrongProto, program: "Go", re: `oversized record received with length 20527`, note: "20527 is the text \"P/\" of \"HTTP/\": a web server, or a proxy, answered"},
+	{id: fault.IDPlainInTLS, program: "Go", re: `oversized record received with length (\d+)`, decode: recordLength},
+	{id: fault.IDPlainInTLS, re: `wrong.version.number|An unexpected TLS packet was received|GnuTLS error -15\b`, when: loggedIn},
+	{id: fault.IDPlainInTLS, re: `wrong.version.number|An unexpected TLS packet was received|GnuTLS error -15\b`, when: secured, note: "TLS had begun before it: the server fell out of TLS"},
+	{id: fault.IDImplicitTLS, program: "Go", re: `first record does not look like a TLS handshake`, note: "TLS was begun on a port that begins in clear text: ftp:// with explicit TLS in place of ftps://, or port 990"},
+	{id: fault.IDImplicitTLS, program: "OpenSSL", re: `wrong.version.number|unknown protocol`, note: "TLS was begun on a port that begins in clear text: ftp:// with explicit TLS in place of ftps://, or port 990. If a login came before it, see plaintext-in-tls"},
+	{id: fault.IDImplicitTLS, program: "GnuTLS", re: `An unexpected TLS packet was received|GnuTLS error -15\b`, note: "TLS was begun on a port that begins in clear text: ftp:// with explicit TLS in place of ftps://, or port 990. If a login came before it, see plaintext-in-tls"},
+	{id: fault.IDImplicitTLS, re: `This port speaks TLS from the first byte`},
+	{id: fault.IDALG, program: "ProFTPD", re: `FTP-aware router, NAT, or firewall`},
+	{id: fault.IDALG, program: "FileZilla", re: `tainted by router or firewall`},
+	{id: fault.IDALG, re: `(?:connection reset|ECONNRESET|timed out|ETIMEDOUT|unexpected eof).*(?:AUTH TLS|TLS handshake|Initializing TLS|SSL_connect)|SSL_connect: (?:SSL_ERROR_SYSCALL|Connection reset)`, when: greeted},
+
+	// Certificates.
+	{id: fault.IDClock, re: `certificate (?:is )?not yet valid|not yet valid certificate|CERT_NOT_YET_VALID|not yet activated`},
+	{id: fault.IDClock, program: "Go", re: `not yet valid: current time \S+ is before`},
+	{id: fault.IDExpired, re: `certificate (?:has )?expired|certificate_expired|CERT_HAS_EXPIRED|uses expired certificate|certificate is expired|expired or is not yet valid`},
+	{id: fault.IDCertName, program: "curl", re: `does not match target host name|no alternative certificate subject name matches`},
+	{id: fault.IDCertName, program: "Go", re: `certificate is valid for .*, not|doesn't contain any IP SANs|certificate is not valid for any names`},
+	{id: fault.IDCertName, re: `common name doesn't match requested host|subjectAltName does not match|Hostname mismatch|ERR_TLS_CERT_ALTNAME_INVALID|does not match certificate's altnames|Certificate was not issued for this server|owner of the certificate does not match|hostname .* doesn't match|name in the certificate does not match`},
+	{id: fault.IDIncomplete, re: `unable to get local issuer certificate|unable to verify the first certificate|UNABLE_TO_VERIFY_LEAF_SIGNATURE|UNABLE_TO_GET_ISSUER_CERT|The certificate issuer is unknown`, note: "the chain is not whole, or its root is not known to this machine"},
+	{id: fault.IDSelfSigned, re: `self[- ]signed certificate|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|certificate is self.signed`},
+	{id: fault.IDUnknownCA, re: `certificate signed by unknown authority|Certificate verification:.*not trusted|certificate is NOT trusted|tlsv1 alert unknown ca|Certificate not trusted|unable to find valid certification path|remote certificate (?:is invalid|was rejected)`},
+	{id: fault.IDCertPin, re: `public key does not match pinned public key`},
+	{id: fault.IDTLSVersion, re: `alert protocol version|unsupported protocol|protocol_version|no protocols available|protocol version not supported|unsupported or illegal version|illegal or unsupported version|client requested (?:disabled|unsupported) TLS protocol version|wrong ssl version|offered only unsupported versions`},
+	{id: fault.IDTLSVersion, re: `no shared cipher|no cipher suite supported by both|alert handshake failure|handshake.failure|No supported cipher suites|Could not negotiate a supported cipher|client does not support any cipher|dh key too small|no suitable (?:key share|signature algorithm)|legacy renegotiation disabled|insufficient security`},
+	{id: fault.IDTLSMissing, program: "curl", re: `Requested SSL level failed`},
+	{id: fault.IDTLSMissing, program: "lftp", re: `ftp:ssl-force is set and server does not support`},
+	{id: fault.IDTLSMissing, program: "FileZilla", re: `does not support FTP over TLS`, when: 0, except: `Insecure server`},
+
+	// Passive and active mode.
+	{id: fault.IDPasvAddress, program: "FileZilla, WinSCP", re: `passive reply with unroutable address`},
+	{id: fault.IDPasvAddress, program: "lftp", re: `Address returned by PASV seem(?:s|ed) to be incorrect`},
+	{id: fault.IDPasvAddress, program: "ncftp", re: `Fixing bogus PASV data address from (\S+)`},
+	{id: fault.IDPasvAddress, program: "curl", re: `Skip (\d+\.\d+\.\d+\.\d+) for data connection, re-use (\d+\.\d+\.\d+\.\d+)`, decode: skipped},
+	{id: fault.IDPasvAddress, re: `\b227\b.*?(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3})`, decode: passiveAddress},
+	{id: fault.IDDataPeer, program: "vsftpd", re: `Security: Bad IP connecting`},
+	{id: fault.IDDataPeer, program: "ProFTPD", re: `SECURITY VIOLATION: Passive connection from foreign IP`},
+	{id: fault.IDDataPeer, re: `does not match control connection ip|Data connection peer has mismatching address|425[ -].*(?:IP|address)\b.*(?:mismatch|does not match|differs?)`},
+	{id: fault.IDEpsvOnly, re: `EPSV ALL in effect`},
+	{id: fault.IDIllegalPort, re: `Illegal (?:PORT|EPRT)|I won't open a connection to|won't connect to ports < 1024|foreign address|invalid address given|\b50\d[ -].*(?:PORT|EPRT).*(?:denied|not allowed|rejected|bounce)`},
+	{id: fault.IDPasvIPv6, program: "Pure-FTPd", re: `cannot use PASV on IPv6`},
+	{id: fault.IDFamily, re: `\b522[ -].*protocol`},
+	{id: fault.IDPool, program: "Pure-FTPd", re: `All reserved TCP ports are busy|Unable to open a passive connection`},
+	{id: fault.IDPool, re: `No free ports|Cannot assign requested address|425[ -].*\blisten\b`, except: `:20\b`},
+	{id: fault.IDActiveBind, program: "Pure-FTPd", re: `Unable to identify the local data (?:port|socket)`},
+	{id: fault.IDActiveBind, program: "ProFTPD", re: `unable to bind to local port \d+ for active`},
+	{id: fault.IDActiveBind, re: `425[ -].*(?:Address already in use|bind: |Permission denied)`},
+	{id: fault.IDActiveBlock, program: "WinSCP", re: `server cannot open connection in active mode`},
+	{id: fault.IDActiveBlock, program: "curl", re: `Accepting server connect has timed out|server failed to connect to data port`},
+	{id: fault.IDActiveBlock, program: "Pure-FTPd", re: `Could not open data connection to port \d+`},
+	{id: fault.IDEpsvLie, program: "curl", re: `Weirdly formatted EPSV reply|Illegal port number in EPSV reply|Failed EPSV attempt`},
+	{id: fault.IDEpsvLie, program: "lftp", re: `EPSV failed, will try PASV`},
+	{id: fault.IDEpsvLie, re: `\b50[0-2][ -].*\bEPSV\b|\b229\b.*\((?:[|!]{0,2}\d+[|!]?|[|!]{3}\d+)\)|EPSV.*(?:not (?:understood|implemented|supported|recogni[sz]ed)|unknown command)`},
+	{id: fault.IDNoDataPort, re: `425[ -](?:Use PORT or PASV first|No data connection$)|150 .*no data connection`},
+	{id: fault.IDUnpublished, re: `connection refused|ECONNREFUSED|actively refused`, when: passive},
+	{id: fault.IDRejected, re: `no route to host|EHOSTUNREACH|network is unreachable|ENETUNREACH`, when: passive, note: "it was the data connection: the passive range is rejected by a firewall"},
+	{id: fault.IDActiveBlock, re: `425[ -]|tim(?:ed|e) ?out|Timeout (?:was reached|detected)|Timeout - reconnecting|ETIMEDOUT|(?:Failed|Could not|Unable) (?:to )?retrieve directory listing`, when: active, except: `421[ -]`, note: "it was active mode (PORT or EPRT stands above it), in which the server connects to the client"},
+	{id: fault.IDDataBlocked, re: `425[ -].*(?:Can't (?:open|build) data connection|Can't open data connection|Unable to build data connection|Failed to establish connection|No connection established|Cannot open (?:passive )?data connection|Could not open data connection|The connection couldn't be accepted)`},
+	{id: fault.IDDataBlocked, program: "FileZilla", re: `The data connection could not be established: (?:ETIMEDOUT|.*timed out)`},
+	{id: fault.IDUnpublished, program: "FileZilla", re: `The data connection could not be established: ECONNREFUSED`},
+	{id: fault.IDUnpublished, program: "WinSCP", re: `Transfer channel can't be opened\. Reason:.*actively refused`},
+	{id: fault.IDDataBlocked, program: "WinSCP", re: `Transfer channel can't be opened|Timeout detected\. \(data connection\)|Timeout detected\. \(transfer connection\)`},
+	{id: fault.IDDataBlocked, program: "basic-ftp", re: `Timeout when trying to open data connection|Timeout \(data socket\)`},
+	{id: fault.IDDataBlocked, program: "ProFTPD", re: `Passive data transfer failed, possibly due to network issues|Check your PassivePorts and MasqueradeAddress`},
+	{id: fault.IDDataBlocked, program: "ncftp", re: `Data connection (?:to \S+ )?timed out|directory listing data -- timed out`},
+	{id: fault.IDDataBlocked, program: "rclone", re: `Timeout when waiting for List`},
+	{id: fault.IDDataBlocked, program: "vsftpd", re: `Data timeout\. Reconnect\. Sorry`},
+	{id: fault.IDDataBlocked, re: `tim(?:ed|e) ?out|Timeout was reached|Timeout detected|Timeout - reconnecting|ETIMEDOUT|did not properly respond`, when: passive, except: `421[ -]`},
+	{id: fault.IDDataBlocked, re: `(?:Failed|Could not|Unable) (?:to )?retrieve directory listing`, when: passive},
+
+	// The login.
+	{id: fault.IDTLSRequired, program: "vsftpd", re: `sessions must use encryption`},
+	{id: fault.IDTLSRequired, program: "ProFTPD", re: `SSL/TLS required on the control channel|required but absent (?:for authentication|on control channel)`},
+	{id: fault.IDTLSRequired, program: "Pure-FTPd", re: `cleartext sessions|530[ -]Please tell me who you are`},
+	{id: fault.IDTLSRequired, program: "IIS", re: `\b534[ -].*(?:SSL|TLS|policy)`},
+	{id: fault.IDTLSRequired, program: "FileZilla Server", re: `\b(?:503|530|421)[ -].*(?:Use AUTH|AUTH TLS|explicit FTP over TLS)`},
+	{id: fault.IDTLSRequired, re: `\b(?:421|521|530|550)[ -].*(?:TLS|SSL|FTPS|encrypt|secure connection).*(?:require|must|only|need|have to use)|\b(?:421|521|530|550)[ -].*(?:require|must|only|need|have to use).*(?:TLS|SSL|FTPS|encrypt|secure connection)`},
+	{id: fault.IDBusy, program: "vsftpd", re: `\b421[ -]There are too many conn`},
+	{id: fault.IDBusy, program: "ProFTPD", re: `Sorry, the maximum number of|Maximum connections for host/user reached`},
+	{id: fault.IDBusy, program: "Pure-FTPd", re: `Too many connections \(\d+\) from this IP|I can't accept more than \d+ connections|\(the maximum\) are already logged in`},
+	{id: fault.IDBanned, re: `\b421[ -].*(?:bann|blocked|blacklist)|\b530[ -].*(?:\bbann|temporarily blocked)`},
+	{id: fault.IDSelfBan, program: "fail2ban", re: `\] (?:Ban|already banned) (?:10\.|127\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.)`},
+	{id: fault.IDBanned, program: "fail2ban", re: `\] (?:Ban|already banned) \d`},
+	{id: fault.IDTries, program: "Pure-FTPd", re: `\b(?:421|530)[ -].*Too many authentication failures`},
+	{id: fault.IDTries, program: "ProFTPD", re: `Maximum login attempts`},
+	{id: fault.IDBusy, re: `\b(?:421|530)[ -].*(?:too many|maximum|limit).*(?:connect|user|session|client|login)|\b421[ -]Too many`},
+	{id: fault.IDIdle, program: "ProFTPD", re: `\b421[ -](?:No transfer timeout|Idle timeout)`},
+	{id: fault.IDLoginTime, program: "ProFTPD", re: `Login timeout`},
+	{id: fault.IDIdle, re: `\b421[ -].*(?:time(?:d)? ?out|idle|inactiv)|no transfer timeout, disconnected|session idle timeout`, except: `We got a 421`},
+	{id: fault.IDShutdown, re: `\b421[ -].*(?:shut ?ting down|shutdown|Service not available|going down|restart)`},
+	{id: fault.IDAccountOff, program: "sshd", re: `Account \S+ has expired|User \S+ password has expired`},
+	{id: fault.IDAccountOff, re: `\b530[ -].*(?:account|user).*(?:disabled|expired|locked)|account disabled`},
+	{id: fault.IDAuth, re: `\b(?:530|430)[ -](?:.*(?:login|logon|log in|authenticat|password|user\b|sorry|not logged in|access denied))`, except: `login with USER|log ?in first`},
+	{id: fault.IDAuth, program: "ncftp", re: `username and/or password was not accepted`},
+	{id: fault.IDAuth, program: "OpenSSH", re: `Permission denied \((?:[a-z,-]*(?:publickey|password|keyboard-interactive|gssapi)[a-z,-]*)\)|Permission denied, please try again`},
+	{id: fault.IDAuth, program: "ssh2 (Node)", re: `All configured authentication methods failed`},
+	{id: fault.IDAuth, program: "Go", re: `ssh: unable to authenticate`},
+	{id: fault.IDAuth, program: "paramiko", re: `Bad authentication type|AuthenticationException: Authentication failed`},
+	{id: fault.IDAuth, program: "PuTTY, WinSCP", re: `Configured password was not accepted|No supported authentication methods available|Server refused our key|^Access denied$`},
+	{id: fault.IDAuth, program: "JSch", re: `Auth (?:fail|cancel)\b`},
+	{id: fault.IDAuth, program: "curl", re: `\(67\) (?:Access denied: 530|Authentication failure|Login denied)`},
+	{id: fault.IDAuth, program: "sshd", re: `Failed (?:password|publickey|keyboard-interactive\S*) for`},
+	{id: fault.IDAuth, re: `\bLogin (?:incorrect|failed|authentication failed)|Authentication failed|no supported methods remain|FAIL LOGIN`, except: `500 OOPS|\b2\d\d[ -]`},
+	{id: fault.IDLogin, re: `Please login with USER and PASS|not logged in|log ?in first|You aren't logged in`},
+
+	// Room and rights.
+	{id: fault.IDQuota, re: `quota exceeded|over quota|Transfer aborted \(quota\)|disk quota|exceed(?:ed)? (?:the user's )?(?:storage|quota)|quota reached|\b552[ -].*(?:quota|storage|allocation)|would exceed the user's storage quota`},
+	{id: fault.IDNoSpace, re: `no space left|disk full|ENOSPC|insufficient free space|Failure writing to local file|\b452[ -]\D|upload: 452|insufficient storage`},
+	{id: fault.IDQuota, re: `\b552[ -]\D|upload: 552`, except: `\b552 bytes`},
+	{id: fault.IDNoRights, program: "vsftpd", re: `failed to open directory`},
+	{id: fault.IDNoRights, program: "OpenSSH", re: `(?:remote readdir|Couldn't read directory|Couldn't get handle|Can't ls).*Permission denied`},
+	{id: fault.IDNoRights, program: "ProFTPD", re: `(?:LIST|NLST|MLSD) command denied|Blocked by <Limit|denied by <Limit`},
+	{id: fault.IDNoRights, program: "WinSCP", re: `Error listing directory.*(?:Permission denied|Access denied)`},
+	{id: fault.IDReadOnly, re: `read-only file system|EROFS|write protected|\b550[ -].*read.?only`},
+	{id: fault.IDPerm, re: `553[ -](?:Could not create file|Can't open that file: Permission denied|.*Permission denied)|(?:open for write|remote open|dest open|remote mkdir|remote rename).*Permission denied`},
+	{id: fault.IDPerm, re: `\b55\d[ -].*(?:permission denied|access (?:is )?denied|operation not permitted|command denied|Anonymous users)`},
+	{id: fault.IDPerm, re: `Failed to open file .*for writing|Create directory operation failed|Delete operation failed|EACCES|SSH_FX_PERMISSION_DENIED|Error code: 3\b`},
+	{id: fault.IDPerm, program: "curl", re: `\(25\) (?:Failed FTP upload|Upload failed): (?:550|553|Permission denied)`},
+
+	// Files that came out wrong.
+	{id: fault.IDSetstat, program: "WinSCP", re: `error occurred while setting the permissions and/or timestamp`},
+	{id: fault.IDSetstat, re: `remote f?l?setstat|(?:f?setstat|chmod|utime|chtimes|setattr|set ?stat)\S*.*(?:unsupported|not supported|failed|failure)|SETSTAT unsupported`},
+	{id: fault.IDSetstat, re: `SSH_FX_OP_UNSUPPORTED|Operation unsupported|server does not support the operation|Error code: 8\b`},
+	{id: fault.IDSetstat, re: `General failure|Failure \(4\)|Error code: 4\b`, note: "code 4 of SFTP says no more than failure: times or modes that can't be set, a rename over a file, a full disk or quota"},
+	{id: fault.IDPickup, program: "WinSCP", re: `\.filepart\b|temporary transfer file .* could not be renamed`},
+	{id: fault.IDPickup, re: `unexpected end of file|Unexpected EOF in archive|End-of-central-directory signature not found|EOFError: Compressed file ended|BadZipFile: File is not a zip file|Premature end of JPEG|PNG.*(?:truncated|CRC error)`, note: "the file is cut: it was read before it was whole, or its upload broke off"},
+	{id: fault.IDASCII, re: `bare linefeeds received in ASCII mode|client is in ASCII mode|not allowed in ASCII mode|in ASCII mode\b.*unsafe|ASCII resume is unsafe|No support for resume of ASCII transfer|But we're in ASCII mode`},
+	{id: fault.IDASCII, re: `invalid compressed data--(?:crc|format|length) error|bad zipfile offset|zlib: invalid|incorrect (?:data|header) check`, note: "an archive that arrived and is damaged inside: a transfer in text mode does that"},
+	{id: fault.IDEmptyList, program: "WinSCP", re: `Server returned empty listing`},
+	{id: fault.IDEmptyList, program: "Pure-FTPd", re: `Output truncated to \d+ matches`},
+	{id: fault.IDEmptyList, re: `\b50[0-2][ -].*\b(?:NLST|MLSD|STOU)\b`},
+	{id: fault.IDNames, program: "FileZilla", re: `Invalid character sequence received, disabling UTF-8`},
+	{id: fault.IDNames, program: "ProFTPD", re: `Illegal character sequence in (?:filename|command)`},
+	{id: fault.IDNames, re: `UnicodeDecodeError|UnicodeEncodeError|Invalid UTF-8|invalid byte sequence|Error decoding UTF-8|codec can't (?:de|en)code|malformed UTF-8`},
+	{id: fault.IDNames, re: `Ã[¤¶¼Ÿ–„©¨ª«¡¢£§±²³´µ¯®º¹]|â‚¬|Â[£§°´]|\x{FFFD}`, note: "UTF-8 that was read as Latin-1 or cp1252, or the other way round"},
+	{id: fault.IDProxyMany, program: "Docker", re: `docker-proxy.*(?:cannot allocate memory|resource temporarily unavailable|-host-port)|(?:failed to start|Error starting) userland proxy`, except: `address already in use`},
+	{id: fault.IDMTU, re: `message too long, mtu|Frag needed and DF set|Fragmentation needed|Packet too big: mtu`},
+	{id: fault.IDIPv6Dead, program: "curl", re: `ipv6 connect timeout after \d+ ?ms`},
+
+	// No connection. These words are everybody's; what stands around them decides.
+	{id: fault.IDDNS, re: `Could not resolve host|Name or service not known|ENOTFOUND|no such host|nodename nor servname|getaddrinfo|Temporary failure in name resolution|Can't resolve host|does not exist\.$|Host not found|EAI_AGAIN|No address associated with hostname|Unknown host`, except: `File|folder`},
+	{id: fault.IDFiltered, re: `connect to (?:host )?(?:address )?(?:\S+ \()?\d+\.\d+\.\d+\.\d+\)? port \d+.*timed out`, when: 0},
+	{id: fault.IDIPv6Dead, re: `(?:connect to|Connecting to|dial tcp6?)\b.*?\[?[0-9a-f]{1,4}:[0-9a-f:]*:[0-9a-f:]+\]?.*(?:timed out|i/o timeout)`, note: "the address that did not answer is one of IPv6"},
+	{id: fault.IDRefused, re: `connection refused|ECONNREFUSED|actively refused|WinError 10061|Couldn't connect to server`},
+	{id: fault.IDRejected, re: `no route to host|EHOSTUNREACH|network is unreachable|ENETUNREACH|administratively prohibited|host is unreachable|WinError 10065|Destination (?:Host|Port) Unreachable`},
+	{id: fault.IDNoAnswer, program: "curl", re: `Operation timed out after \d+ milliseconds with 0 bytes received|FTP response timeout`, note: "the connection stood and nothing came: on a port of SSH, or of TLS from the first byte, an FTP client waits like this"},
+	{id: fault.IDNoAnswer, program: "Python", re: `recv_into.*timed out|TimeoutError: timed out|socket\.timeout: timed out`, when: greeted},
+	{id: fault.IDFiltered, re: `connection timed out|ETIMEDOUT|Timeout \(control socket\)|timed out after \d+|Connect(?:ion)? attempt timed out|Timeout - reconnecting|i/o timeout|Timeout was reached|connect timed out|max-retries exceeded|Network error: Connection timed out|did not properly respond|TimeoutError|\btimed out\b`, except: `421[ -]|\b22[06]\b`},
+
+	// A transfer that broke off, and the rest.
+	{id: fault.IDIdle, re: `Timeout detected|connection closed by (?:server|remote).*idle`, when: loggedIn},
+	{id: fault.IDListingCut, re: `(?:Failed|Could not|Unable) (?:to )?retrieve directory listing`},
+	{id: fault.IDShortFile, program: "curl", re: `transfer closed with \d+ bytes remaining|Received only partial file|Transferred a partial file|Uploaded unaligned file size`},
+	{id: fault.IDDataLost, re: `Failure writing network stream|Error during read from data connection`},
+	{id: fault.IDUploadCut, re: `\b426[ -]`},
+	{id: fault.IDLost, re: `connection reset by peer|ECONNRESET|broken pipe|EPIPE|Connection (?:to \S+ )?closed by remote host|Lost connection|Connection lost|Software caused connection abort|ECONNABORTED|forcibly closed by the remote host|Client network socket disconnected|Peer closed connection`},
+	{id: fault.IDNotFound, re: `\b(?:550|450)[ -].*(?:no such file|not found|does not exist|doesn't exist|can(?:no|')t find|Failed to (?:open file|change directory)|cannot be listed|is not retrievable)|No such file or directory|SSH_FX_NO_SUCH_FILE|File or folder '.*' does not exist`},
+	{id: fault.IDExists, re: `\b55\d[ -].*(?:File exists|already exists)`},
+	{id: fault.IDInUse, re: `\b(?:450|550)[ -].*(?:in use|busy|locked|used by another process)|locked by another process`},
+	{id: fault.IDUnsupported, re: `\b504[ -]`},
+	{id: fault.IDNotBuilt, re: `\b502[ -]`},
+	{id: fault.IDTooLarge, re: `MaxStoreFileSize|MaxRetrieveFileSize`},
+	{id: fault.IDSequence, re: `\b503[ -]`},
+	{id: fault.IDSyntax, re: `\b501[ -]`},
+	{id: fault.IDUnknown, re: `\b500[ -].*(?:unknown command|not understood|command not recogni[sz]ed|unrecogni[sz]ed command)`},
+}
+
+// A compiled pattern.
+type compiled struct {
+	pattern
+	re, except *regexp.Regexp
+	literals   []string // one of these is in each line that re matches, in lower case; none: unknown
+}
+
+// compile makes the patterns ready, once and not before somebody asks.
+var compile = sync.OnceValue(func() []compiled {
+	all := make([]compiled, len(patterns))
+	for i, p := range patterns {
+		all[i] = compiled{pattern: p, re: regexp.MustCompile("(?i)" + p.re)}
+		if tree, err := syntax.Parse(p.re, syntax.Perl); err == nil {
+			all[i].literals = literals(tree)
+		}
+		if p.except != "" {
+			all[i].except = regexp.MustCompile("(?i)" + p.except)
+		}
+	}
+	return all
+})
+
+// told is an id of ours: in brackets at the end of a line, and as the log and JSON have it.
+var told = regexp.MustCompile(`\[([a-z0-9-]+)\]["'\s]*$|\bid=([a-z0-9-]+)|"id": ?"([a-z0-9-]+)"`)
+
+// signs tell what a line does to the conversation, as far as patterns ask for it.
+var signs = []struct {
+	re        *regexp.Regexp
+	set, gone when
+}{
+	{regexp.MustCompile(`(?:^|[^0-9.:,])220[ -]|waiting for welcome message`), greeted, 0},
+	{regexp.MustCompile(`(?:^|[^0-9.:,])22[79][ -]|(?i)Entering (?:Extended )?Passive Mode`), passive | greeted, active},
+	{regexp.MustCompile(`\b(?:PORT \d+,|EPRT \|)`), active, passive},
+	{regexp.MustCompile(`(?:^|[^0-9.:,])234[ -]|(?i)TLS connection established|SSL connection (?:established|using)|AUTH (?:TLS|SSL)`), secured, 0},
+	{regexp.MustCompile(`(?:^|[^0-9.:,])(?:230|331)[ -]|(?i)Status:\s*Logged in`), loggedIn | greeted, 0},
+	{regexp.MustCompile(`\b(?:STOR|APPE|STOU) `), storing, 0},
+	{regexp.MustCompile(`(?:^|[^0-9.:,])226[ -]`), 0, passive | active | storing},
+}
+
+// Find tells what the words of a text mean: an error message of any program, or a
+// log of several lines. The most specific match comes first, and each id once. Of a
+// long text it looks at the end: 64 KiB and 2,000 lines. An id of ours that stands in
+// a line is told before any words.
+func Find(words string) []Match {
+	var seen when
+	if len(words) > maxText {
+		words = words[len(words)-maxText:]
+		seen = greeted // nobody knows what stood before it
+	}
+	lines := strings.Split(words, "\n")
+	if len(lines) > maxLines {
+		lines = lines[len(lines)-maxLines:]
+		seen = greeted
+	}
+	type ranked struct {
+		Match
+		rank int
+	}
+	var found []ranked
+	add := func(rank int, m Match) {
+		if i := slices.IndexFunc(found, func(f ranked) bool { return f.ID == m.ID }); i < 0 {
+			found = append(found, ranked{m, rank})
+		} else if rank < found[i].rank {
+			found[i] = ranked{m, rank}
+		}
+	}
+	var before strings.Builder
+	for _, line := range lines {
+		line = strings.TrimSpace(line)
+		if line == "" {
+			continue
+		}
+		if id, ok := own(line); ok {
+			add(-1, Match{ID: id, Program: "dray", Line: text(line)})
+		} else if i, note := first(line, before.String(), seen); i >= 0 {
+			add(i, Match{ID: patterns[i].id, Program: patterns[i].program, Line: text(line), Note: note})
+		}
+		for _, s := range signs {
+			if s.re.MatchString(line) {
+				seen = seen&^s.gone | s.set
+			}
+		}
+		before.WriteString(line + "\n")
+	}
+	slices.SortStableFunc(found, func(a, b ranked) int { return cmp.Compare(a.rank, b.rank) })
+	matches := make([]Match, len(found))
+	for i, f := range found {
+		matches[i] = f.Match
+	}
+	return matches
+}
+
+// own is the id of ours that stands in a line.
+func own(line string) (fault.ID, bool) {
+	m := told.FindStringSubmatch(line)
+	if m == nil {
+		return "", false
+	}
+	e, ok := For(fault.ID(m[1] + m[2] + m[3]))
+	return e.ID, ok
+}
+
+// first is the number of the first pattern that a line has, -1 when it has none.
+func first(line, before string, seen when) (int, string) {
+	lower := strings.ToLower(line)
+	for i, p := range compile() {
+		if p.when&^seen != 0 || len(p.literals) > 0 && !slices.ContainsFunc(p.literals, func(s string) bool { return strings.Contains(lower, s) }) {
+			continue
+		}
+		m := p.re.FindStringSubmatch(line)
+		if m == nil || p.except != nil && p.except.MatchString(line) {
+			continue
+		}
+		note := p.note
+		if p.decode != nil {
+			var ok bool
+			if note, ok = p.decode(m, before); !ok {
+				continue
+			}
+		}
+		return i, note
+	}
+	return -1, ""
+}
+
+// literals are strings of which each match of re has at least one, in lower case; none
+// where there are no such. To look for them first is ten times as fast as the
+// patterns are.
+func literals(re *syntax.Regexp) []string {
+	switch re.Op {
+	case syntax.OpLiteral:
+		return []string{strings.ToLower(string(re.Rune))}
+	case syntax.OpCapture, syntax.OpPlus:
+		return literals(re.Sub[0])
+	case syntax.OpConcat:
+		var best []string
+		for _, sub := range re.Sub {
+			if l := literals(sub); l != nil && (best == nil || shortest(l) > shortest(best)) {
+				best = l
+			}
+		}
+		return best
+	case syntax.OpAlternate:
+		var all []string
+		for _, sub := range re.Sub {
+			l := literals(sub)
+			if l == nil {
+				return nil
+			}
+			all = append(all, l...)
+		}
+		return all
+	}
+	return nil
+}
+
+func shortest(list []string) int {
+	n := len(list[0])
+	for _, s := range list {
+		n = min(n, len(s))
+	}
+	return n
+}

@@ -1,0 +1,630 @@
+package explain
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"dray/fault"
+)
+
+// said are texts of real programs, each with the id that it has to find first. A text
+// of several lines is a log.
+var said = []struct {
+	id   fault.ID
+	text string
+}{
+	// vsftpd 3.0.3.
+	{fault.IDWritableRoot, "500 OOPS: vsftpd: refusing to run with writable root inside chroot()"},
+	{fault.IDWritableRoot, "put: /etc/hostname: Login failed: 500 OOPS: vsftpd: refusing to run with writable root inside chroot()"},
+	{fault.IDHomeMissing, "< 500 OOPS: cannot change directory:/tmp/nothere"},
+	{fault.IDHomeMissing, "<--- 500 OOPS: cannot change directory:/srv/ftp/anna\n---> QUIT\nls: Login failed: 500 OOPS: cannot change directory:/srv/ftp/anna\n<--- 500 OOPS: priv_sock_get_cmd"},
+	{fault.IDOopsLog, "< 500 OOPS: failed to open vsftpd log file:/nope/v.log"},
+	{fault.IDVsftpdConfig, "500 OOPS: unrecognised variable in config file: nonsense_key"},
+	{fault.IDVsftpdConfig, "500 OOPS: bad bool value in config file for: anon_upload_enable"},
+	{fault.IDVsftpdConfig, "500 OOPS: missing value in config file for: pasv_min_port"},
+	{fault.IDVsftpdConfig, "500 OOPS: could not bind listening IPv4 socket"},
+	{fault.IDVsftpdConfig, "* ftp_perform ends with SECONDARY: 0\n< 500 OOPS: invalid pasv_address\n* Bad PASV/EPSV response: 500"},
+	{fault.IDSandbox, "500 OOPS: priv_sock_get_cmd"},
+	{fault.IDSandbox, "500 OOPS: child died"},
+	{fault.IDPool, "227 Entering Passive Mode (203,0,113,5,175,202).\n500 OOPS: vsf_sysutil_bind"},
+	{fault.IDActiveBind, "500 OOPS: vsf_sysutil_bind"},
+
+	// The beginning of SFTP.
+	{fault.IDSFTPNoise, "Received message too long 1416128883\nEnsure the remote shell produces no output for non-interactive sessions."},
+	{fault.IDSFTPNoise, "Received message too long 167772161"},
+	{fault.IDSFTPNoise, "Ensure the remote shell produces no output for non-interactive sessions."},
+	{fault.IDSFTPNoise, "Received too large (1416128883 B) SFTP packet. Max supported packet size is 1024000 B."},
+	{fault.IDSFTPNoise, "The error is typically caused by message printed from startup script (like .profile). The message may start with \"This\"."},
+	{fault.IDSFTPNoise, "2026/11/21 12:37:25 Failed to create file system for \":sftp,host=127.0.0.1,port=2203,user=root:\": NewFs: couldn't initialise SFTP: packet too long"},
+	{fault.IDSFTPNoise, "paramiko.sftp.SFTPError: Garbage packet received"},
+	{fault.IDNoSFTP, "subsystem request failed on channel 0\nConnection closed"},
+	{fault.IDNoSFTP, "NewFs: couldn't initialise SFTP: ssh: subsystem request failed"},
+	{fault.IDNoSFTP, "curl: (2) Failure initializing sftp session: Unable to request SFTP subsystem"},
+	{fault.IDNoSFTP, "Cannot initialize SFTP protocol. Is the host running an SFTP server?"},
+	{fault.IDNoSFTP, "sshd[812]: subsystem request for sftp by user anna failed, subsystem not found"},
+	{fault.IDSFTPNoise, "Using username \"root\".\nFatal: unable to initialise SFTP: could not connect"},
+	{fault.IDChrootOwner, "FATAL ERROR: Received unexpected end-of-file from SFTP server"},
+	{fault.IDChrootOwner, `bad ownership or modes for chroot directory component "/tmp/"`},
+	{fault.IDChrootOwner, "paramiko.ssh_exception.SSHException: EOF during negotiation"},
+	{fault.IDChrootOwner, "NewFs: couldn't initialise SFTP: EOF"},
+	{fault.IDKeysPerm, "sshd[812]: Authentication refused: bad ownership or modes for directory /home/anna"},
+	{fault.IDKeysPerm, "sshd[812]: Authentication refused: bad ownership or modes for file /home/anna/.ssh/authorized_keys"},
+	{fault.IDHomeMissing, `sshd[812]: fatal: Unable to chdir to chroot path "/srv/anna": No such file or directory`},
+	{fault.IDHomeMissing, "Could not chdir to home directory /home/anna: No such file or directory"},
+	{fault.IDHomeMissing, "(anna@192.0.2.7) [ERROR] Home directory not available - aborting"},
+	{fault.IDHomeMissing, "530 User cannot log in, home directory inaccessible."},
+
+	// SSH before the login.
+	{fault.IDHostKeyAlg, "Unable to negotiate with 127.0.0.1 port 2204: no matching host key type found. Their offer: ssh-rsa"},
+	{fault.IDHostKeyAlg, "ssh: handshake failed: ssh: no common algorithm for host key; client offered: [ssh-ed25519], server offered: [ssh-rsa ssh-dss]"},
+	{fault.IDHostKeyAlg, "paramiko.ssh_exception.IncompatiblePeer: Incompatible ssh peer (no acceptable host key)"},
+	{fault.IDHostKeyAlg, "FATAL ERROR: Couldn't agree a host key algorithm (available: ssh-dss)"},
+	{fault.IDHostKeyAlg, "curl: (2) Failure establishing ssh session: -5, Unable to exchange encryption keys"},
+	{fault.IDKexCipher, "Unable to negotiate with 127.0.0.1 port 2205: no matching key exchange method found. Their offer: diffie-hellman-group1-sha1,kex-strict-s-v00@openssh.com"},
+	{fault.IDKexCipher, "Unable to negotiate with 127.0.0.1 port 2206: no matching cipher found. Their offer: 3des-cbc"},
+	{fault.IDKexCipher, "Unable to negotiate with 127.0.0.1 port 2212: no matching MAC found. Their offer: hmac-md5"},
+	{fault.IDKexCipher, "couldn't connect SSH: ssh: handshake failed: ssh: no common algorithm for key exchange; client offered: [curve25519-sha256], server offered: [diffie-hellman-group1-sha1]"},
+	{fault.IDKexCipher, "ssh: handshake failed: ssh: no common algorithm for client to server cipher; client offered: [aes128-gcm@openssh.com], server offered: [3des-cbc]"},
+	{fault.IDKexCipher, "paramiko.ssh_exception.IncompatiblePeer: Incompatible ssh peer (no acceptable kex algorithm)"},
+	{fault.IDKexCipher, "FATAL ERROR: Couldn't agree a key exchange algorithm (available: curve25519-sha256)"},
+	{fault.IDKexCipher, "com.jcraft.jsch.JSchException: Algorithm negotiation fail"},
+	{fault.IDKexCipher, "Error: Handshake failed: no matching key exchange algorithm"},
+	{fault.IDUserKeySHA1, "userauth_pubkey: signature algorithm rsa-sha2-512 not in PubkeyAcceptedAlgorithms [preauth]"},
+	{fault.IDUserKeySHA1, "userauth_pubkey: key type ssh-rsa not in PubkeyAcceptedKeyTypes [preauth]"},
+	{fault.IDUserKeySHA1, "debug1: send_pubkey_test: no mutual signature algorithm"},
+	{fault.IDUserKeySHA1, "Refusing RSA key because client uses unsafe signature scheme"},
+	{fault.IDTooManyAuth, "Received disconnect from 127.0.0.1 port 2201:2: Too many authentication failures\nDisconnected from 127.0.0.1 port 2201\nConnection closed"},
+	{fault.IDTooManyAuth, "maximum authentication attempts exceeded for root from 127.0.0.1 port 49216 ssh2 [preauth]"},
+	{fault.IDPQWarning, "** WARNING: connection is not using a post-quantum key exchange algorithm.\n** This session may be vulnerable to \"store now, decrypt later\" attacks."},
+	{fault.IDHostKeyGone, "@       WARNING: REVOKED HOST KEY DETECTED!               @"},
+	{fault.IDHostKeyOther, "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nHost key verification failed."},
+	{fault.IDHostKeyOther, "Host key for [127.0.0.1]:2201 has changed and you have requested strict checking.\nHost key verification failed."},
+	{fault.IDHostKeyOther, "WARNING - POTENTIAL SECURITY BREACH!"},
+	{fault.IDHostKeyOther, "FATAL ERROR: Host key not in manually configured list"},
+	{fault.IDHostKeyOther, "ssh: handshake failed: knownhosts: key mismatch"},
+	{fault.IDHostKeyOther, "paramiko.ssh_exception.BadHostKeyException: Host key for server '192.0.2.7' does not match: got 'AAAA', expected 'BBBB'"},
+	{fault.IDHostKeyOther, "curl: (60) SSL peer certificate or SSH remote key was not OK"},
+	{fault.IDHostKeyOther, "com.jcraft.jsch.JSchException: HostKey has been changed: 192.0.2.7"},
+	{fault.IDHostKeyOther, "Host key verification failed."},
+	{fault.IDHostKeyNew, "No ED25519 host key is known for [127.0.0.1]:2201 and you have requested strict checking.\nHost key verification failed."},
+	{fault.IDHostKeyNew, "The authenticity of host 'sftp.example.net (192.0.2.7)' can't be established."},
+	{fault.IDHostKeyNew, "ssh: handshake failed: knownhosts: key is unknown"},
+	{fault.IDHostKeyNew, "paramiko.ssh_exception.SSHException: Server 'sftp.example.net' not found in known_hosts"},
+	{fault.IDHostKeyNew, "The server's host key is not cached. You have no guarantee that the server is the computer you think it is."},
+	{fault.IDHostKeyNew, "com.jcraft.jsch.JSchException: UnknownHostKey: 192.0.2.7. RSA key fingerprint is 12:34"},
+
+	// Bytes of another protocol.
+	{fault.IDWrongProto, "Response:\tSSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10\nError:\tCannot establish FTP connection to an SFTP server. Please select proper protocol.\nError:\tCritical error: Could not connect to server"},
+	{fault.IDWrongProto, "* Connected to 127.0.0.1 (127.0.0.1) port 2201 (#0)\n< SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10\n* Operation timed out after 3000 milliseconds with 0 bytes received\n* Closing connection 0\ncurl: (28) Operation timed out after 3000 milliseconds with 0 bytes received"},
+	{fault.IDWrongProto, "---- Connecting to 127.0.0.1 (127.0.0.1) port 2201\n<--- SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10\n**** Timeout - reconnecting\n---- Closing control socket\nls: Fatal error: max-retries exceeded"},
+	{fault.IDWrongProto, "Invalid reply: \"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10\""},
+	{fault.IDWrongProto, "debug1: kex_exchange_identification: banner line 0: 220 (vsFTPd 3.0.3)"},
+	{fault.IDWrongProto, "debug1: kex_exchange_identification: banner line 0: HTTP/1.1 400 Bad Request"},
+	{fault.IDWrongProto, `error: kex_exchange_identification: client sent invalid protocol identifier "USER anonymous"`},
+	{fault.IDWrongProto, `error: kex_exchange_identification: client sent invalid protocol identifier "GET / HTTP/1.1"`},
+	{fault.IDWrongProto, `Bad protocol version identification '\026\003\001' from 192.0.2.7 port 51234`},
+	{fault.IDWrongProto, "16 03 01 02 00 01 00 01 fc 03 03"},
+	{fault.IDWrongProto, `b'\x16\x03\x01\x02\x00\x01'`},
+	{fault.IDWrongProto, "\x16\x03\x01\x02"},
+	{fault.IDWrongProto, "15 03 01 00 02 02 46"},
+	{fault.IDWrongProto, "00000000: 1503 0300 0202 28                        ......("},
+	{fault.IDWrongProto, "00000000  53 53 48 2d 32 2e 30 2d  4f 70 65 6e 53 53 48 5f  |SSH-2.0-OpenSSH_|"},
+	{fault.IDWrongProto, "00000000  32 32 30 20 28 76 73 46  54 50 64 20 33 2e 30 2e  |220 (vsFTPd 3.0.|"},
+	{fault.IDPlainInTLS, "00000000  35 30 30 20 4f 4f 50 53  3a 20 63 61 6e 6e 6f 74  |500 OOPS: cannot|"},
+	{fault.IDWrongProto, "00000000: 4854 5450 2f31 2e31 2034 3030 2042 6164  HTTP/1.1 400 Bad"},
+	{fault.IDProxy, "curl: (56) Received HTTP code 407 from proxy after CONNECT"},
+	{fault.IDProxy, "curl: (56) CONNECT tunnel failed, response 403"},
+	{fault.IDWrongProto, "HTTP/1.1 400 Bad Request"},
+	{fault.IDWrongProto, "220 mail.example.net ESMTP Postfix"},
+	{fault.IDWrongProto, "<--- +OK Dovecot ready."},
+	{fault.IDWrongProto, "* OK [CAPABILITY IMAP4rev1 SASL-IR LOGIN-REFERRALS] Dovecot ready."},
+	{fault.IDWrongProto, "Connection timed out during banner exchange\nConnection to 127.0.0.1 port 2101 timed out"},
+	{fault.IDWrongProto, "kex_exchange_identification: banner line contains invalid characters"},
+	{fault.IDWrongProto, "paramiko.ssh_exception.SSHException: Error reading SSH protocol banner"},
+	{fault.IDWrongProto, "Renci.SshNet.Common.SshOperationTimeoutException: Socket read operation has timed out after 30000 milliseconds."},
+	{fault.IDWrongProto, "Server response does not contain SSH protocol identification."},
+	{fault.IDWrongProto, "Error: Timed out while waiting for handshake"},
+	{fault.IDWrongProto, "curl: (2) Failure establishing ssh session: -13, Failed getting banner"},
+	{fault.IDSSHFailed, "Bad packet length 1349676916."},
+
+	// SSH that was hung up on.
+	{fault.IDSSHDropped, "kex_exchange_identification: read: Connection reset by peer\nConnection reset by 127.0.0.1 port 2208\nConnection closed"},
+	{fault.IDSSHDropped, "kex_exchange_identification: Connection closed by remote host\nConnection closed by 127.0.0.1 port 48330"},
+	{fault.IDSSHDropped, "drop connection #1 from [127.0.0.1]:53976 on [127.0.0.1]:2208 past MaxStartups"},
+	{fault.IDSSHDropped, "FATAL ERROR: Remote side unexpectedly closed network connection"},
+	{fault.IDSSHDropped, "Server unexpectedly closed network connection."},
+	{fault.IDSSHDropped, "couldn't connect SSH: ssh: handshake failed: read tcp 127.0.0.1:41902->127.0.0.1:2208: read: connection reset by peer"},
+
+	// TLS on data connections.
+	{fault.IDTLSReuse, "ftplib.error_perm: 522 SSL connection failed: session reuse required"},
+	{fault.IDTLSReuse, "* 425 Unable to build data connection: TLS session of data connection not resumed."},
+	{fault.IDTLSReuse, "450 TLS session of data connection has not resumed or the session does not match the control connection"},
+	{fault.IDTLSReuse, "mod_tls/2.9.2[28343]: Client did not reuse TLS session from control channel, rejecting data connection (see the NoSessionReuseRequired TLSOptions parameter)"},
+	{fault.IDTLSReuse, "425 Unable to build data connection: Operation not permitted"},
+	{fault.IDTLSReuse, "message=\"TLS session for the data connection was not resumed from the control connection.\""},
+	{fault.IDProtRequired, "522 Data connections must be encrypted."},
+	{fault.IDProtRequired, "522 SSL/TLS required on the data channel"},
+	{fault.IDProtRequired, "521 Data connection cannot be opened with this PROT setting"},
+	{fault.IDTLSNoClose, "Command:\tMLSD\nResponse:\t150 Opening data connection.\nError:\tGnuTLS error -110 in gnutls_record_recv: The TLS connection was non-properly terminated.\nStatus:\tServer did not properly shut down TLS connection\nError:\tCould not read from transfer socket: ECONNABORTED - Connection aborted\nResponse:\t226 Closing data connection.\nError:\tFailed to retrieve directory listing"},
+	{fault.IDTLSNoClose, "Status:\tServer did not properly shut down TLS connection"},
+	{fault.IDTLSNoClose, "Error:\tCould not read from transfer socket: ECONNABORTED - Connection aborted"},
+	{fault.IDTLSNoClose, "DEBUG: Client \"192.0.2.7\", \" connection terminated without SSL shutdown. Buggy client! Integrity of upload cannot be asserted.\""},
+	{fault.IDTLSNoClose, "< 229 Entering Extended Passive Mode (|||41007|)\n* OpenSSL SSL_read: OpenSSL/3.0.22: error:0A000126:SSL routines::unexpected eof while reading, errno 0"},
+	{fault.IDTLSNoClose, "425 Error while transfering data: ECONNABORTED - Connection aborted."},
+	{fault.IDTLS13Loss, "< 234 Proceed with negotiation.\n> STOR big.bin\n< 150 Ok to send data.\n< 426 Failure reading network stream."},
+	{fault.IDTLS13Loss, "< 234 AUTH TLS successful\n> STOR big.bin\n< 150 Opening BINARY mode data connection for big.bin\n< 450 Transfer aborted. Link to file server lost"},
+	{fault.IDTLS13Loss, "Error [ERR_STREAM_PREMATURE_CLOSE]: Premature close"},
+	{fault.IDTLS13Loss, "* SSL connection using TLSv1.3 / TLS_AES_256_GCM_SHA384\n> STOR big.bin\ncurl: (55) Send failure: Connection reset by peer"},
+	{fault.IDTLS13Loss, "> AUTH TLS\n< 234 AUTH TLS successful\n> STOR big.bin\n< 426 Data connection reset by peer"},
+	{fault.IDTLS13Loss, "426 Failure reading network stream."},
+	{fault.IDUploadCut, "426 Transfer aborted. Link to file server lost"},
+
+	// Text where TLS should be, and TLS where text should be.
+	{fault.IDPlainInTLS, "tls: received record with version 3030 when expecting version 304"},
+	{fault.IDWrongProto, "tls: oversized record received with length 20527"},
+	{fault.IDPlainInTLS, "tls: oversized record received with length 8271"},
+	{fault.IDPlainInTLS, "< 234 Proceed with negotiation.\n> USER anonymous\n< 331 Please specify the password.\n* OpenSSL SSL_read: OpenSSL/3.0.22: error:0A00010B:SSL routines::wrong version number, errno 0\ncurl: (56) OpenSSL SSL_read: OpenSSL/3.0.22: error:0A00010B:SSL routines::wrong version number, errno 0"},
+	{fault.IDPlainInTLS, "< 234 Proceed with negotiation.\nssl.SSLError: [SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:2580)"},
+	{fault.IDImplicitTLS, "curl: (35) OpenSSL/3.0.22: error:0A00010B:SSL routines::wrong version number"},
+	{fault.IDImplicitTLS, "ls: Fatal error: gnutls_handshake: An unexpected TLS packet was received."},
+	{fault.IDImplicitTLS, "Error:\tGnuTLS error -15: An unexpected TLS packet was received."},
+	{fault.IDImplicitTLS, "failed to make FTP connection to \"127.0.0.1:2101\": tls: first record does not look like a TLS handshake"},
+	{fault.IDImplicitTLS, "220 This port speaks TLS from the first byte."},
+	{fault.IDALG, "mod_tls/2.9.2[28343]: unable to accept TLS connection: client did not begin it: usually this indicates an FTP-aware router, NAT, or firewall interfering with the TLS handshake"},
+	{fault.IDALG, "Communication tainted by router or firewall"},
+	{fault.IDALG, "< 220 ready.\n> AUTH TLS\ncurl: (35) OpenSSL SSL_connect: Connection reset by peer in connection to ftp.example.net:21"},
+
+	// Certificates.
+	{fault.IDClock, "curl: (60) SSL certificate problem: certificate is not yet valid"},
+	{fault.IDClock, "The certificate chain uses not yet valid certificate."},
+	{fault.IDClock, "x509: certificate has expired or is not yet valid: current time 2001-01-01T00:00:12Z is before 2026-05-01T00:00:00Z; not yet valid: current time 2001-01-01T00:00:12Z is before 2026-05-01T00:00:00Z"},
+	{fault.IDExpired, "curl: (60) SSL certificate problem: certificate has expired"},
+	{fault.IDExpired, "x509: certificate has expired or is not yet valid: current time 2026-11-21T12:00:00Z is after 2026-05-01T00:00:00Z"},
+	{fault.IDExpired, "The certificate chain uses expired certificate."},
+	{fault.IDCertName, "curl: (60) SSL: no alternative certificate subject name matches target host name 'localhost'"},
+	{fault.IDCertName, "x509: cannot validate certificate for 127.0.0.1 because it doesn't contain any IP SANs"},
+	{fault.IDCertName, "x509: certificate is valid for other.example, not localhost"},
+	{fault.IDCertName, "ls: Fatal error: Certificate verification: certificate common name doesn't match requested host name 'ftp.example.net'"},
+	{fault.IDCertName, "Error [ERR_TLS_CERT_ALTNAME_INVALID]: Hostname/IP does not match certificate's altnames"},
+	{fault.IDCertName, "Certificate was not issued for this server. You might be connecting to a server that is pretending to be \"ftp.example.net\"."},
+	{fault.IDIncomplete, "curl: (60) SSL certificate problem: unable to get local issuer certificate"},
+	{fault.IDIncomplete, "Error: unable to verify the first certificate"},
+	{fault.IDSelfSigned, "curl: (60) SSL certificate problem: self-signed certificate"},
+	{fault.IDSelfSigned, "ssl.SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate (_ssl.c:1006)"},
+	{fault.IDUnknownCA, "tls: failed to verify certificate: x509: certificate signed by unknown authority"},
+	{fault.IDUnknownCA, "ls: Fatal error: Certificate verification: Not trusted (A6:5D:2B:40)"},
+	{fault.IDUnknownCA, "sun.security.validator.ValidatorException: PKIX path building failed: unable to find valid certification path to requested target"},
+	{fault.IDCertPin, "curl: (90) SSL: public key does not match pinned public key"},
+	{fault.IDTLSVersion, "error:0A00042E:SSL routines::tlsv1 alert protocol version"},
+	{fault.IDTLSVersion, "error:0A000102:SSL routines::unsupported protocol"},
+	{fault.IDTLSVersion, "tls: client offered only unsupported versions: [302 301]"},
+	{fault.IDTLSVersion, "remote error: tls: protocol version not supported"},
+	{fault.IDTLSVersion, "A packet with illegal or unsupported version was received."},
+	{fault.IDTLSVersion, "tls: no cipher suite supported by both client and server"},
+	{fault.IDTLSVersion, "error:0A0000C1:SSL routines::no shared cipher"},
+	{fault.IDTLSVersion, "error:0A000410:SSL routines::sslv3 alert handshake failure"},
+	{fault.IDTLSVersion, "unable to accept TLS connection: protocol error:   (1) error:0A000076:SSL routines::no suitable signature algorithm"},
+	{fault.IDTLSMissing, "curl: (64) Requested SSL level failed"},
+	{fault.IDTLSMissing, "ls: Fatal error: ftp:ssl-force is set and server does not support or allow SSL"},
+	{fault.IDTLSMissing, "This server does not support FTP over TLS."},
+
+	// Passive and active mode.
+	{fault.IDPasvAddress, "Status:\tServer sent passive reply with unroutable address. Using server address instead."},
+	{fault.IDPasvAddress, "Server sent passive reply with unroutable address 172.25.0.1, using host address\ninstead."},
+	{fault.IDPasvAddress, "<--- 227 Entering Passive Mode (10,1,2,3,118,226).\n---- Address returned by PASV seemed to be incorrect and has been fixed"},
+	{fault.IDPasvAddress, "Fixing bogus PASV data address from 10.1.2.3:30434 to 203.0.113.5:30434."},
+	{fault.IDPasvAddress, "* Skip 10.1.2.3 for data connection, re-use 203.0.113.5 instead"},
+	{fault.IDPasvAddress, "Response:\t227 Entering Passive Mode (192,168,0,39,47,39)"},
+	{fault.IDPasvAddress, "227 Entering Passive Mode (0,0,0,0,117,58)."},
+	{fault.IDPasvAddress, "Status:\tConnecting to 203.0.113.5:21...\nResponse:\t220 (vsFTPd 3.0.3)\nCommand:\tPASV\nResponse:\t227 Entering Passive Mode (172,19,0,4,78,32).\nCommand:\tLIST\nError:\tConnection timed out\nError:\tFailed to retrieve directory listing"},
+	{fault.IDDataPeer, "425 Security: Bad IP connecting."},
+	{fault.IDDataPeer, "SECURITY VIOLATION: Passive connection from foreign IP address 198.51.100.7 rejected (does not match client IP address 192.0.2.7)."},
+	{fault.IDDataPeer, "Data connection peer has mismatching address"},
+	{fault.IDIllegalPort, "ftplib.error_perm: 500 Illegal PORT command."},
+	{fault.IDIllegalPort, "500 I won't open a connection to 10.0.0.7 (only to 203.0.113.9)"},
+	{fault.IDPasvIPv6, "425 You cannot use PASV on IPv6 connections. Use EPSV instead."},
+	{fault.IDEpsvOnly, "500 Illegal PORT command, EPSV ALL in effect"},
+	{fault.IDFamily, "522 Network protocol not supported, use (1)"},
+	{fault.IDPool, "421 All reserved TCP ports are busy"},
+	{fault.IDPool, "425 No free ports"},
+	{fault.IDPool, "OSError: [Errno 99] Cannot assign requested address"},
+	{fault.IDActiveBind, "425 Unable to identify the local data socket: Address already in use"},
+	{fault.IDActiveBind, "proftpd[811]: RootRevoke in effect, unable to bind to local port 20 for active transfer"},
+	{fault.IDActiveBind, "425 dial tcp 192.0.2.7:20->203.0.113.9:60250: bind: address already in use"},
+	{fault.IDActiveBlock, "The server cannot open connection in active mode. If you are behind a NAT router, you may need to specify an external IP address."},
+	{fault.IDActiveBlock, "curl: (12) FTP: Accepting server connect has timed out"},
+	{fault.IDActiveBlock, "Command:\tPORT 10,0,0,7,235,90\nResponse:\t200 PORT command successful\nCommand:\tMLSD\nError:\tConnection timed out after 20 seconds of inactivity\nError:\tFailed to retrieve directory listing"},
+	{fault.IDActiveBlock, "---> PORT 127,0,0,1,235,90\n<--- 200 PORT command successful. Consider using PASV.\n---> LIST\n<--- 425 Failed to establish connection."},
+	{fault.IDActiveBlock, "425 Could not open data connection to port 60250: Connection timed out"},
+	{fault.IDEpsvLie, "curl: (13) Weirdly formatted EPSV reply"},
+	{fault.IDEpsvLie, "* Failed EPSV attempt. Disabling EPSV"},
+	{fault.IDEpsvLie, "---- EPSV failed, will try PASV"},
+	{fault.IDEpsvLie, "500 EPSV not understood"},
+	{fault.IDEpsvLie, "FTPException: Could not start Passive Mode (Response: 500 'EPSV': command not understood."},
+	{fault.IDEpsvLie, "229 Entering Extended Passive Mode (||41007|)"},
+	{fault.IDNoDataPort, "ftplib.error_temp: 425 Use PORT or PASV first."},
+	{fault.IDUnpublished, "< 229 Entering Extended Passive Mode (|||30004|)\n* connect to 203.0.113.5 port 30004 failed: Connection refused"},
+	{fault.IDUnpublished, "Command:\tPASV\nResponse:\t227 Entering Passive Mode (80,166,180,12,23,194).\nCommand:\tLIST\nError:\tTransfer channel can't be opened. Reason: No connection could be made because the target machine actively refused it.\nError:\tCould not retrieve directory listing"},
+	{fault.IDUnpublished, "Error:\tThe data connection could not be established: ECONNREFUSED - Connection refused by server"},
+	{fault.IDUnpublished, "Transfer channel can't be opened. Reason: No connection could be made because the target machine actively refused it."},
+	{fault.IDRejected, "< 227 Entering Passive Mode (203,0,113,5,175,202).\n* connect to 203.0.113.5 port 45002 failed: No route to host"},
+	{fault.IDDataBlocked, "425 Failed to establish connection."},
+	{fault.IDDataBlocked, "Response:\t425 No connection established"},
+	{fault.IDDataBlocked, "Error:\tThe data connection could not be established: ETIMEDOUT - Connection attempt timed out"},
+	{fault.IDDataBlocked, "Error:\tTransfer channel can't be opened. Reason: A connection attempt failed because the connected party did not properly respond after a period of time, or established connection failed because connected host has failed to respond."},
+	{fault.IDDataBlocked, "Timeout detected. (data connection)\nCould not retrieve directory listing"},
+	{fault.IDDataBlocked, "Error: Timeout when trying to open data connection to 203.0.113.5:45002"},
+	{fault.IDDataBlocked, "FTPError: Timeout (data socket)"},
+	{fault.IDDataBlocked, "proftpd[811]: Passive data transfer failed, possibly due to network issues"},
+	{fault.IDDataBlocked, "Data connection to 203.0.113.5:45002 timed out."},
+	{fault.IDDataBlocked, "2026/11/21 12:35:24 ERROR : ftp://127.0.0.1:2102: Timeout when waiting for List"},
+	{fault.IDDataBlocked, "421 Data timeout. Reconnect. Sorry."},
+	{fault.IDDataBlocked, "---> PASV\n<--- 227 Entering Passive Mode (203,0,113,5,175,202).\n---- Connecting data socket to (203.0.113.5) port 45002\n**** Timeout - reconnecting\n---- Closing data socket\n---- Closing control socket\nls: Fatal error: max-retries exceeded"},
+	{fault.IDDataBlocked, "* Connecting to 203.0.113.5 (203.0.113.5) port 45002\n< 227 Entering Passive Mode (203,0,113,5,175,202).\n*   Trying 203.0.113.5:45002...\n* Operation timed out after 6000 milliseconds with 0 bytes received\ncurl: (28) Operation timed out after 6000 milliseconds with 0 bytes received"},
+	{fault.IDDataBlocked, "Response: 229 Entering Extended Passive Mode (|||45002|)\nCommand: MLSD\nError: Failed to retrieve directory listing"},
+
+	// The login.
+	{fault.IDTLSRequired, "ftplib.error_perm: 530 Anonymous sessions must use encryption."},
+	{fault.IDTLSRequired, "530 Non-anonymous sessions must use encryption."},
+	{fault.IDTLSRequired, "< 550 SSL/TLS required on the control channel"},
+	{fault.IDTLSRequired, "421-Sorry, cleartext sessions and weak ciphers are not accepted on this server."},
+	{fault.IDTLSRequired, "530 Please tell me who you are"},
+	{fault.IDTLSRequired, "534 Policy requires SSL."},
+	{fault.IDTLSRequired, "503 Use AUTH first."},
+	{fault.IDTLSRequired, "530 This server does not allow plain FTP. You have to use FTP over TLS."},
+	{fault.IDBusy, "< 421 There are too many connections from your internet address."},
+	{fault.IDBusy, "530 Sorry, the maximum number of clients (1) from your host are already connected."},
+	{fault.IDBusy, "421 Too many connections (3) from this IP"},
+	{fault.IDBusy, "421 I can't accept more than 3 connections as the same user"},
+	{fault.IDBusy, "421 Too many users logged in for this account"},
+	{fault.IDBanned, "421 Temporarily banned for too many failed login attempts"},
+	{fault.IDBanned, "2026-11-21 12:00:00,123 fail2ban.actions        [123]: NOTICE  [vsftpd] Ban 203.0.113.9"},
+	{fault.IDSelfBan, "2026-11-21 12:00:00,123 fail2ban.actions        [123]: NOTICE  [vsftpd] Ban 172.17.0.1"},
+	{fault.IDTries, "530 Too many authentication failures"},
+	{fault.IDTries, "proftpd[811]: Maximum login attempts (3) exceeded, connection refused"},
+	{fault.IDIdle, "421 No transfer timeout (600 seconds): closing control connection"},
+	{fault.IDIdle, "421 Timeout."},
+	{fault.IDIdle, "230 Login successful.\nTimeout detected."},
+	{fault.IDLoginTime, "421 Login timeout (300 seconds): closing control connection"},
+	{fault.IDShutdown, "421 Service not available, closing control connection."},
+	{fault.IDAccountOff, "sshd[812]: Account anna has expired"},
+	{fault.IDAccountOff, "(?@192.0.2.7) [WARNING] Can't login as [anna]: account disabled (uid < 1000)"},
+	{fault.IDAuth, "ftplib.error_perm: 530 Login incorrect."},
+	{fault.IDAuth, "530 Login authentication failed"},
+	{fault.IDAuth, "ncftpls: cannot open 127.0.0.1: username and/or password was not accepted for login."},
+	{fault.IDAuth, "root@127.0.0.1: Permission denied (publickey,password,keyboard-interactive).\nConnection closed"},
+	{fault.IDAuth, "Error: All configured authentication methods failed"},
+	{fault.IDAuth, "ssh: handshake failed: ssh: unable to authenticate, attempted methods [none], no supported methods remain"},
+	{fault.IDAuth, "paramiko.ssh_exception.BadAuthenticationType: Bad authentication type; allowed types: ['password', 'keyboard-interactive']"},
+	{fault.IDAuth, "FATAL ERROR: Configured password was not accepted"},
+	{fault.IDAuth, "com.jcraft.jsch.JSchException: Auth fail"},
+	{fault.IDAuth, "curl: (67) Access denied: 530"},
+	{fault.IDAuth, "Failed publickey for root from 127.0.0.1 port 49216 ssh2: ED25519 SHA256:hVn6+xVOb04laUwhBCuIK8BuNeO4MJ1Aj4+oVRqAOBk"},
+	{fault.IDAuth, "ls: Login failed: Login incorrect"},
+	{fault.IDLogin, "530 Please login with USER and PASS."},
+
+	// Room and rights.
+	{fault.IDQuota, "552 Transfer aborted (quota)"},
+	{fault.IDQuota, "curl: (25) Failed FTP upload: 552"},
+	{fault.IDNoSpace, "451 Failure writing to local file."},
+	{fault.IDNoSpace, "452 Error during write to file"},
+	{fault.IDNoRights, "226 Transfer done (but failed to open directory)."},
+	{fault.IDNoRights, `remote readdir("/"): Permission denied`},
+	{fault.IDNoRights, "proftpd[811]: LIST command denied by <Limit> configuration"},
+	{fault.IDNoRights, "Error listing directory '/'. Permission denied."},
+	{fault.IDReadOnly, "open /srv/file: read-only file system"},
+	{fault.IDPerm, "553 Could not create file."},
+	{fault.IDPerm, `remote open("/upload/a.bin"): Permission denied`},
+	{fault.IDPerm, "550 Permission denied."},
+	{fault.IDPerm, "Create directory operation failed."},
+	{fault.IDPerm, "curl: (25) Failed FTP upload: 553"},
+
+	// Files that came out wrong.
+	{fault.IDSetstat, "Upload of file 'a.txt' was successful, but error occurred while setting the permissions and/or timestamp."},
+	{fault.IDSetstat, `remote setstat "/a.txt": Operation unsupported`},
+	{fault.IDSetstat, "SETSTAT unsupported"},
+	{fault.IDSetstat, "sftp: \"Operation unsupported\" (SSH_FX_OP_UNSUPPORTED)"},
+	{fault.IDSetstat, "General failure (server should provide error description).\nError code: 4\nError message from server: Failure"},
+	{fault.IDPickup, "Transfer was successfully finished, but temporary transfer file 'a.zip.filepart' could not be renamed to target file name 'a.zip'."},
+	{fault.IDPickup, "gzip: orders.csv.gz: unexpected end of file"},
+	{fault.IDASCII, "WARNING! 12 bare linefeeds received in ASCII mode."},
+	{fault.IDASCII, "550 SIZE not allowed in ASCII mode"},
+	{fault.IDASCII, "gzip: a.tgz: invalid compressed data--crc error"},
+	{fault.IDEmptyList, "Server returned empty listing for directory '/upload'."},
+	{fault.IDEmptyList, "226-Output truncated to 10000 matches"},
+	{fault.IDEmptyList, "502 STOU command not implemented"},
+	{fault.IDNames, "Status:\tInvalid character sequence received, disabling UTF-8. Select UTF-8 option in site manager to force UTF-8."},
+	{fault.IDNames, "550 caf?.txt: Illegal character sequence in filename"},
+	{fault.IDNames, "UnicodeDecodeError: 'utf-8' codec can't decode byte 0xfc in position 12: invalid start byte"},
+	{fault.IDNames, "-rw-r--r-- 1 ftp ftp 12 Nov 21 12:00 ZÃ¼rich.txt"},
+	{fault.IDProxyMany, "docker: Error response from daemon: failed to start userland proxy for port mapping: fork/exec /usr/bin/docker-proxy: cannot allocate memory"},
+	{fault.IDProxyMany, "root 2201 0.0 0.0 1819084 3968 ? Sl 12:00 0:00 /usr/bin/docker-proxy -proto tcp -host-ip 0.0.0.0 -host-port 30417 -container-ip 172.17.0.2 -container-port 30417"},
+	{fault.IDMTU, "ping: local error: message too long, mtu=1400"},
+	{fault.IDMTU, "From 192.0.2.1 icmp_seq=1 Frag needed and DF set (mtu = 1400)"},
+	{fault.IDIPv6Dead, "*   Trying [2001:db8::1]:2121...\n*   Trying 127.0.0.1:2121...\n* ipv6 connect timeout after 2999ms, move on!"},
+	{fault.IDIPv6Dead, "debug1: connect to address 2001:db8::1 port 2121: Connection timed out"},
+
+	// No connection.
+	{fault.IDDNS, "curl: (6) Could not resolve host: nosuch.invalid"},
+	{fault.IDDNS, "dial tcp: lookup nosuch.invalid: no such host"},
+	{fault.IDDNS, "Host \"nosuch.invalid\" does not exist."},
+	{fault.IDFiltered, "nc: connect to 127.0.0.1 port 2999 (tcp) timed out: Operation now in progress"},
+	{fault.IDFiltered, "* connect to 2001:db8::1 port 21 failed: Connection timed out\n* connect to 192.0.2.7 port 21 failed: Connection timed out"},
+	{fault.IDFiltered, "ssh: connect to host 127.0.0.1 port 2999: Connection timed out\nConnection closed"},
+	{fault.IDRefused, "ls: Fatal error: max-retries exceeded (Connection refused)"},
+	{fault.IDRefused, "curl: (7) Failed to connect to 127.0.0.1 port 2997 after 0 ms: Couldn't connect to server"},
+	{fault.IDRefused, "failed to make FTP connection to \"127.0.0.1:2997\": dial tcp 127.0.0.1:2997: connect: connection refused"},
+	{fault.IDRejected, "**** Socket error (No route to host) - reconnecting"},
+	{fault.IDNoAnswer, "curl: (28) Operation timed out after 3000 milliseconds with 0 bytes received"},
+	{fault.IDNoAnswer, "220 (vsFTPd 3.0.3)\nTimeoutError: timed out"},
+	{fault.IDFiltered, "curl: (28) Failed to connect to 127.0.0.1 port 2999 after 3000 ms: Timeout was reached"},
+	{fault.IDFiltered, "Could not connect to 127.0.0.1 -- try again later: Connection timed out."},
+	{fault.IDFiltered, "Error: Timeout (control socket)"},
+
+	// A transfer that broke off, and the rest.
+	{fault.IDListingCut, "Error:\tFailed to retrieve directory listing"},
+	{fault.IDShortFile, "curl: (18) transfer closed with 12345 bytes remaining to read"},
+	{fault.IDUploadCut, "426 Connection closed; transfer aborted."},
+	{fault.IDDataLost, "426 Failure writing network stream."},
+	{fault.IDLost, "Error: Client network socket disconnected before secure TLS connection was established"},
+	{fault.IDLost, "curl: (56) Recv failure: Connection reset by peer"},
+	{fault.IDNotFound, "550 Failed to open file."},
+	{fault.IDNotFound, "/pub/nothing: No such file or directory"},
+	{fault.IDExists, "550 /pub/dir: File exists"},
+	{fault.IDInUse, "The file could not be opened because it is locked by another process."},
+	{fault.IDUnsupported, "504 Unknown command"},
+	{fault.IDNotBuilt, "502 Command not implemented."},
+	{fault.IDTooLarge, "MaxStoreFileSize (1048576 bytes) reached: aborting transfer of 'big.bin'"},
+	{fault.IDSequence, "503 Bad sequence of commands."},
+	{fault.IDSyntax, "501 Invalid argument."},
+	{fault.IDUnknown, "500 XYZZY not understood"},
+
+	// dray's own words.
+	{fault.IDDataBlocked, "425 Nobody connected to the port that this server offered: a firewall or NAT is in the way. Try active mode, or ask the administrator to open the passive range. [data-blocked]"},
+	{fault.IDAuth, "dray: ftp.example.net rejected the login for \"anna\": 530 Login incorrect   [auth]"},
+	{fault.IDPasvAddress, `time=2026-11-21T12:00:00Z level=WARN msg="clients log in and can't transfer" id=pasv-address network=203.0.113.0/24`},
+	{fault.IDQuota, `{"v":1,"event":"error","error":{"id":"quota","exit":9}}`},
+}
+
+// Each failure of a list of 52 that people meet in the field has an id with words.
+func TestTheFailuresOfTheFieldAreKnown(t *testing.T) {
+	for i, id := range []fault.ID{
+		fault.IDRefused, fault.IDFiltered, fault.IDWrongProto, fault.IDImplicitTLS, fault.IDPlainInTLS, fault.IDSSHDropped, fault.IDBusy, fault.IDTLSRequired, fault.IDAuth, fault.IDWritableRoot,
+		fault.IDHomeMissing, fault.IDSandbox, fault.IDVsftpdConfig, fault.IDOopsLog, fault.IDHostKeyAlg, fault.IDKexCipher, fault.IDUserKeySHA1, fault.IDHostKeyOther, fault.IDChrootOwner, fault.IDKeysPerm,
+		fault.IDSFTPNoise, fault.IDNoSFTP, fault.IDTooManyAuth, fault.IDPQWarning, fault.IDUnknownCA, fault.IDCertName, fault.IDExpired, fault.IDTLSVersion, fault.IDPasvAddress, fault.IDPasvAddress,
+		fault.IDDataBlocked, fault.IDUnpublished, fault.IDDataPeer, fault.IDIllegalPort, fault.IDActiveBind, fault.IDEpsvLie, fault.IDTLSReuse, fault.IDTLS13Loss, fault.IDTLSNoClose, fault.IDProtRequired,
+		fault.IDALG, fault.IDPool, fault.IDProxyMany, fault.IDPerm, fault.IDQuota, fault.IDSetstat, fault.IDPickup, fault.IDIdle, fault.IDNames, fault.IDEmptyList,
+		fault.IDASCII, fault.IDSelfBan,
+	} {
+		if !slices.ContainsFunc(patterns, func(p pattern) bool { return p.id == id }) {
+			t.Errorf("failure %d: no words lead to %s", i+1, id)
+		}
+	}
+}
+
+func TestEachTextFindsItsIDFirst(t *testing.T) {
+	for _, s := range said {
+		found := Find(s.text)
+		if len(found) == 0 || found[0].ID != s.id {
+			t.Errorf("%q\n found %+v; want %s first", s.text, found, s.id)
+		}
+	}
+}
+
+// Each pattern has a text that is told by it, and by none before it.
+func TestEachPatternIsHit(t *testing.T) {
+	hit := make([]bool, len(patterns))
+	for _, s := range said {
+		for _, n := range numbers(s.text) {
+			hit[n] = true
+		}
+	}
+	for i, p := range patterns {
+		if !hit[i] {
+			t.Errorf("no text is told by pattern %d of %s: %s", i, p.id, p.re)
+		}
+	}
+}
+
+// numbers are those of the patterns that tell the lines of a text.
+func numbers(s string) (all []int) {
+	var seen when
+	var before string
+	for line := range strings.Lines(s) {
+		line = strings.TrimSpace(line)
+		if i, _ := first(line, before, seen); i >= 0 {
+			all = append(all, i)
+		}
+		for _, sign := range signs {
+			if sign.re.MatchString(line) {
+				seen = seen&^sign.gone | sign.set
+			}
+		}
+		before += line + "\n"
+	}
+	return all
+}
+
+// Programs that work have nothing to be explained.
+func TestAHealthyLogFindsNothing(t *testing.T) {
+	for _, log := range []string{
+		"220 (vsFTPd 3.0.3)", "220 ProFTPD Server (Debian) [::ffff:192.0.2.7]", "220---------- Welcome to Pure-FTPd [privsep] [TLS] ----------", "220-FileZilla Server 1.8.0", "220 dray ready.",
+		"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10", "debug1: Remote protocol version 2.0, remote software version OpenSSH_9.2p1", ". 2026-11-21 12:00:00.123 Server version: SSH-2.0-OpenSSH_9.2p1",
+		"331 Please specify the password.", "331 Anonymous login ok, send your complete email address as your password", "331 User anna OK. Password required", "230 Login successful.", "230-You are user number 1 of 50 allowed.", "232 User logged in.",
+		"234 Proceed with negotiation.", "200 PROT now Private.", "200 Always in UTF8 mode.", "200 PORT command successful. Consider using PASV.", "202 SITE command not implemented; superfluous",
+		"227 Entering Passive Mode (203,0,113,5,175,202).", "229 Entering Extended Passive Mode (|||41007|)", "229 Extended Passive mode OK (|||41007|)",
+		"150 Opening BINARY mode data connection for a.bin (1048576 bytes).", "150 Here comes the directory listing.", "125 Data connection already open; transfer starting.", "226 Transfer complete.", "226 Directory send OK.", "226-File successfully transferred", "226 Abort successful",
+		"250 Directory successfully changed.", "257 \"/\" is the current directory", "350 Restart position accepted (1024).", "213 1048576", "213 20261121120000", "211-Features:", " EPSV", " MLST type*;size*;modify*;", "211 End", "215 UNIX Type: L8", "221 Goodbye.", "225 No transfer to ABOR.",
+		"Status:\tInsecure server, it does not support FTP over TLS.", "Status:\tDirectory listing of \"/\" successful", "Status:\tFile transfer successful, transferred 552 bytes in 1 second", "Status:\tTLS connection established.",
+		"-rw-r--r--    1 1000     1000          530 Nov 21 12:00 421.txt", "drwxr-xr-x    2 0        0            4096 Nov 21 12:00 pub",
+		"curl: option --foo: is unknown", "* We got a 421 - timeout", "* Connected to 127.0.0.1 (127.0.0.1) port 2104 (#0)", "* Connection #0 to host 127.0.0.1 left intact", "* Skip 127.0.0.1 for data connection, re-use 127.0.0.1 instead", "* OpenSSL/3.0.22 ", "> USER anonymous", "> STOR a.bin",
+		"---- Got EOF on data connection", "---- Closing data socket", "552 bytes transferred", "sftp> put a.bin", "Uploading a.bin to /upload/a.bin", "a.bin                    100% 1024KB  12.3MB/s   00:00", "Accepted publickey for anna from 192.0.2.7 port 51234 ssh2: ED25519 SHA256:3g911bEVZVjiq9zCDoFLfW2pyQT7q57CfRIGr3TOqmE",
+		"debug1: kex: algorithm: sntrup761x25519-sha512@openssh.com", "debug1: Authentication succeeded (publickey).", "Authenticated to 127.0.0.1 ([127.0.0.1]:2201) using \"publickey\".", "Warning: Permanently added '[127.0.0.1]:2201' (ED25519) to the list of known hosts.",
+		"Sat Nov 21 12:00:00 2026 [pid 2] [anna] OK LOGIN: Client \"192.0.2.7\"", "Sat Nov 21 12:00:01 2026 [pid 3] [anna] OK UPLOAD: Client \"192.0.2.7\", \"/a.bin\", 1048576 bytes, 1024.00Kbyte/sec",
+		// A server in the client's own network.
+		"Status:\tConnecting to 192.168.0.39:21...\nResponse:\t220 (vsFTPd 3.0.3)\nResponse:\t230 Login successful.\nCommand:\tPASV\nResponse:\t227 Entering Passive Mode (192,168,0,39,47,39)\nCommand:\tLIST\nResponse:\t150 Here comes the directory listing.\nResponse:\t226 Directory send OK.",
+		"---- Connecting to 127.0.0.1 (127.0.0.1) port 2102\n<--- 220 (vsFTPd 3.0.3)\n<--- 227 Entering Passive Mode (127,0,0,1,175,202).\n---- Connecting data socket to (127.0.0.1) port 45002\n---- Data connection established\n<--- 226 Directory send OK.",
+		"",
+	} {
+		if found := Find(log); len(found) > 0 {
+			t.Errorf("%q finds %+v", log, found)
+		}
+	}
+}
+
+func TestWhatIsReadOutOfALine(t *testing.T) {
+	for _, try := range []struct{ text, want string }{
+		{"Received message too long 1416128883", `1416128883 is the text "This": the first four bytes of what the server printed`},
+		{"Received message too long 1936094320", `1936094320 is the text "sftp": the first four bytes of what the server printed`},
+		{"Received message too long 458961715", `458961715 is the text "\x1b[33": the first four bytes of what the server printed`},
+		{"Received message too long 167772161", ""}, // 0a 00 00 01: an empty line, or a packet
+		{"Received too large (1214606444 B) SFTP packet.", `1214606444 is the text "Hell": the first four bytes of what the server printed`},
+		{"Bad packet length 1349676916.", `1349676916 is the text "Prot": the first four bytes of what the server printed`},
+		{"received record with version 3030 when expecting version 303", `3030 is the text "00", the second and third letter of what the server wrote, as in "500 OOPS"`},
+		{"oversized record received with length 8271", `8271 is the text " O", the fourth and fifth letter of what the server wrote, as in "500 OOPS"`},
+		{"oversized record received with length 20527", `20527 is the text "P/" of "HTTP/": a web server, or a proxy, answered`},
+		{"15 03 01 00 02 02 46", "15 03 is a TLS alert (protocol_version): the port speaks TLS from the first byte and refused what it got. ftps://HOST:PORT is the URL for that"},
+		{`\x15\x03\x03\x00\x02\x02\x28`, "15 03 is a TLS alert (handshake_failure): the port speaks TLS from the first byte and refused what it got. ftps://HOST:PORT is the URL for that"},
+		{"227 Entering Passive Mode (192,168,0,39,47,39)", "the server tells 192.168.0.39 and port 12071, which can be reached from its own network only"},
+		{"227 Entering Passive Mode (0,0,0,0,117,58)", "the server tells 0.0.0.0 and port 30010, which is no address"},
+		{"no matching host key type found. Their offer: ssh-rsa,ssh-dss", "the other side has ssh-rsa, ssh-dss"},
+	} {
+		found := Find(try.text)
+		if len(found) != 1 || found[0].Note != try.want {
+			t.Errorf("%q: %+v; want the note %q", try.text, found, try.want)
+		}
+	}
+}
+
+// Of several failures in a log, the most specific stands first, each once.
+func TestTheMostSpecificComesFirst(t *testing.T) {
+	found := Find("curl: (28) Operation timed out after 3000 milliseconds with 0 bytes received\n" +
+		"ls: Fatal error: max-retries exceeded (Connection refused)\n" +
+		"530 Login incorrect.\n530 Login incorrect.\n" +
+		"522 SSL connection failed: session reuse required\n")
+	var ids []fault.ID
+	for _, m := range found {
+		ids = append(ids, m.ID)
+	}
+	if want := []fault.ID{fault.IDTLSReuse, fault.IDAuth, fault.IDRefused, fault.IDNoAnswer}; !slices.Equal(ids, want) {
+		t.Errorf("%v; want %v", ids, want)
+	}
+}
+
+func TestOnlyTheEndOfALongTextIsLookedAt(t *testing.T) {
+	const failure = "\n522 SSL connection failed: session reuse required\n"
+	for _, fill := range []string{strings.Repeat("a", maxText), strings.Repeat("226 Transfer complete.\n", maxLines)} {
+		if found := Find(fill + failure); len(found) != 1 || found[0].ID != fault.IDTLSReuse {
+			t.Errorf("at the end of %d bytes: %+v", len(fill), found)
+		}
+		if found := Find(failure + fill); len(found) != 0 {
+			t.Errorf("before the last %d bytes: %+v", len(fill), found)
+		}
+	}
+}
+
+// A log as large as is looked at takes no time that anybody notices.
+func TestFindIsQuick(t *testing.T) {
+	var log strings.Builder
+	for log.Len() < maxText-4096 {
+		for _, s := range said {
+			log.WriteString(s.text + "\n")
+		}
+	}
+	start := time.Now()
+	Find(log.String())
+	Find(strings.Repeat("connect certificate timed out 227 5,5,5,5 ", maxText/42))
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+// Words that other lists of failures have lead to the ids that they have here.
+func TestOtherWordsLeadToIDs(t *testing.T) {
+	for word, id := range aliases {
+		if e, ok := For(id); !ok {
+			t.Errorf("%s leads to %s, which does not exist: %+v", word, id, e)
+		}
+		if _, ok := For(fault.ID(word)); ok {
+			t.Errorf("%s is an id itself", word)
+		}
+		if got, ok := Named(word); !ok || got.ID != id {
+			t.Errorf("Named(%q) = %s, %v", word, got.ID, ok)
+		}
+	}
+	for _, try := range []struct{ word, want string }{
+		{"data-blocked", "data-blocked"}, {"[data-blocked]", "data-blocked"}, {" Data-Blocked ", "data-blocked"}, {"pasv-private", "pasv-address"}, {"no-such-id", ""}, {"", ""},
+	} {
+		if e, ok := Named(try.word); ok != (try.want != "") || string(e.ID) != try.want {
+			t.Errorf("Named(%q) = %s, %v; want %s", try.word, e.ID, ok, try.want)
+		}
+	}
+}
+
+func TestCloseIDs(t *testing.T) {
+	for _, try := range []struct {
+		word string
+		want []fault.ID
+	}{
+		{"data-bloked", []fault.ID{fault.IDDataBlocked}},
+		{"hostkey-change", []fault.ID{fault.IDHostKeyOther}},
+		{"pasv-privat", []fault.ID{fault.IDPasvAddress}},
+		{"mtuu", []fault.ID{fault.IDMTU}},
+		{"ssh-chroot", []fault.ID{fault.IDChrootOwner}},
+		{"something-else-altogether", nil},
+		{"", nil},
+	} {
+		if got := Close(try.word); !slices.Equal(got, try.want) {
+			t.Errorf("Close(%q) = %v; want %v", try.word, got, try.want)
+		}
+	}
+}
+
+// Whatever is pasted, what is found can be explained, and its line stands in the text.
+func FuzzFind(f *testing.F) {
+	for _, s := range said {
+		f.Add(s.text)
+	}
+	f.Add("227 (999,999,1,1,1,1)")
+	f.Add("Received message too long 99999999999999999999")
+	f.Fuzz(func(t *testing.T, s string) {
+		start := time.Now()
+		seen := map[fault.ID]bool{}
+		for _, m := range Find(s) {
+			if _, ok := For(m.ID); !ok || seen[m.ID] {
+				t.Errorf("%q finds %s, which is unknown or there twice", s, m.ID)
+			}
+			seen[m.ID] = true
+			if m.Line == "" || strings.ContainsAny(m.Line+m.Note, "\n\r\x1b") || len(m.Line) > maxFact {
+				t.Errorf("not one clean line: %+v", m)
+			}
+		}
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+var wordOfCapitals = regexp.MustCompile(`^[A-Z]`)
+
+func TestPatternsAreWellMade(t *testing.T) {
+	for i, p := range patterns {
+		if _, ok := For(p.id); !ok {
+			t.Errorf("pattern %d is of %q, which is unknown", i, p.id)
+		}
+		if strings.HasSuffix(p.note, ".") || p.note != "" && wordOfCapitals.MatchString(p.note) && !strings.HasPrefix(p.note, "TLS") && !strings.HasPrefix(p.note, "UTF-8") {
+			t.Errorf("the note of pattern %d (%s) has a full stop or begins large: %q", i, p.id, p.note)
+		}
+		if p.note != "" && p.decode != nil {
+			t.Errorf("pattern %d (%s) has a note and a decoder", i, p.id)
+		}
+	}
+	for i, c := range compile() {
+		if len(c.literals) == 0 {
+			t.Errorf("pattern %d (%s) has nothing to look for first: %s", i, c.id, c.pattern.re)
+		}
+	}
+}
