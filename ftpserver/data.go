@@ -150,9 +150,11 @@ func (d *dataPlan) spend() {
 	d.forget()
 	if r := d.passive; r != nil {
 		d.passive = nil
-		if r.idle.Stop() { // else it has run out just now
+		if r.idle.Stop() {
 			d.spent = r
 			time.AfterFunc(spentLife, r.release)
+		} else { // it was waited for already, or has run out just now
+			r.release()
 		}
 	}
 	d.over()

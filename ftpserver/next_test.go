@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"dray/fault"
 )
@@ -121,4 +122,23 @@ func TestAPortInAdvanceOutlivesAFailedUpload(t *testing.T) {
 		t.Errorf("%q, %v", b, err)
 	}
 	k.hear(226)
+}
+
+// A port to which nobody came is free for others.
+func TestAPortToWhichNobodyCameIsGivenBack(t *testing.T) {
+	t.Parallel()
+	s := plain()
+	s.tree = withFiles(t)
+	s.rules.Ports, s.rules.DataWait = freePorts(t, 1), 50*time.Millisecond
+	k := newSite(t, s).login()
+	for range 3 {
+		k.do(229, "EPSV")
+		k.do(425, "RETR a")
+	}
+	k.do(229, "EPSV")
+	k.say("RETR a")
+	k.say("ABOR")
+	k.hear(426)
+	k.hear(226)
+	k.do(229, "EPSV")
 }
