@@ -40,6 +40,9 @@ func (c *Conn) Copy(ctx context.Context, from, to string) error {
 }
 
 // canCopy tells whether the server copies files of its own.
-func (c *Conn) canCopy() bool {
-	return slices.Contains(strings.FieldsFunc(strings.ToUpper(c.feat.Arg("SITE")), func(r rune) bool { return r == ' ' || r == ';' }), "COPY")
+func (c *Conn) canCopy() bool { return c.hasSite("COPY") }
+
+// hasSite tells whether the server names a command behind SITE among its features.
+func (c *Conn) hasSite(name string) bool {
+	return slices.Contains(strings.FieldsFunc(strings.ToUpper(c.feat.Arg("SITE")), func(r rune) bool { return r == ' ' || r == ';' }), name)
 }

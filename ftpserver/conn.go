@@ -80,6 +80,7 @@ type conn struct {
 	mask       *fs.FileMode  // SITE UMASK; nil: the tree's own
 	pending    pending
 	data       dataPlan
+	attempts   attempts
 	bad        int  // lines that were none
 	aborted    bool // the last transfer was ended by ABOR
 	quit       bool

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -44,6 +45,9 @@ type reservation struct {
 	told  netip.AddrPort // what the client was told
 	idle  *time.Timer    // gives it back when nobody uses it
 	once  sync.Once
+
+	n      int // the number of its attempt
+	closed atomic.Bool
 }
 
 // fairRange is the size from which on a range is shared: no client's address may
@@ -118,6 +122,7 @@ func (p *Ports) free(port uint16) {
 
 func (r *reservation) release() {
 	r.once.Do(func() {
+		r.closed.Store(true)
 		_ = r.l.Close()
 		r.ports.free(r.port)
 	})
@@ -129,6 +134,7 @@ type dataPlan struct {
 	passive *reservation
 	later   []*reservation // of EPSV NEXT: for the transfers behind the next one
 	active  netip.AddrPort
+	n       int          // the number of the attempt of active
 	client  bool         // this side is TLS client (CPSV)
 	after   func()       // what is left to do once the final reply is out
 	spent   *reservation // that of a command which was refused; see spend
@@ -267,6 +273,7 @@ func (c *conn) pasv(context.Context, string) (ftp.Reply, error) {
 		return ftp.Reply{}, err
 	}
 	r.told = netip.AddrPortFrom(tell, r.port)
+	r.n = c.attempts.add(byPASV, r.told)
 	c.server.watch.told(c.remote(), tell)
 	// No other digits before the address: clients scan for them (RFC 1123, 4.1.2.6).
 	return ftp.Replyf(ftp.C227Passive, "Entering Passive Mode %s.", ftp.FormatPASV(r.told)), nil
@@ -291,6 +298,7 @@ func (c *conn) epsv(_ context.Context, arg string) (ftp.Reply, error) {
 	if err != nil {
 		return ftp.Reply{}, err
 	}
+	r.n = c.attempts.add(byEPSV, r.told)
 	return ftp.Replyf(ftp.C229Extended, "Entering Extended Passive Mode %s", ftp.FormatEPSV(r.port)), nil
 }
 
@@ -350,6 +358,11 @@ func (c *conn) target(a netip.AddrPort, verb string) (ftp.Reply, error) {
 		c.data.active = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 		c.log.Info("data to another server", "verb", verb, "to", c.data.active.String())
 	}
+	w := byPORT
+	if verb == "EPRT" {
+		w = byEPRT
+	}
+	c.data.n = c.attempts.add(w, c.data.active)
 	return ftp.Replyf(ftp.C200OK, "Active mode."), nil
 }
 
@@ -399,7 +412,7 @@ func (c *conn) connect(ctx context.Context) (*net.TCPConn, error) {
 // accept waits for the client at the reserved port. A stranger who comes first
 // does not take the slot.
 func (c *conn) accept(ctx context.Context) (*net.TCPConn, error) {
-	r := c.data.passive
+	r, seen := c.data.passive, c.attempt()
 	l := r.l
 	r.idle.Stop()
 	_ = l.SetDeadline(time.Now().Add(c.rules.DataWait))
@@ -414,16 +427,19 @@ func (c *conn) accept(ctx context.Context) (*net.TCPConn, error) {
 			from := accept.AddrPort(nc.RemoteAddr())
 			if from.Addr() == c.remote() {
 				r.release()
+				seen.ends(came, from)
 				c.server.watch.arrived(c.remote())
 				return nc, nil
 			}
 			if c.mayCome() {
 				r.release()
+				seen.ends(came, from)
 				c.log.Info("data connection from another server", "from", from.String(), "peer", c.remote().String())
 				return nc, nil
 			}
 			c.log.Warn("stranger on a data port", "reason", string(fault.IDDataPeer), "from", from.String(), "peer", c.remote().String())
 			_ = nc.Close()
+			seen.stranger = from
 			continue
 		}
 		if cause := context.Cause(ctx); cause != nil {
@@ -432,6 +448,8 @@ func (c *conn) accept(ctx context.Context) (*net.TCPConn, error) {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil, fault.Because(err, fault.NoData, fault.IDNoDataPort) // the reservation had run out
 		}
+		seen.ends(nobody, netip.AddrPort{})
+		c.look([]*attempt{seen})
 		c.server.watch.nobody(c.remote(), r.told, c.rules.Ports, c.log)
 		return nil, fault.New(fault.NoData, fault.IDDataBlocked, r.told.String(), int(c.rules.DataWait/time.Second))
 	}
@@ -462,18 +480,20 @@ func (c *conn) dial(ctx context.Context) (*net.TCPConn, error) {
 		nc, err = try(0)
 	}
 	if err == nil {
+		c.attempt().ends(came, accept.AddrPort(nc.LocalAddr()))
 		return nc.(*net.TCPConn), nil
 	}
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, os.ErrDeadlineExceeded) {
 		return nil, cause
 	}
-	why := "no route"
+	why, end := "no route", unreachable
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		why = "connection refused"
+		why, end = "connection refused", refused
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
-		why = fmt.Sprintf("no answer in %d s", int(c.rules.DataWait/time.Second))
+		why, end = fmt.Sprintf("no answer in %d s", int(c.rules.DataWait/time.Second)), nobody
 	}
+	c.attempt().ends(end, netip.AddrPort{})
 	return nil, fault.Because(err, fault.NoData, fault.IDActiveBlock, to.String(), why)
 }
 
@@ -483,8 +503,20 @@ func (c *conn) dial(ctx context.Context) (*net.TCPConn, error) {
 func (c *conn) secure(ctx context.Context, d *dataConn, upload bool) error {
 	id := c.visit.ID()
 	account, from := c.session.Account().Name, c.remote()
-	cfg := dataTLS(c.tlsCfg, id, c.rules.Session, upload, func(id string) bool {
-		return c.server.tickets.vouches(id, account, from)
+	seen := c.attempt()
+	cfg := dataTLS(c.tlsCfg, id, c.rules.Session, upload, func(of string) bool {
+		good := c.server.tickets.vouches(of, account, from)
+		switch {
+		case of == "":
+			seen.ticket = ticketUnreadable
+		case of == id && good:
+			seen.ticket = ticketOwn
+		case good:
+			seen.ticket = ticketAccount
+		default:
+			seen.ticket = ticketForeign
+		}
+		return good
 	})
 	s := transfer.Server(d.raw, cfg)
 	if d.client = c.asClient(); d.client {
@@ -500,7 +532,9 @@ func (c *conn) secure(ctx context.Context, d *dataConn, upload bool) error {
 	}
 	_ = d.raw.SetDeadline(time.Time{})
 	d.secure, d.Conn = s, s
-	if d.client || s.ConnectionState().DidResume {
+	cs := s.ConnectionState()
+	seen.tls, seen.resumed = cs.Version, cs.DidResume
+	if d.client || cs.DidResume {
 		return nil
 	}
 	if c.rules.Session == SessionRequire && accept.AddrPort(d.raw.RemoteAddr()).Addr() == c.remote() {

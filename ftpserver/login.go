@@ -102,6 +102,7 @@ func (c *conn) logout() {
 		c.mu.Unlock()
 	}
 	c.data.release()
+	c.attempts = attempts{}
 	c.session, c.phase, c.user, c.log = nil, phaseGreeted, "", c.visit.Log()
 	c.cwd, c.text, c.epsvAll, c.facts, c.pending = vfs.Root, true, false, ftp.DefaultFacts, pending{}
 	c.charset, c.transcript = nil, false

@@ -86,7 +86,7 @@ func uses() map[string][]use {
 		"COMB": {{line: "COMB new a d/x", needs: read | remove | write}, {line: "COMB a d/x", needs: read | remove | overwrite}},
 
 		"SITE CHMOD": {{line: "SITE CHMOD 600 a", needs: attrs}}, "SITE UTIME": {{line: "SITE UTIME 202001010000 a", needs: attrs}},
-		"SITE HELP": none("SITE HELP"), "SITE IDLE": none("SITE IDLE", "SITE IDLE 60"), "SITE TIME": none("SITE TIME"), "SITE ALIAS": none("SITE ALIAS"),
+		"SITE HELP": none("SITE HELP"), "SITE IDLE": none("SITE IDLE", "SITE IDLE 60"), "SITE TIME": none("SITE TIME"), "SITE ALIAS": none("SITE ALIAS"), "SITE DRAY": none("SITE DRAY"),
 		"SITE MKDIR":   {{line: "SITE MKDIR new", needs: mkdir}, {line: "SITE MKDIR d/new/below", needs: mkdir}},
 		"SITE RMDIR":   {{line: "SITE RMDIR d", needs: list | remove}, {line: "SITE RMDIR empty", needs: list | remove}},
 		"SITE SYMLINK": {{line: "SITE SYMLINK a new", needs: account.Link}},

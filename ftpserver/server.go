@@ -21,6 +21,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"dray/accept"
@@ -127,6 +128,7 @@ type Server struct {
 	sums    *account.Queue // of checksums, which take a processor each
 
 	attendants attendants
+	looking    sync.Mutex // one look at the kernel's table at a time
 
 	loop *accept.Loop // connections, and what still drains behind them
 }

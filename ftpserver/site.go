@@ -29,6 +29,7 @@ func factSite() []command {
 		{verb: "IDLE", arg: argOptional, phase: phaseIn, also: holdsNoName, run: (*conn).siteIdle, usage: "[seconds]", help: "tell or set how long you may be silent", rfc: "no RFC"},
 		{verb: "TIME", arg: argNone, phase: phaseIn, run: (*conn).siteTime, help: "the clock of this server, in UTC", rfc: "no RFC"},
 		{verb: "ALIAS", arg: argOptional, phase: phaseIn, also: holdsNoName, run: (*conn).siteAlias, help: "list the aliases of directories: there are none", rfc: "no RFC"},
+		{verb: "DRAY", arg: argNone, phase: phaseIn, also: keepsPending, run: (*conn).siteDray, feat: always("SITE DRAY"), help: "what this server has seen of your own connections, as facts", rfc: "no RFC"},
 	}
 }
 

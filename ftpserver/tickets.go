@@ -99,7 +99,8 @@ func wrapSession(cfg *tls.Config, id string) func(tls.ConnectionState, *tls.Sess
 }
 
 // dataTLS is base for one data connection. Only a ticket that vouches says yes
-// to is taken; any other is ignored, which makes a full handshake.
+// to is taken; any other is ignored, which makes a full handshake. For one that can't
+// be read vouches is asked about "".
 //
 // On an upload no new ticket goes out under TLS 1.3: a client that only writes
 // never reads it, closes, and the kernel's reset takes the tail of its file
@@ -129,6 +130,9 @@ func dataTLS(base *tls.Config, id string, policy DataSession, upload bool, vouch
 			}
 			ss, err := outer.DecryptTicket(identity, cs) // cfg has no keys without tickets
 			if err != nil || ss == nil {
+				if len(identity) > 0 { // crypto/tls asks about no ticket too
+					vouches("")
+				}
 				return nil, nil
 			}
 			for _, extra := range ss.Extra {

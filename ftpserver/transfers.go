@@ -84,6 +84,7 @@ func (c *conn) withData(ctx context.Context, status func() string, opening ftp.R
 		over = true
 		return err
 	})
+	c.attempt().useless(err)
 	c.aborted = err != nil && fault.Of(err).ID == fault.IDAborted
 	return err
 }

@@ -315,8 +315,8 @@ func scpWays() map[string][]scpWay {
 // apart are the rows of both tables that touch nothing in a tree.
 var apart = map[string]string{
 	"ftp": "USER PASS ACCT AUTH PBSZ PROT HOST FEAT OPTS CLNT SYST HELP NOOP QUIT REIN ABOR PWD XPWD TYPE STRU MODE PASV EPSV PORT EPRT " +
-		"REST ALLO SITE MFCT CSID LANG PRET RANG CCC SSCN CPSV SITE-HELP SITE-IDLE SITE-TIME SITE-ALIAS",
-	"sftp": sftp.ExtLimits + " " + sftp.ExtUsersGroups,
+		"REST ALLO SITE MFCT CSID LANG PRET RANG CCC SSCN CPSV SITE-HELP SITE-IDLE SITE-TIME SITE-ALIAS SITE-DRAY",
+	"sftp": sftp.ExtLimits + " " + sftp.ExtUsersGroups + " " + sftp.ExtSight,
 }
 
 // ways are all ways, by the rows of the tables.
