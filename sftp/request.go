@@ -83,7 +83,7 @@ func (q *Request) extension(r *reader) {
 	case ExtLsetstat:
 		q.Path = r.bytes()
 		r.attributes(&q.Attrs)
-	case ExtLimits:
+	case ExtLimits, ExtSight:
 	case ExtCopyData:
 		q.Handle, q.Offset, q.Size = r.handle(), r.uint64(), r.uint64()
 		q.Into, q.At = r.handle(), r.uint64()
@@ -164,7 +164,7 @@ func (q *Request) appendExtension(b []byte) []byte {
 		return appendString(b, q.Handle)
 	case ExtLsetstat:
 		return q.Attrs.Append(appendString(b, q.Path))
-	case ExtLimits:
+	case ExtLimits, ExtSight:
 		return b
 	case ExtCopyData:
 		b = appendUint64(appendUint64(appendString(b, q.Handle), q.Offset), q.Size)

@@ -52,6 +52,7 @@ func requests() []Request {
 		{Type: TypeExtended, ID: 30, Extension: []byte(ExtCheckName), Path: p, Algorithms: []byte("sha256,md5"), Offset: 5, Size: 6, Block: 512},
 		{Type: TypeExtended, ID: 31, Extension: []byte(ExtCheckHandle), Handle: h, Algorithms: []byte("md5")},
 		{Type: TypeExtended, ID: 32, Extension: []byte(ExtCheck), Handle: h, Algorithms: []byte("md5")},
+		{Type: TypeExtended, ID: 35, Extension: []byte(ExtSight)},
 		{Type: TypeExtended, ID: 33, Extension: []byte("unknown@example.org"), Data: []byte("what it likes")},
 		{Type: 99, ID: 34, Data: []byte("?")},
 	}

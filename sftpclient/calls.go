@@ -352,6 +352,22 @@ func (c *Client) Space(ctx context.Context, path string) (f sftp.FileSystem, err
 	return f, nil
 }
 
+// Sight is what the server has seen of this connection (sight@dray). Kind Unsupported
+// where it does not tell.
+func (c *Client) Sight(ctx context.Context) (s sftp.Sight, err error) {
+	if !c.Has(sftp.ExtSight) {
+		return s, c.lacks("what the server has seen of a connection", sftp.ExtSight)
+	}
+	p, err := c.do(ctx, &sftp.Request{Type: sftp.TypeExtended, Extension: []byte(sftp.ExtSight)}, sftp.TypeExtendedReply, "")
+	if err != nil {
+		return s, err
+	}
+	if s, err = sftp.ParseSight(p.Data); err != nil {
+		return s, c.bad(err)
+	}
+	return s, nil
+}
+
 // Owners are the names of users and groups by their numbers, "" for one without a
 // name; kind Unsupported where the server can't tell.
 func (c *Client) Owners(ctx context.Context, uids, gids []uint32) (users, groups []string, err error) {

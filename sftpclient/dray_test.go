@@ -240,3 +240,17 @@ func (nowhere) Offset() int64                          { return 0 }
 func (nowhere) WriteAt(b []byte, _ int64) (int, error) { return len(b), nil }
 
 var _ io.WriterAt = nowhere{}
+
+func TestSightOfDraysServer(t *testing.T) {
+	c, _ := dray(t, Options{})
+	s, err := c.Sight(t.Context())
+	nc := c.rw.(channel).client
+	if err != nil || s.Peer.String() != nc.LocalAddr().String() || s.Local.String() != nc.RemoteAddr().String() ||
+		s.Kex == "" || s.HostKey != ssh.KeyAlgoED25519 || s.Up == "" || s.Down == "" || s.Auth != "password" {
+		t.Errorf("Sight = %+v, %v", s, err)
+	}
+	c, _ = openssh(t, Options{})
+	if _, err := c.Sight(t.Context()); idOf(err) != fault.IDUnsupported {
+		t.Errorf("Sight of another server: %v", err)
+	}
+}

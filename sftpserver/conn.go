@@ -32,6 +32,7 @@ type conn struct {
 
 	ssh     *ssh.ServerConn
 	session *gate.Session // of who logged in; nil before
+	auth    string        // the methods that were right, with commas between
 
 	told     atomic.Bool // the client was told why its login is refused
 	channels atomic.Int32
@@ -290,11 +291,16 @@ func (c *conn) config(peerVersion string) *ssh.ServerConfig {
 }
 
 func (c *conn) password(m ssh.ConnMetadata, password []byte) (*ssh.Permissions, error) {
+	return c.secret(m, "password", string(password))
+}
+
+// secret is a password, by one of two methods.
+func (c *conn) secret(m ssh.ConnMetadata, method, password string) (*ssh.Permissions, error) {
 	if err := c.over(); err != nil {
 		return nil, err
 	}
-	s, err := c.visit.Password(c.visit.Context(), m.User(), account.NewSecret(string(password)))
-	return c.in(s, err)
+	s, err := c.visit.Password(c.visit.Context(), m.User(), account.NewSecret(password))
+	return c.in(method, s, err)
 }
 
 // keyboard asks for the password by keyboard-interactive (RFC 4256), for clients
@@ -307,7 +313,7 @@ func (c *conn) keyboard(m ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge
 	if len(answers) != 1 {
 		return nil, errors.New("one answer was wanted")
 	}
-	return c.password(m, []byte(answers[0]))
+	return c.secret(m, "keyboard-interactive", answers[0])
 }
 
 // keyWelcome is asked before any signature; what it says of one key is kept by
@@ -325,17 +331,20 @@ func (c *conn) keyWelcome(m ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissio
 
 func (c *conn) publicKey(m ssh.ConnMetadata, key ssh.PublicKey, _ *ssh.Permissions, _ string) (*ssh.Permissions, error) {
 	s, err := c.visit.PublicKey(c.visit.Context(), m.User(), key.Marshal())
-	return c.in(s, err)
+	return c.in("publickey", s, err)
 }
 
-// in is what package ssh wants to hear of a factor.
-func (c *conn) in(s *gate.Session, err error) (*ssh.Permissions, error) {
+// in is what package ssh wants to hear of a factor, shown by a method.
+func (c *conn) in(method string, s *gate.Session, err error) (*ssh.Permissions, error) {
 	var more *gate.More
+	if err == nil || errors.As(err, &more) {
+		c.auth = strings.TrimPrefix(c.auth+","+method, ",")
+	}
 	switch {
 	case err == nil:
 		c.session = s
 		return &ssh.Permissions{}, nil
-	case errors.As(err, &more):
+	case more != nil:
 		var next ssh.ServerAuthCallbacks
 		if slices.Contains(more.Methods, account.FactorPassword) {
 			next.PasswordCallback, next.KeyboardInteractiveCallback = c.password, c.keyboard

@@ -60,6 +60,7 @@ func requests() []request { // a function: VERSION reads the table
 		{ext: sftp.ExtCheckName, run: (*dialogue).checkName, help: "checksums of a file"},
 		{ext: sftp.ExtHomeDirectory, version: "1", run: (*dialogue).homeDirectory, help: "the home of a user"},
 		{ext: sftp.ExtUsersGroups, version: "1", run: (*dialogue).usersGroups, help: "names of users and groups, which are not told"},
+		{ext: sftp.ExtSight, version: "1", run: (*dialogue).sight, help: "what this server has seen of your own connection, as facts"},
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"dray/account"
 	"dray/fault"
 	"dray/ftp"
@@ -586,6 +588,19 @@ func (d *dialogue) limits(q *sftp.Request) error {
 	d.say(sftp.AppendLimits(d.out, q.ID, sftp.Limits{
 		Packet: sftp.MaxPacket, Read: sftp.MaxData, Write: sftp.MaxData, Handles: maxHandles,
 	}))
+	return nil
+}
+
+// sight tells what was seen of the client's own connection.
+func (d *dialogue) sight(q *sftp.Request) error {
+	c := d.conn
+	s := sftp.Sight{Peer: c.visit.Peer().Remote, Local: c.visit.Peer().Local, Auth: c.auth}
+	if of, ok := c.ssh.Conn.(ssh.AlgorithmsConnMetadata); ok {
+		a := of.Algorithms()
+		s.Kex, s.HostKey = a.KeyExchange, a.HostKey
+		s.Up, s.UpMAC, s.Down, s.DownMAC = a.Read.Cipher, a.Read.MAC, a.Write.Cipher, a.Write.MAC
+	}
+	d.say(sftp.AppendSight(d.out, q.ID, &s))
 	return nil
 }
 
