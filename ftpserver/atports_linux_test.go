@@ -70,6 +70,7 @@ func TestWhatIsSeenAtAPort(t *testing.T) {
 	} {
 		a := attempt{at: at("192.0.2.1:1")}
 		a.see(c.found, client)
+		a.see(nil, client) // it has gone, and was seen
 		if seenWords[a.seen] != c.seen || a.from != c.from {
 			t.Errorf("%s: %s from %v; want %s from %v", c.name, seenWords[a.seen], a.from, c.seen, c.from)
 		}

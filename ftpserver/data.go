@@ -26,8 +26,10 @@ import (
 type Ports struct {
 	First, Last uint16
 
-	mu   sync.Mutex
-	held map[uint16]netip.Addr // by the client
+	mu       sync.Mutex
+	held     map[uint16]netip.Addr // by the client
+	lacked   int                   // how often there was none
+	lackedAt time.Time
 }
 
 // NewPorts makes the range from first to last, both included.
@@ -88,7 +90,24 @@ func (p *Ports) reserve(addr, client netip.Addr) (*reservation, error) {
 			return nil, fault.Because(err, fault.NoData, fault.IDInternal)
 		}
 	}
+	p.mu.Lock()
+	p.lacked, p.lackedAt = p.lacked+1, time.Now()
+	p.mu.Unlock()
 	return nil, fault.Because(last, fault.NoData, fault.IDPool, p.String())
+}
+
+// A PoolUse is how a passive range is used.
+type PoolUse struct {
+	Size, Held int
+	Lacked     int       // how often a client got none
+	Last       time.Time // when the last time
+}
+
+// Use is how the range is used now.
+func (p *Ports) Use() PoolUse {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return PoolUse{Size: int(p.Last) - int(p.First) + 1, Held: len(p.held), Lacked: p.lacked, Last: p.lackedAt}
 }
 
 // take books a port for a client; taken when somebody has it, full when the
@@ -251,6 +270,7 @@ func (c *conn) reserve() (*reservation, error) {
 		return nil, err
 	}
 	r.told = netip.AddrPortFrom(c.local(), r.port)
+	c.server.watch.offered(c.remote())
 	return r, nil
 }
 
@@ -448,9 +468,9 @@ func (c *conn) accept(ctx context.Context) (*net.TCPConn, error) {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil, fault.Because(err, fault.NoData, fault.IDNoDataPort) // the reservation had run out
 		}
-		seen.ends(nobody, netip.AddrPort{})
+		seen.ends(nobody, seen.from)
 		c.look([]*attempt{seen})
-		c.server.watch.nobody(c.remote(), r.told, c.rules.Ports, c.log)
+		c.server.watch.nobody(c.remote(), r.told, seen.seen == seenSYN, c.rules.Ports, c.log)
 		return nil, fault.New(fault.NoData, fault.IDDataBlocked, r.told.String(), int(c.rules.DataWait/time.Second))
 	}
 }
@@ -481,6 +501,7 @@ func (c *conn) dial(ctx context.Context) (*net.TCPConn, error) {
 	}
 	if err == nil {
 		c.attempt().ends(came, accept.AddrPort(nc.LocalAddr()))
+		c.server.watch.active(c.remote(), to, nil)
 		return nc.(*net.TCPConn), nil
 	}
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, os.ErrDeadlineExceeded) {
@@ -494,6 +515,7 @@ func (c *conn) dial(ctx context.Context) (*net.TCPConn, error) {
 		why, end = fmt.Sprintf("no answer in %d s", int(c.rules.DataWait/time.Second)), nobody
 	}
 	c.attempt().ends(end, netip.AddrPort{})
+	c.server.watch.active(c.remote(), to, err)
 	return nil, fault.Because(err, fault.NoData, fault.IDActiveBlock, to.String(), why)
 }
 
@@ -539,6 +561,7 @@ func (c *conn) secure(ctx context.Context, d *dataConn, upload bool) error {
 	}
 	if c.rules.Session == SessionRequire && accept.AddrPort(d.raw.RemoteAddr()).Addr() == c.remote() {
 		// After the handshake: before it the client would only see the end.
+		c.server.watch.noReuse(c.remote())
 		return fault.New(fault.NoData, fault.IDTLSReuse)
 	}
 	c.log.Debug("data connection with a TLS session of its own")

@@ -406,6 +406,7 @@ func (c *conn) listing(ctx context.Context, p vfs.Path, isDir bool, form func(*l
 	l := &lister{c: c, form: form, now: time.Now(), buf: make([]byte, 0, 512)}
 	status := func() string { return fmt.Sprintf("Listing %s.", p) }
 	begun := time.Now()
+	defer c.session.Begin(event.Listing, p, -1, nil)()
 	err := c.withData(ctx, status, ftp.Replyf(ftp.C150Opening, "Here comes the listing."), false, func(ctx context.Context, d *dataConn) error {
 		w := transfer.Lines(ctx, d.Conn, transfer.Options{Idle: c.rules.Stall, Deflate: c.deflate.on, Level: c.deflate.level})
 		l.ctx, l.w = ctx, w

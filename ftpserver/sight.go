@@ -166,7 +166,6 @@ func (c *conn) look(pending []*attempt) {
 	defer c.server.looking.Unlock()
 	found, ok := atPorts(c.local())
 	for _, a := range pending {
-		a.seen, a.from = seenUnknown, netip.AddrPort{}
 		if ok {
 			a.see(found, c.remote().WithZone(""))
 		}
@@ -181,9 +180,10 @@ type socket struct {
 }
 
 // see notes the best of what was found at the port: a whole connection before half of
-// one, the client's before a stranger's.
+// one, the client's before a stranger's. Where there is nothing any more, what was
+// seen before stays.
 func (a *attempt) see(found []socket, client netip.Addr) {
-	a.seen = seenNothing
+	a.seen = max(a.seen, seenNothing)
 	best := -1
 	for _, s := range found {
 		if s.port != a.at.Port() {

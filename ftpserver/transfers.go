@@ -153,6 +153,7 @@ func (c *conn) retr(ctx context.Context, arg string) (ftp.Reply, error) {
 	status := func() string {
 		return fmt.Sprintf("Sending %s: %d of %d bytes.", p, count.Bytes(), to-from)
 	}
+	defer c.session.Begin(event.Download, p, to-from, count.Bytes)()
 	var rep transfer.Report
 	opening := ftp.Replyf(ftp.C150Opening, "Opening %s data connection for %s (%d bytes).", c.kindOfData(), p.Base(), to-from)
 	err = c.withData(ctx, status, opening, false, func(ctx context.Context, d *dataConn) error {

@@ -20,14 +20,28 @@ type watchdog struct {
 	networks map[netip.Prefix]*sighting
 	full     time.Time // when an exhausted range was last logged
 	high     time.Time // the same for active mode from another port than 20
+	highs    int       // active connections from another port
 }
 
 // A sighting is what is known of one client network: IPv4 /24, IPv6 /64.
 type sighting struct {
+	offered int  // ports that were told
 	blocked int  // offers that nobody came to
+	half    int  // of these those to which a SYN came
 	arrived int  // connections that came
 	private bool // told a private address while its own is public
 	logged  time.Time
+
+	missed   time.Time      // when nobody came last
+	at       netip.AddrPort // what was told then
+	ports    *Ports         // that it was of
+	came     time.Time      // when somebody came last
+	reached  int            // active connections that stood
+	unheard  int            // and those that did not
+	tried    time.Time      // the last of these
+	to       netip.AddrPort // where it was to go
+	notTaken int            // data connections refused because they resumed no TLS session
+	refused  time.Time      // the last of these
 }
 
 const (
@@ -98,20 +112,55 @@ func (w *watchdog) told(peer, tell netip.Addr) {
 	}
 }
 
-// arrived books a data connection that came.
-func (w *watchdog) arrived(peer netip.Addr) {
+// offered books a port that a client was told.
+func (w *watchdog) offered(peer netip.Addr) {
 	w.mu.Lock()
-	w.at(peer).arrived++
+	w.at(peer).offered++
 	w.mu.Unlock()
 }
 
-// nobody books an offer that nobody came to, and tells the operator the likely
-// cause, at most every ten minutes for a network.
-func (w *watchdog) nobody(peer netip.Addr, told netip.AddrPort, ports *Ports, log *slog.Logger) {
+// arrived books a data connection that came.
+func (w *watchdog) arrived(peer netip.Addr) {
+	w.mu.Lock()
+	s := w.at(peer)
+	s.arrived++
+	s.came = w.now()
+	w.mu.Unlock()
+}
+
+// active books an active data connection to a client, and how it ended.
+func (w *watchdog) active(peer netip.Addr, to netip.AddrPort, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.at(peer)
+	if err == nil {
+		s.reached++
+		return
+	}
+	s.unheard++
+	s.tried, s.to = w.now(), to
+}
+
+// noReuse books a data connection that was refused because it resumed no session.
+func (w *watchdog) noReuse(peer netip.Addr) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.at(peer)
+	s.notTaken++
+	s.refused = w.now()
+}
+
+// nobody books an offer that nobody came to, or half: a SYN came. It tells the
+// operator the likely cause, at most every ten minutes for a network.
+func (w *watchdog) nobody(peer netip.Addr, told netip.AddrPort, half bool, ports *Ports, log *slog.Logger) {
 	w.mu.Lock()
 	s := w.at(peer)
 	s.blocked++
+	if half {
+		s.half++
+	}
 	now := w.now()
+	s.missed, s.at, s.ports = now, told, ports
 	loud := s.logged.IsZero() || now.Sub(s.logged) >= logEvery
 	if loud {
 		s.logged = now
@@ -122,17 +171,23 @@ func (w *watchdog) nobody(peer netip.Addr, told netip.AddrPort, ports *Ports, lo
 	if !loud {
 		return
 	}
-	cause := "the passive range " + ports.String() + " is not open in a firewall, or not forwarded by a router"
-	switch {
-	case seen.private:
-		cause = "the address told is private and the client is not: set --public ADDRESS"
-	case seen.arrived > 0:
-		cause = "some of the passive range " + ports.String() + " is not open: other connections of this network came"
-	case local(peer):
-		cause = "a firewall on this host, or the client never tried"
-	}
 	w.log.Warn("clients log in and can't transfer", "id", string(fault.IDDataBlocked), "network", network(peer).String(),
-		"told", told.String(), "times", seen.blocked, "likely", cause)
+		"told", told.String(), "times", seen.blocked, "likely", seen.likely(local(peer)))
+}
+
+// likely is the likely cause of offers that nobody came to.
+func (s *sighting) likely(near bool) string {
+	switch {
+	case s.private:
+		return "the address told is private and the client is not: set --public ADDRESS"
+	case s.half > 0:
+		return "clients' SYNs arrive and the answers do not reach them: this host's rules for what goes out, or another way back"
+	case s.arrived > 0:
+		return "some of the passive range " + s.ports.String() + " is not open: other connections of this network came"
+	case near:
+		return "a firewall on this host, or the client never tried"
+	}
+	return "the passive range " + s.ports.String() + " is not open in a firewall, or not forwarded by a router"
 }
 
 // often tells whether last is so long ago that the log may say it again, and
@@ -151,6 +206,9 @@ func (w *watchdog) often(last *time.Time) bool {
 // highPort says that active data connections do not come from the port that
 // firewalls expect.
 func (w *watchdog) highPort(wanted uint16, err error) {
+	w.mu.Lock()
+	w.highs++
+	w.mu.Unlock()
 	if w.often(&w.high) {
 		w.log.Info("active data connections come from a high port: some clients' firewalls drop them", "wanted", wanted, "error", err,
 			"fix", "CAP_NET_BIND_SERVICE, or passive mode")

@@ -36,7 +36,7 @@ func TestWatchdogNamesTheLikelyCause(t *testing.T) {
 			"when nobody came after a private address, that is the cause",
 			func(w *watchdog, log *slog.Logger) {
 				w.told(public, inner)
-				w.nobody(public, netip.AddrPortFrom(inner, 30001), ports, log)
+				w.nobody(public, netip.AddrPortFrom(inner, 30001), false, ports, log)
 			},
 			[]string{"id=data-blocked", "told=10.0.0.5:30001", "times=1", "address told is private"}, nil,
 		},
@@ -44,15 +44,22 @@ func TestWatchdogNamesTheLikelyCause(t *testing.T) {
 			"when nobody came to a public address, the range is closed",
 			func(w *watchdog, log *slog.Logger) {
 				w.told(public, outer)
-				w.nobody(public, netip.AddrPortFrom(outer, 30001), ports, log)
+				w.nobody(public, netip.AddrPortFrom(outer, 30001), false, ports, log)
 			},
 			[]string{"passive range 30000-30999 is not open"}, []string{"pasv-address"},
+		},
+		{
+			"when a SYN came, the answer is lost",
+			func(w *watchdog, log *slog.Logger) {
+				w.nobody(public, netip.AddrPortFrom(outer, 30001), true, ports, log)
+			},
+			[]string{"the answers do not reach them"}, []string{"30000-30999"},
 		},
 		{
 			"when some came, part of the range is closed",
 			func(w *watchdog, log *slog.Logger) {
 				w.arrived(public)
-				w.nobody(public, netip.AddrPortFrom(outer, 30001), ports, log)
+				w.nobody(public, netip.AddrPortFrom(outer, 30001), false, ports, log)
 			},
 			[]string{"some of the passive range"}, nil,
 		},
@@ -83,7 +90,7 @@ func TestWatchdogSaysItOnceInTenMinutes(t *testing.T) {
 	quiet := slog.New(slog.DiscardHandler)
 	peer := netip.MustParseAddr("198.51.100.7")
 	for range 60 {
-		w.nobody(peer, netip.AddrPortFrom(peer, 1), NewPorts(1, 2), quiet)
+		w.nobody(peer, netip.AddrPortFrom(peer, 1), false, NewPorts(1, 2), quiet)
 		w.exhausted(NewPorts(1, 2))
 		now = now.Add(20 * time.Second)
 	}
@@ -103,7 +110,7 @@ func TestWatchdogSaysItOnceInTenMinutes(t *testing.T) {
 func TestWatchdogIsBounded(t *testing.T) {
 	w := newWatchdog(slog.New(slog.DiscardHandler))
 	bad := netip.MustParseAddr("198.51.100.7")
-	w.nobody(bad, netip.AddrPortFrom(bad, 1), NewPorts(1, 2), w.log)
+	w.nobody(bad, netip.AddrPortFrom(bad, 1), false, NewPorts(1, 2), w.log)
 	for i := range 50_000 {
 		w.arrived(netip.MustParseAddr(fmt.Sprintf("10.%d.%d.1", i>>8&0xff, i&0xff)))
 		w.arrived(netip.MustParseAddr(fmt.Sprintf("11.%d.%d.1", i>>8&0xff, i&0xff)))
