@@ -104,12 +104,13 @@ type Visit struct {
 	cancel context.CancelCauseFunc
 	log    *slog.Logger
 
-	mu    sync.Mutex
-	tls   bool
-	chain []*x509.Certificate
-	in    *Session // nil: nobody; ended with the visit
-	onEnd func()
-	asked int // names whose certificate was looked at
+	mu      sync.Mutex
+	tls     bool
+	version uint16 // of TLS
+	chain   []*x509.Certificate
+	in      *Session // nil: nobody; ended with the visit
+	onEnd   func()
+	asked   int // names whose certificate was looked at
 
 	keys   int      // of SSH, that were asked for
 	passer string   // the account that has shown some of its factors
@@ -251,7 +252,7 @@ func (v *Visit) Spoke() { v.slot.Spoke() }
 // of the client, whose key the handshake has proved.
 func (v *Visit) Secured(cs tls.ConnectionState) {
 	v.mu.Lock()
-	v.tls, v.chain = true, cs.PeerCertificates
+	v.tls, v.version, v.chain = true, cs.Version, cs.PeerCertificates
 	v.mu.Unlock()
 }
 
@@ -432,7 +433,7 @@ func (v *Visit) unwelcome(a *account.Account) error {
 
 // enter opens the tree of an account that has shown what it must, and given that.
 func (v *Visit) enter(ctx context.Context, a account.Account, given string) (*Session, error) {
-	s := &Session{gate: v.gate, visit: v, account: a, given: given, log: tagged(v.log, v.id, a.Name)}
+	s := &Session{gate: v.gate, visit: v, account: a, given: given, since: v.gate.now(), log: tagged(v.log, v.id, a.Name)}
 	err := v.unwelcome(&a)
 	if err == nil {
 		s.ctx, s.cancel = context.WithCancelCause(context.Background())

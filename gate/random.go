@@ -127,6 +127,7 @@ func (u *Upload) Over(e *Edit) error {
 		return e.s.fail(err, "change", e.p)
 	}
 	u.old, u.under = e.f, fi.Size()
+	e.ended()
 	return nil
 }
 
@@ -301,10 +302,17 @@ type Edit struct {
 	changed bool
 	begun   time.Time
 	counter meter.Counter
-	adrift  int64 // booked for a file that had no name any more
-	placed  bool  // where the first bytes go has been looked at, or need not be
-	mixes   error // they go on with another file than the client thinks
-	lacks   error // why bytes are missing that a client has sent
+	adrift  int64  // booked for a file that had no name any more
+	placed  bool   // where the first bytes go has been looked at, or need not be
+	mixes   error  // they go on with another file than the client thinks
+	lacks   error  // why bytes are missing that a client has sent
+	ended   func() // of Session.Begin
+}
+
+// begins tells that the session changes the file.
+func (e *Edit) begins() *Edit {
+	e.ended = e.s.Begin(event.Upload, e.p, -1, e.counter.Bytes)
+	return e
 }
 
 // editor is the tree as what opens files where they are.
@@ -329,7 +337,7 @@ func (s *Session) Edit(ctx context.Context, p vfs.Path) (*Edit, error) {
 	if err != nil {
 		return nil, s.fail(err, "change", p)
 	}
-	return &Edit{s: s, p: p, f: f, begun: time.Now()}, nil
+	return (&Edit{s: s, p: p, f: f, begun: time.Now()}).begins(), nil
 }
 
 // Make makes an empty file, which is there at once, and opens it. Kind Exists when
@@ -357,7 +365,7 @@ func (s *Session) Make(ctx context.Context, p vfs.Path, mode fs.FileMode) (*Edit
 	}
 	settle(1)
 	s.log.Info("made", "path", p.String())
-	return &Edit{s: s, p: p, f: f, placed: true, changed: true, begun: time.Now()}, nil
+	return (&Edit{s: s, p: p, f: f, placed: true, changed: true, begun: time.Now()}).begins(), nil
 }
 
 func (s *Session) booked(err error) {
@@ -540,6 +548,7 @@ func (e *Edit) Sync(ctx context.Context) error { return e.s.fail(e.f.Sync(ctx), 
 // Close ends the edit. What was changed is durable then, unless there is an error,
 // and why is nil: that is why it ends without the client's word.
 func (e *Edit) Close(ctx context.Context, why error) error {
+	defer e.ended()
 	err := e.mixes
 	if e.changed && why == nil {
 		err = errors.Join(err, e.Sync(ctx))
@@ -585,12 +594,13 @@ func (u *Upload) Publish(ctx context.Context, r transfer.Report) (*Edit, error) 
 	if err != nil {
 		return nil, u.s.fail(err, "change", u.p)
 	}
-	return &Edit{s: u.s, p: u.p, f: f, placed: true, begun: time.Now()}, nil
+	return (&Edit{s: u.s, p: u.p, f: f, placed: true, begun: time.Now()}).begins(), nil
 }
 
 // Drop ends an upload of which nobody wants anything: its client has removed the
 // name. Nothing of it stays, as if it had never begun.
 func (u *Upload) Drop(ctx context.Context) error {
+	defer u.ended()
 	u.leaveOld()
 	ctx = context.WithoutCancel(ctx)
 	defer u.s.lock(u.p)()

@@ -35,6 +35,8 @@ type Session struct {
 	up      *meter.Rate
 	room    *room
 	given   string // of event.Meta
+	since   time.Time
+	doing   tasks
 }
 
 // Account is who logged in.

@@ -39,6 +39,8 @@ type Upload struct {
 	id   identity // of the file that it writes to in place, in Gate.appends
 	gone bool     // that file counts no more; under appends.mu
 
+	ended func() // of Session.Begin
+
 	over   bool // settled, with gained; under appends.mu
 	gained footing
 
@@ -188,6 +190,11 @@ func (s *Session) create(ctx context.Context, p vfs.Path, how vfs.Create) (*Uplo
 	}
 	room = max(room, up.Offset())
 	u.grow = &growth{u: u, at: up.Offset(), base: room, room: room}
+	size := int64(-1)
+	if how.Expect > 0 {
+		size = how.Expect
+	}
+	u.ended = s.Begin(event.Upload, p, size, u.counter.Bytes)
 	return u, nil
 }
 
@@ -449,6 +456,7 @@ func (u *Upload) settle(ctx context.Context, gained footing) {
 // immediately before the name changes: an error of it cuts the upload. From then
 // on nothing ends the commit. After an error the upload has been cut.
 func (u *Upload) Commit(ctx context.Context, r transfer.Report, still func(context.Context) error) error {
+	defer u.ended()
 	err := u.fill(ctx)
 	if err == nil {
 		err = u.up.Sync(ctx)
@@ -471,6 +479,7 @@ func (u *Upload) Commit(ctx context.Context, r transfer.Report, still func(conte
 // Cut ends an upload that is not whole and says, with why as its cause, what was
 // kept.
 func (u *Upload) Cut(ctx context.Context, r transfer.Report, why error) error {
+	defer u.ended()
 	ctx = context.WithoutCancel(ctx)
 	left := u.cut(ctx, why)
 	kept, became, bytes := "nothing kept", "nothing was published", left.bytes

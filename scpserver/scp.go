@@ -22,6 +22,7 @@ import (
 	"dray/explain"
 	"dray/fault"
 	"dray/gate"
+	"dray/meter"
 	"dray/transfer"
 	"dray/vfs"
 )
@@ -595,6 +596,8 @@ func (c *scp) sendFile(p vfs.Path) error {
 	if wanted, err := c.announce("C", fi, nameOf(p), size); err != nil || !wanted {
 		return err
 	}
+	var count meter.Counter
+	defer c.session.Begin(event.Download, p, size, count.Bytes)()
 	begun, off, why := time.Now(), int64(0), error(nil)
 	for off < size && why == nil {
 		var n int64
@@ -612,6 +615,7 @@ func (c *scp) sendFile(p vfs.Path) error {
 			return err
 		}
 		off += int64(m)
+		count.Done(0, int64(m))
 	}
 	if why != nil {
 		// The client waits for as many bytes as it was promised, and then for the word

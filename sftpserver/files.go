@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"dray/account"
+	"dray/event"
 	"dray/fault"
 	"dray/gate"
 	"dray/sftp"
@@ -107,8 +108,12 @@ func (d *dialogue) reading(f *file) (_ *file, err error) {
 			f.read, err = part, nil
 		}
 	}
+	if err != nil {
+		return f, err
+	}
+	f.finished = d.session.Begin(event.Download, f.path, -1, f.moved)
 	f.ready, _ = f.read.(vfs.Ready)
-	return f, err
+	return f, nil
 }
 
 // beside begins an upload.

@@ -46,8 +46,9 @@ type file struct {
 	away  sync.WaitGroup // of read: what is read beside the dialogue
 
 	mu         sync.Mutex
-	sent, high int64 // of read: how much was read, and up to where
-	whole      bool  // of read: its end was seen
+	sent, high int64  // of read: how much was read, and up to where
+	whole      bool   // of read: its end was seen
+	finished   func() // of gate.Session.Begin, for read
 
 	fresh    bool  // of edit: nothing was done with it yet that tells whether it is replaced
 	failed   error // of up: why it was cut, for all requests that follow
@@ -193,6 +194,7 @@ func (d *dialogue) closeFile(ctx context.Context, h *handle, why error) error {
 	if f.read != nil {
 		f.away.Wait()
 		d.session.Transferred(f.event(why))
+		f.finished()
 		_ = f.read.Close()
 		f.read = nil
 	}
@@ -215,6 +217,13 @@ func (f *file) event(why error) event.Transfer {
 		}
 	}
 	return t
+}
+
+// moved is how much of read was read.
+func (f *file) moved() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.sent
 }
 
 // publish makes the name show the upload. With goesOn the file stays open, and is
