@@ -19,7 +19,7 @@ var floors = [][]string{
 	{"vfs/osfs", "vfs/memfs", "vfs/mount", "vfs/vfstest", "account/accountsql", "account/accounttest", "transfer", "guard", "certs", "config", "record", "accept"},
 	{"gate"},
 	{"ftpserver", "sftpserver", "scpserver", "ftpclient", "sftpclient", "sshclient"},
-	{"remote"},           // remote, admin
+	{"remote", "admin"},
 	{"mirror", "screen"}, // mirror, screen, firewall
 	{"shell", "doctor"},
 	{"serve"},

@@ -62,7 +62,7 @@ func runConfigured(cmd *cobra.Command, file, ready string, verbose bool) error {
 	}
 	stop := listenForSignals()
 	defer stop.end()
-	running, err := serve.Start(serve.Setup{Config: c, Sockets: sockets, Events: records}, log)
+	running, err := serve.Start(serve.Setup{Config: c, Version: version(), Sockets: sockets, Events: records}, log)
 	if err != nil {
 		return fmt.Errorf("can't serve %s: %w", file, err)
 	}

@@ -145,7 +145,9 @@ func runServe(cmd *cobra.Command, c config.Quick, passwordFile, ready string, ve
 	tellLacks(log)
 	stop := listenForSignals()
 	defer stop.end()
-	running, err := serve.Start(serve.Quick(c), log)
+	setup := serve.Quick(c)
+	setup.Version = version()
+	running, err := serve.Start(setup, log)
 	if err != nil {
 		return fmt.Errorf("can't serve %s: %w", c.Dir, err)
 	}

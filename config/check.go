@@ -393,6 +393,7 @@ func (ch *checker) files() {
 	if filepath.Dir(ch.Accounts.Database) != filepath.Clean(ch.State) { // which is made
 		ch.parent("accounts.database", ch.Accounts.Database)
 	}
+	ch.parent("admin", ch.Admin)
 	ch.parent("log.file", ch.Log.File)
 	ch.parent("log.xferlog", ch.Log.Xferlog)
 	ch.parent("log.auth", ch.Log.Auth)
@@ -433,7 +434,7 @@ func inHome(name, home string) bool {
 // outside reports what clients must not fetch and could.
 func (ch *checker) outside(reached func(name string) bool, why string) {
 	files := []struct{ path, name string }{
-		{"state", ch.State}, {"accounts.database", ch.Accounts.Database},
+		{"state", ch.State}, {"admin", ch.Admin}, {"accounts.database", ch.Accounts.Database},
 		{"log.file", ch.Log.File}, {"log.xferlog", ch.Log.Xferlog}, {"log.auth", ch.Log.Auth},
 	}
 	for i, cert := range ch.TLS.Certificates {

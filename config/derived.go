@@ -16,6 +16,14 @@ func (c *Config) Database() string {
 	return filepath.Join(c.State, "accounts.db")
 }
 
+// AdminSocket is where the running server answers its administrator.
+func (c *Config) AdminSocket() string {
+	if c.Admin != "" {
+		return c.Admin
+	}
+	return filepath.Join(c.State, "admin.sock")
+}
+
 // HomeOf is the home of an account: its own, or the one that the configuration
 // gives to those without; "" when it gives none. made says that it may be made.
 func (c *Config) HomeOf(a *account.Account) (home string, made bool) {

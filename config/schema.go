@@ -23,6 +23,7 @@ type Config struct {
 	User    string `toml:"user" example:"dray" doc:"user that the server becomes when root starts it; it keeps the right to bind low ports, and to act as the owners of accounts where they have any"`
 	Public  string `toml:"public" form:"public" example:"ftp.example.net" doc:"address or host name by which clients elsewhere reach this host, when it is behind NAT; a name is looked up again every two minutes"`
 	Passive string `toml:"passive" default:"30000-30999" form:"range" doc:"passive range: the ports of data connections, to be opened in the firewall"`
+	Admin   string `toml:"admin" form:"path" example:"/run/dray/admin.sock" doc:"socket at which the running server answers dray status, for root and its own user; default: admin.sock in the state directory"`
 	Sync    string `toml:"sync" default:"commit" doc:"commit: an upload is on the disk before it is answered; none: the kernel has it" oneof:"commit,none"`
 
 	PublicFor  []PublicFor `toml:"public-for" doc:"another public address for the clients of a network"`

@@ -31,7 +31,8 @@ type generation struct {
 	tls        []*tls.Config // to be given the keys of tickets
 	set        *certs.Set
 	cert       *certs.Certificate // of clients that name no host
-	publicCert string             // a copy of it for clients, "" when there is none
+	certs      []*certs.Certificate
+	publicCert string // a copy of it for clients, "" when there is none
 	ports      map[string]*ftpserver.Ports
 	names      map[string]*publicName
 	anonymous  *account.Account
@@ -52,6 +53,7 @@ func (r *Running) generation(c config.Config, old *generation) (*generation, err
 	if err != nil {
 		return nil, err
 	}
+	g.certs = all
 	g.set, g.cert = certs.NewSet(all[0], all[1:]...), all[0]
 	if len(c.TLS.Certificates) == 0 {
 		var perr error

@@ -44,6 +44,7 @@ func used() map[string]keyUse {
 		return keyUse{effect, func(_ *testing.T, c *config.Config) { change(c) }}
 	}
 	return map[string]keyUse{
+		"admin":   set("admin socket", func(c *config.Config) { c.Admin = "/run/other.sock" }),
 		"state":   {"certificate copy", func(t *testing.T, c *config.Config) { c.State, c.TLS.Certificates = t.TempDir(), nil }},
 		"public":  set("Rules.Tell", func(c *config.Config) { c.Public = "198.51.100.2" }),
 		"passive": set("Rules.Ports", func(c *config.Config) { c.Passive = "20600-20609" }),
@@ -194,7 +195,7 @@ func effects(t *testing.T, c config.Config, database *Running) map[string]string
 		return map[string]string{"error": err.Error()}
 	}
 	out := map[string]string{
-		"error": "", "durability": fmt.Sprint(durability(c)), "certificate copy": g.publicCert, "database": c.Database(),
+		"error": "", "durability": fmt.Sprint(durability(c)), "certificate copy": g.publicCert, "database": c.Database(), "admin socket": c.AdminSocket(),
 		"addresses": fmt.Sprint(addresses(&c.Listeners[0])), "partials": fmt.Sprint(partialsLast(c)),
 	}
 	home, made := c.HomeOf(&account.Account{Name: "x"})

@@ -37,6 +37,8 @@ type Setup struct {
 	// Sockets are listeners that another process has opened, by the name of their
 	// configuration; those named "" are matched by their port.
 	Sockets map[string][]net.Listener
+	// Version is that of the program, for the administrator.
+	Version string
 	// Events get a copy of what happened; nil: nobody.
 	Events event.Sink
 }
@@ -66,17 +68,19 @@ func Quick(q config.Quick) Setup {
 type Running struct {
 	Card Card // as it was at the start; see Now
 
-	log    *slog.Logger
-	single *Single
-	loop   *accept.Loop // of the listeners
-	server *ftpserver.Server
-	sftp   *sftpserver.Server
-	gate   *gate.Gate
-	guard  *guard.Guard
-	disk   *osfs.Disk
-	tree   *osfs.Tree     // of the Single
-	db     *accountsql.DB // nil for a Single
-	ledger *accountsql.Ledger
+	version string
+	started time.Time
+	log     *slog.Logger
+	single  *Single
+	loop    *accept.Loop // of the listeners
+	server  *ftpserver.Server
+	sftp    *sftpserver.Server
+	gate    *gate.Gate
+	guard   *guard.Guard
+	disk    *osfs.Disk
+	tree    *osfs.Tree     // of the Single
+	db      *accountsql.DB // nil for a Single
+	ledger  *accountsql.Ledger
 	// notBefore is when accounts whose count has failed are counted again. It
 	// belongs to the goroutine that counts.
 	notBefore map[string]time.Time
@@ -84,6 +88,8 @@ type Running struct {
 	checker   *account.Checker // what it remembers outlives the generations; nil for a Single
 	events    *sinks
 	homes     sync.Mutex // of making them
+
+	admin net.Listener // of the administrator; nil: there is none
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -129,7 +135,7 @@ const defaultPartials = 7 * 24 * time.Hour
 
 // Start brings up what s says. It serves until Stop.
 func Start(s Setup, log *slog.Logger) (_ *Running, err error) {
-	r := &Running{log: log, single: s.Single, events: &sinks{}, notBefore: map[string]time.Time{}}
+	r := &Running{version: s.Version, started: time.Now(), log: log, single: s.Single, events: &sinks{}, notBefore: map[string]time.Time{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -169,6 +175,7 @@ func Start(s Setup, log *slog.Logger) (_ *Running, err error) {
 	if err != nil {
 		return nil, err
 	}
+	r.openAdmin(&s.Config)
 	r.sweep()
 	begin()
 	r.Card = r.card(g)
@@ -330,6 +337,9 @@ func (r *Running) Stop(ctx context.Context) error {
 	if err == nil {
 		err = sftp
 	}
+	if r.admin != nil { // which tells of the end as long as it lasts
+		err = errors.Join(err, r.admin.Close())
+	}
 	r.cancel()
 	r.wg.Wait()
 	if r.tree != nil {
@@ -356,6 +366,9 @@ func (r *Running) Reload(s Setup) error {
 	old := r.now.Load()
 	if s.Config.Database() != old.c.Database() || s.Config.State != old.c.State {
 		return errors.New("state and accounts.database can't change while the server runs: restart it for them")
+	}
+	if s.Config.AdminSocket() != old.c.AdminSocket() {
+		r.log.Warn("admin acts on the next start: restart the server for it", "socket", s.Config.AdminSocket())
 	}
 	g, err := r.generation(s.Config, old)
 	if err != nil {
