@@ -171,7 +171,7 @@ func completeFlags(cmd *cobra.Command) {
 			_ = cmd.MarkFlagDirname(flag)
 		}
 	}
-	for flag, ext := range map[string][]string{"config": {"toml"}, "database": {"db"}, "certificate": {"pem", "crt"}, "password-file": nil, "ready": nil, "authorized-keys": nil} {
+	for flag, ext := range map[string][]string{"config": {"toml"}, "database": {"db"}, "certificate": {"pem", "crt"}, "password-file": nil, "ready": nil, "authorized-keys": nil, "socket": {"sock"}} {
 		if f.Lookup(flag) != nil {
 			_ = cmd.MarkFlagFilename(flag, ext...)
 		}
