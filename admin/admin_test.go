@@ -226,6 +226,9 @@ func TestASocketThatADeadServerHasLeft(t *testing.T) {
 	if _, err := Dial(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("after the end: %v", err)
 	}
+	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 0 {
+		t.Errorf("it has left %v, %v", left, err)
+	}
 	// A living one without a lock, of an older version, say, keeps its socket.
 	other, err := net.Listen("unix", path)
 	if err != nil {
@@ -234,6 +237,46 @@ func TestASocketThatADeadServerHasLeft(t *testing.T) {
 	defer other.Close()
 	if _, err := Listen(path); !errors.Is(err, ErrTaken) {
 		t.Errorf("Listen = %v", err)
+	}
+}
+
+// Of several that start and end at once there is one at a time.
+func TestOneServerAtATime(t *testing.T) {
+	path := place(t)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	open, opened := 0, 0
+	for range 8 {
+		wg.Go(func() {
+			for range 50 {
+				l, err := Listen(path)
+				if errors.Is(err, ErrTaken) {
+					continue
+				}
+				if err != nil {
+					t.Errorf("Listen = %v", err)
+					return
+				}
+				mu.Lock()
+				open++
+				opened++
+				if open > 1 {
+					t.Error("two have the socket")
+				}
+				mu.Unlock()
+				time.Sleep(time.Millisecond)
+				mu.Lock()
+				open--
+				mu.Unlock()
+				if err := l.Close(); err != nil {
+					t.Errorf("Close = %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if opened == 0 {
+		t.Error("nobody ever had it")
 	}
 }
 

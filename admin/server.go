@@ -20,16 +20,16 @@ var ErrTaken = errors.New("another server answers there")
 // Listen opens the socket at path, for this user alone. What a dead server has left
 // there goes first. ErrTaken when a living one has it.
 func Listen(path string) (net.Listener, error) {
-	lock, err := lockFor(path)
+	held, err := lockFor(path)
 	if err != nil {
 		return nil, err
 	}
 	l, err := listen(path)
 	if err != nil {
-		_ = lock.Close()
+		_ = held.Close()
 		return nil, err
 	}
-	return &listener{Listener: l, lock: lock}, nil
+	return &listener{Listener: l, lock: held}, nil
 }
 
 func listen(path string) (net.Listener, error) {
