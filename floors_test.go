@@ -20,7 +20,7 @@ var floors = [][]string{
 	{"gate"},
 	{"ftpserver", "sftpserver", "scpserver", "ftpclient", "sftpclient", "sshclient"},
 	{"remote", "admin"},
-	{"mirror", "screen"}, // mirror, screen, firewall
+	{"mirror", "screen", "firewall"},
 	{"shell", "doctor"},
 	{"serve"},
 	{"cli"},

@@ -114,7 +114,7 @@ an upload is shown under its name when it is whole and on the disk, and not befo
 	})
 	root.AddCommand(lsCommand(), getCommand(), putCommand(), catCommand(), mirrorCommand(), cpCommand(), rmCommand(), mvCommand(), mkdirCommand(), rmdirCommand(), chmodCommand(), statCommand(),
 		duCommand(), findCommand(), dfCommand(), sumCommand(), checkCommand(), editCommand(), shCommand(), watchCommand(), hostsCommand(), trustCommand(), doctorCommand(), explainCommand(),
-		initCommand(), serveCommand(), statusCommand(), userCommand(), configCommand())
+		initCommand(), serveCommand(), statusCommand(), userCommand(), configCommand(), firewallCommand())
 	for _, cmd := range root.Commands() {
 		if f := cmd.Flags().Lookup("password-cmd"); f != nil {
 			cmd.SetUsageFunc(clientUsage)

@@ -1,0 +1,665 @@
+package firewall
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// mark is the comment by which our rules are known.
+const mark = "dray"
+
+// A ruleset is what "nft -j list ruleset" says, as far as it matters here
+// (libnftables-json(5)).
+type ruleset struct {
+	chains []*chain
+}
+
+type chain struct {
+	family, table, name string
+	hook, policy        string // of base chains
+	prio                int
+	rules               []nftRule
+}
+
+type nftRule struct {
+	handle  int64
+	comment string
+	expr    []map[string]any
+}
+
+func (c *chain) String() string { return c.family + " " + c.table + " " + c.name }
+
+// words are the chain as arguments of nft.
+func (c *chain) words() []string { return []string{c.family, c.table, c.name} }
+
+// A name of nft that needs no quotation.
+var nftName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_./\\-]*$`)
+
+// parseRuleset reads the JSON of nft. Objects that it doesn't know are left out,
+// and chains whose names nft itself would not read.
+func parseRuleset(text string) (*ruleset, error) {
+	var doc struct {
+		Nftables []struct {
+			Chain *struct {
+				Family, Table, Name, Hook, Policy string
+				Prio                              any
+			}
+			Rule *struct {
+				Family, Table, Chain, Comment string
+				Handle                        int64
+				Expr                          []map[string]any
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(text), &doc); err != nil {
+		return nil, fmt.Errorf("what nft says can't be read: %w", err)
+	}
+	rs := &ruleset{}
+	for _, o := range doc.Nftables {
+		switch {
+		case o.Chain != nil:
+			c := &chain{family: o.Chain.Family, table: o.Chain.Table, name: o.Chain.Name, hook: o.Chain.Hook, policy: o.Chain.Policy}
+			if prio, ok := o.Chain.Prio.(float64); ok {
+				c.prio = int(prio)
+			}
+			if nftName.MatchString(c.table) && nftName.MatchString(c.name) && slices.Contains([]string{"ip", "ip6", "inet"}, c.family) {
+				rs.chains = append(rs.chains, c)
+			}
+		case o.Rule != nil:
+			if c := rs.chain(o.Rule.Family, o.Rule.Table, o.Rule.Chain); c != nil && o.Rule.Handle > 0 {
+				c.rules = append(c.rules, nftRule{o.Rule.Handle, o.Rule.Comment, o.Rule.Expr})
+			}
+		}
+	}
+	return rs, nil
+}
+
+func (rs *ruleset) chain(family, table, name string) *chain {
+	for _, c := range rs.chains {
+		if c.family == family && c.table == table && c.name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// base are the base chains of a hook, in the order in which packets meet them.
+func (rs *ruleset) base(hook string) []*chain {
+	var out []*chain
+	for _, c := range rs.chains {
+		if c.hook == hook {
+			out = append(out, c)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *chain) int { return a.prio - b.prio })
+	return out
+}
+
+// ofIPTables tells whether a chain is one that iptables-nft keeps: its names, its
+// place, and a counter in each rule. Rules of nft in it would confuse iptables.
+func (c *chain) ofIPTables() bool {
+	if c.family == "inet" || c.table != "filter" || c.prio != 0 || c.name != strings.ToUpper(c.hook) {
+		return false
+	}
+	return !slices.ContainsFunc(c.rules, func(r nftRule) bool {
+		return !slices.ContainsFunc(r.expr, func(e map[string]any) bool { _, ok := e["counter"]; return ok })
+	})
+}
+
+// fates are what the rules of a chain do to a traffic. Ours do nothing.
+func (rs *ruleset) fates(c *chain, w traffic, depth int) []fate {
+	out := make([]fate, len(c.rules))
+	for i, r := range c.rules {
+		if r.comment != mark {
+			out[i] = rs.fate(c, r.expr, w, depth)
+		}
+	}
+	return out
+}
+
+func (rs *ruleset) fate(c *chain, expr []map[string]any, w traffic, depth int) fate {
+	some := false // the rule is about some of the connections only
+	limited := func(f fate) fate {
+		if some {
+			return min(f, bans)
+		}
+		return f
+	}
+	for _, statement := range expr {
+		for kind, value := range statement {
+			v, _ := value.(map[string]any)
+			switch kind {
+			case "match":
+				m := matchOf(v["left"], fmt.Sprint(v["op"]), v["right"], w)
+				if m == never {
+					return passes
+				}
+				some = some || m == sometimes
+			case "limit", "ct count", "quota", "meter", "set", "map":
+				some = true
+			case "drop", "reject":
+				return limited(blocks)
+			case "jump", "goto":
+				if f := limited(rs.to(c, v["target"], w, depth)); f != passes {
+					return f
+				}
+			case "vmap":
+				if f := limited(rs.vmap(c, v, w, depth)); f != passes {
+					return f
+				}
+			}
+		}
+	}
+	return passes
+}
+
+// to is what happens in a chain that a rule of c goes to.
+func (rs *ruleset) to(c *chain, target any, w traffic, depth int) fate {
+	name, _ := target.(string)
+	to := rs.chain(c.family, c.table, name)
+	if to == nil || depth > 15 { // NFT_JUMP_STACK_SIZE is 16
+		return passes
+	}
+	return worst(rs.fates(to, w, depth+1))
+}
+
+func worst(fates []fate) fate {
+	if len(fates) == 0 {
+		return passes
+	}
+	return slices.Max(fates)
+}
+
+// vmap is what a map of verdicts does: its elements are rules. Of a map with a
+// name the elements are elsewhere; it is left alone.
+func (rs *ruleset) vmap(c *chain, v map[string]any, w traffic, depth int) fate {
+	data, _ := v["data"].(map[string]any)
+	elements, _ := data["set"].([]any)
+	found := passes
+	for _, e := range elements {
+		pair, _ := e.([]any)
+		if len(pair) != 2 {
+			continue
+		}
+		verdict, ok := pair[1].(map[string]any)
+		if !ok {
+			continue
+		}
+		rule := []map[string]any{{"match": map[string]any{"op": "==", "left": v["key"], "right": pair[0]}}, verdict}
+		if pair[0] == "*" {
+			rule = rule[1:]
+		}
+		found = max(found, rs.fate(c, rule, w, depth))
+	}
+	return found
+}
+
+// established tells whether a chain, or one that it goes to, lets in what belongs
+// to a connection that it has let in.
+func (rs *ruleset) established(c *chain, depth int) bool {
+	if depth > 15 {
+		return false
+	}
+	for _, r := range c.rules {
+		if r.comment == mark {
+			continue
+		}
+		state := false
+		for _, statement := range r.expr {
+			for kind, value := range statement {
+				v, _ := value.(map[string]any)
+				switch kind {
+				case "match":
+					if key(v["left"], "ct") != "state" { // about some packets only
+						state = false
+					} else if v["op"] != "!=" {
+						state = slices.Contains(texts(v["right"]), "established")
+					}
+				case "accept":
+					if state {
+						return true
+					}
+				case "vmap":
+					data, _ := v["data"].(map[string]any)
+					elements, _ := data["set"].([]any)
+					for _, e := range elements {
+						pair, _ := e.([]any)
+						if key(v["key"], "ct") == "state" && len(pair) == 2 && pair[0] == "established" {
+							if verdict, ok := pair[1].(map[string]any); ok {
+								if _, ok := verdict["accept"]; ok {
+									return true
+								}
+							}
+						}
+					}
+				case "jump", "goto":
+					if name, _ := v["target"].(string); len(r.expr) <= 2 { // counter jump
+						if to := rs.chain(c.family, c.table, name); to != nil && rs.established(to, depth+1) {
+							return true
+						}
+					}
+				}
+			}
+		}
+	}
+	return false
+}
+
+// A match says how many of the connections a condition is true for.
+type match int
+
+const (
+	always match = iota // or it is not known
+	sometimes
+	never
+)
+
+// matchOf is how far a condition is true for w.
+func matchOf(left any, op string, right any, w traffic) match {
+	if m, ok := left.(map[string]any); ok && m["&"] != nil { // tcp flags & (fin|syn) != syn and the like are about broken packets
+		return never
+	}
+	negated := op == "!="
+	exact := func(is bool) match { // true for all or for none
+		if is == negated {
+			return never
+		}
+		return always
+	}
+	switch {
+	case key(left, "meta") == "l4proto", field(left) == "ip protocol", field(left) == "ip6 nexthdr":
+		return exact(slices.Contains(texts(right), "tcp") || meet(numbers(right), []Range{{6, 6}}))
+	case key(left, "ct") == "state":
+		return exact(slices.Contains(texts(right), "new"))
+	case key(left, "meta") == "iifname", key(left, "meta") == "iif", key(left, "meta") == "oifname", key(left, "meta") == "oif":
+		return exact(!slices.Equal(texts(right), []string{"lo"}))
+	case left != nil && kindOf(left) == "fib":
+		return sometimes
+	}
+	protocol, name, _ := strings.Cut(field(left), " ")
+	switch {
+	case protocol == "udp" || protocol == "icmp" || protocol == "icmpv6" || protocol == "sctp" || protocol == "udplite" || name == "flags":
+		return never
+	case name == "dport" || name == "sport":
+		ours := w.dport
+		if name == "sport" {
+			ours = w.sport
+		}
+		switch {
+		case named(right), name == "sport" && !w.out:
+			return sometimes
+		case len(ours) == 0, op != "==" && op != "in":
+			return always
+		}
+		if !meet(numbers(right), ours) || w.out && name == "dport" && size(numbers(right)) < 1000 {
+			return never // of outgoing ones a few destinations are not meant
+		}
+		return always
+	case !negated && (name == "saddr" || name == "daddr" && w.out):
+		return sometimes
+	}
+	return always
+}
+
+// kindOf is the only key of an object.
+func kindOf(v any) string {
+	if m, ok := v.(map[string]any); ok && len(m) == 1 {
+		for k := range maps.Keys(m) {
+			return k
+		}
+	}
+	return ""
+}
+
+// key is the key of a meta or ct expression.
+func key(v any, kind string) string {
+	if kindOf(v) != kind {
+		return ""
+	}
+	m, _ := v.(map[string]any)[kind].(map[string]any)
+	s, _ := m["key"].(string)
+	return s
+}
+
+// field is "tcp dport" for the expression of a payload.
+func field(v any) string {
+	if kindOf(v) != "payload" {
+		return ""
+	}
+	m, _ := v.(map[string]any)["payload"].(map[string]any)
+	protocol, _ := m["protocol"].(string)
+	name, _ := m["field"].(string)
+	return protocol + " " + name
+}
+
+// members are the values of a set, a list, or the one value.
+func members(v any) []any {
+	switch v := v.(type) {
+	case []any:
+		return v
+	case map[string]any:
+		if set, ok := v["set"]; ok {
+			return members(set)
+		}
+	}
+	return []any{v}
+}
+
+// named tells whether a value is a set with a name, whose elements are elsewhere.
+func named(v any) bool {
+	s, _ := v.(string)
+	return strings.HasPrefix(s, "@")
+}
+
+func texts(v any) []string {
+	var out []string
+	for _, m := range members(v) {
+		if s, ok := m.(string); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// numbers are the ports in a value, neighbours as one range.
+func numbers(v any) []Range {
+	port := func(v any) (uint16, bool) {
+		f, ok := v.(float64)
+		return uint16(f), ok && f >= 0 && f <= 65535
+	}
+	var out []Range
+	for _, m := range members(v) {
+		if o, ok := m.(map[string]any); ok {
+			if r, ok := o["range"].([]any); ok && len(r) == 2 {
+				a, ok1 := port(r[0])
+				b, ok2 := port(r[1])
+				if ok1 && ok2 && a <= b {
+					out = append(out, Range{a, b})
+				}
+			}
+			continue
+		}
+		if n, ok := port(m); ok {
+			out = append(out, Range{n, n})
+		}
+	}
+	return union(out, 1)
+}
+
+// networks are the addresses in a value.
+func networks(v any) []netip.Prefix {
+	var out []netip.Prefix
+	for _, m := range members(v) {
+		switch m := m.(type) {
+		case string:
+			if a, err := netip.ParseAddr(m); err == nil {
+				out = append(out, netip.PrefixFrom(a, a.BitLen()))
+			}
+		case map[string]any:
+			o, _ := m["prefix"].(map[string]any)
+			addr, _ := o["addr"].(string)
+			bits, _ := o["len"].(float64)
+			if a, err := netip.ParseAddr(addr); err == nil {
+				out = append(out, netip.PrefixFrom(a, int(bits)))
+			}
+		}
+	}
+	return out
+}
+
+// An accept is one of our rules.
+type accept struct {
+	family       string // ip or ip6 where from is set
+	from         []netip.Prefix
+	sport, dport []Range // none: what belongs to a connection
+}
+
+// words are the rule as arguments of nft.
+func (a accept) words() []string {
+	var w []string
+	if len(a.from) > 0 {
+		w = append(w, a.family, "saddr", "{ "+prefixes(a.from, ", ")+" }")
+	}
+	switch {
+	case len(a.sport) > 0:
+		w = append(w, "tcp", "sport", "{ "+list(a.sport, "-", ", ")+" }", "ct", "state", "new")
+	case len(a.dport) > 0:
+		w = append(w, "tcp", "dport", "{ "+list(a.dport, "-", ", ")+" }", "ct", "state", "new")
+	default:
+		w = append(w, "ct", "state", "established,related")
+	}
+	return append(w, "accept", "comment", `"`+mark+`"`)
+}
+
+// text is the rule as a file of nft has it.
+func (a accept) text() string { return strings.Join(a.words(), " ") }
+
+// same tells whether a rule of nft is this one.
+func (a accept) same(r nftRule) bool {
+	var got accept
+	verdict := false
+	for _, statement := range r.expr {
+		for kind, value := range statement {
+			v, _ := value.(map[string]any)
+			switch {
+			case kind == "accept":
+				verdict = true
+			case kind != "match" || v["op"] == "!=":
+				return false
+			case strings.HasSuffix(field(v["left"]), " saddr"):
+				got.family = strings.TrimSuffix(field(v["left"]), " saddr")
+				got.from = networks(v["right"])
+			case field(v["left"]) == "tcp dport":
+				got.dport = numbers(v["right"])
+			case field(v["left"]) == "tcp sport":
+				got.sport = numbers(v["right"])
+			case key(v["left"], "ct") == "state":
+				if established := slices.Contains(texts(v["right"]), "established"); established != (len(a.sport)+len(a.dport) == 0) {
+					return false
+				}
+			default:
+				return false
+			}
+		}
+	}
+	if len(a.from) == 0 {
+		a.family = ""
+	}
+	return verdict && got.family == a.family && slices.Equal(got.from, a.from) &&
+		slices.Equal(union(got.sport, 1), union(a.sport, 1)) && slices.Equal(union(got.dport, 1), union(a.dport, 1))
+}
+
+// accepts are the rules that a chain of a family needs for the ports.
+func (p Ports) accepts(family string, out bool) []accept {
+	if out {
+		if !p.out() {
+			return nil
+		}
+		from, any := p.active()
+		if any {
+			return []accept{{dport: []Range{high}}}
+		}
+		return []accept{{sport: from}}
+	}
+	v4, v6, everybody := p.from()
+	if everybody {
+		return []accept{{dport: p.in()}}
+	}
+	var list []accept
+	if len(v4) > 0 && family != "ip6" {
+		list = append(list, accept{family: "ip", from: v4, dport: p.in()})
+	}
+	if len(v6) > 0 && family != "ip" {
+		list = append(list, accept{family: "ip6", from: v6, dport: p.in()})
+	}
+	return list
+}
+
+const ownTable = "A table of its own with an accept would not do: an accept ends only the chain that it stands in, and the next one drops the packet all the same. The rules go into each chain that filters."
+
+func nft(h *Host, p Ports) Plan {
+	var plan Plan
+	rs, err := readNFT(h)
+	if err != nil {
+		plan.say("The ruleset can't be read (%s), so the chains are not known. In place of \"inet filter input\" and \"inet filter output\" write those that \"nft list ruleset\" shows with \"hook input\" and \"hook output\".", reason(err))
+		for _, a := range append([]accept{{}}, p.accepts("inet", false)...) {
+			plan.run("", append([]string{"nft", "insert", "rule", "inet", "filter", "input"}, a.words()...)...)
+		}
+		if p.out() {
+			plan.say("The last command is for an output chain that drops, and for nothing else.")
+			for _, a := range p.accepts("inet", true) {
+				plan.run("", append([]string{"nft", "insert", "rule", "inet", "filter", "output"}, a.words()...)...)
+			}
+		}
+		plan.note("%s", ownTable)
+		plan.Notes = append(plan.Notes, p.notes(h)...)
+		return plan
+	}
+	var keep []string // notes on how to keep the rules
+	chains, left := 0, 0
+	for _, out := range []bool{false, true} {
+		hook, traffic := "input", p.incoming()
+		if out {
+			hook, traffic = "output", p.outgoing()
+		}
+		for _, c := range rs.base(hook) {
+			chains++
+			if c.ofIPTables() {
+				left++
+				plan.say("The chain %q is one of iptables, and left to it: dray firewall iptables.", c)
+				continue
+			}
+			fates := rs.fates(c, traffic, 0)
+			at, blocked := place(fates)
+			if c.policy != "drop" && !blocked {
+				plan.say("The chain %q drops nothing that is needed here.", c)
+				continue
+			}
+			want := p.accepts(c.family, out)
+			if !rs.established(c, 0) {
+				want = append([]accept{{}}, want...)
+			}
+			plan.openChain(c, want, at)
+			keep = append(keep, fmt.Sprintf("Into the chain %q, behind rules that turn some peers away and before what drops:", c))
+			for _, a := range want {
+				keep = append(keep, "\t"+a.text())
+			}
+		}
+	}
+	for _, c := range slices.Concat(rs.base("prerouting"), rs.base("ingress")) {
+		if _, blocked := place(rs.fates(c, p.incoming(), 0)); blocked || c.policy == "drop" {
+			plan.note("The chain %q (hook %s) comes before all input chains, and drops as well: see that it lets TCP %s pass.", c, c.hook, english(p.in()))
+		}
+	}
+	switch {
+	case chains == 0:
+		plan.say("There is no chain with hook input or output: nothing filters here, and no rule is needed. A table of its own is not needed either.")
+	case len(keep) == 0 && left == 0:
+		plan.say("No rule is needed now.")
+	case len(keep) > 0 && len(plan.Steps) == 0:
+		plan.say("All rules are there already.")
+	}
+	if len(keep) > 0 {
+		plan.note("%s", ownTable)
+		plan.note("These rules last until the next start. To keep them, write them into %s as well.", nftFile(h))
+		plan.Notes = append(plan.Notes, keep...)
+		plan.note("Don't write the file with \"nft list ruleset\": bans and the rules of containers would be kept with it.")
+	}
+	plan.Notes = append(plan.Notes, p.notes(h)...)
+	return plan
+}
+
+// openChain puts the rules want into a chain, behind the first at rules, in place
+// of those of ours that it has.
+func (plan *Plan) openChain(c *chain, want []accept, at int) {
+	there := make([]bool, len(want))
+	var older []nftRule
+	for _, r := range c.rules {
+		if r.comment != mark {
+			continue
+		}
+		if i := slices.IndexFunc(want, func(a accept) bool { return a.same(r) }); i >= 0 && !there[i] {
+			there[i] = true
+			continue
+		}
+		older = append(older, r)
+	}
+	where := append([]string{"nft", "insert", "rule"}, c.words()...)
+	comment := fmt.Sprintf("at the head of the chain %q", c)
+	if c.policy == "drop" {
+		comment += ", whose policy is drop"
+	}
+	if at > 0 { // each new rule comes directly behind this one
+		comment = fmt.Sprintf("in the chain %q, behind the rules that turn some peers away: those go on to hold", c)
+		where = append(append([]string{"nft", "add", "rule"}, c.words()...), "handle", fmt.Sprint(c.rules[at-1].handle))
+	}
+	for i, a := range want {
+		if !there[i] {
+			plan.run(comment, append(slices.Clone(where), a.words()...)...)
+			comment = ""
+		}
+	}
+	for _, r := range older {
+		plan.run("an older rule of dray", deleteRule(c, r)...)
+	}
+}
+
+func deleteRule(c *chain, r nftRule) []string {
+	return append(append([]string{"nft", "delete", "rule"}, c.words()...), "handle", fmt.Sprint(r.handle))
+}
+
+func undoNFT(h *Host, _ Ports) Plan {
+	var plan Plan
+	rs, err := readNFT(h)
+	if err != nil {
+		plan.say("The ruleset can't be read (%s). \"nft -a list ruleset\" shows the rules with the comment \"dray\" and their handles; each goes by: nft delete rule FAMILY TABLE CHAIN handle HANDLE", reason(err))
+		return plan
+	}
+	for _, c := range rs.chains {
+		for _, r := range c.rules {
+			if r.comment == mark {
+				plan.run("", deleteRule(c, r)...)
+			}
+		}
+	}
+	if len(plan.Steps) == 0 {
+		plan.say("No rule has the comment \"dray\": there is nothing to take back.")
+		return plan
+	}
+	plan.note("Where lines with the comment \"dray\" were written into %s, take them out of it.", nftFile(h))
+	return plan
+}
+
+func readNFT(h *Host) (*ruleset, error) {
+	out, err := h.Run("nft", "-j", "list", "ruleset")
+	if err != nil {
+		return nil, err
+	}
+	return parseRuleset(out)
+}
+
+// nftFile is the file that a start of the nftables service reads.
+func nftFile(h *Host) string {
+	const redHat = "/etc/sysconfig/nftables.conf"
+	if h.has(redHat) {
+		return redHat
+	}
+	return "/etc/nftables.conf"
+}
+
+// reason is in one line why something can't be asked.
+func reason(err error) string {
+	if absent(err) {
+		return "there is no such program here"
+	}
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	if !printable(line) {
+		return "it can't be asked"
+	}
+	return line
+}
