@@ -47,7 +47,7 @@ func Detect(h *Host, p Ports) (dialects, found []string) {
 					old = true
 					continue
 				}
-				if _, blocked := place(rs.fates(c, w, 0)); blocked || c.policy == "drop" {
+				if _, blocked := place(rs.fates(c, w)); blocked || c.policy == "drop" {
 					filters = true
 				}
 			}
@@ -72,7 +72,7 @@ func Detect(h *Host, p Ports) (dialects, found []string) {
 			}
 			f := parseFilter(out)
 			for chain, w := range map[string]traffic{"INPUT": p.incoming(), "OUTPUT": p.outgoing()} {
-				if _, blocked := place(f.fates(chain, w, 0)); blocked || f.policy[chain] == "DROP" {
+				if _, blocked := place(f.fates(chain, w)); blocked || f.policy[chain] == "DROP" {
 					filters = true
 				}
 			}

@@ -146,10 +146,10 @@ func planOf(h *Host, name string, p Ports, undo bool) (Plan, error) {
 func undoOf(do func(*Host, Ports) Plan) func(*Host, Ports) Plan {
 	return func(h *Host, p Ports) Plan {
 		plan := do(h, p)
-		undo := Plan{Found: plan.Found}
+		var undo Plan
 		for i := len(plan.Steps) - 1; i >= 0; i-- {
 			if s := plan.Steps[i]; len(s.Undo) > 0 {
-				undo.Steps = append(undo.Steps, Step{Comment: s.Comment, Args: s.Undo})
+				undo.Steps = append(undo.Steps, Step{Args: s.Undo})
 			}
 		}
 		return undo

@@ -57,26 +57,34 @@ func negated(rule []string, names ...string) bool {
 }
 
 // fates are what the rules of a chain do to a traffic. Ours do nothing.
-func (f filter) fates(chain string, w traffic, depth int) []fate {
+func (f filter) fates(chain string, w traffic) []fate {
+	return f.read(chain, w, map[string]fate{})
+}
+
+// read is fates with those of the chains that are known: each is read once.
+func (f filter) read(chain string, w traffic, known map[string]fate) []fate {
 	out := make([]fate, len(f.chains[chain]))
 	for i, rule := range f.chains[chain] {
 		if !ours(rule) {
-			out[i] = f.fate(rule, w, depth)
+			out[i] = f.fate(rule, w, known)
 		}
 	}
 	return out
 }
 
-func (f filter) fate(rule []string, w traffic, depth int) fate {
+func (f filter) fate(rule []string, w traffic, known map[string]fate) fate {
 	found := passes
 	switch target := option(rule, "-j", "-g"); target {
 	case "DROP", "REJECT", "TARPIT":
 		found = blocks
 	default:
-		if depth > 30 || f.chains[target] == nil {
-			return passes
+		seen, ok := known[target]
+		if !ok {
+			known[target] = passes // there are no loops
+			seen = worst(f.read(target, w, known))
+			known[target] = seen
 		}
-		found = worst(f.fates(target, w, depth+1))
+		found = seen
 	}
 	if found == passes {
 		return passes
@@ -105,8 +113,8 @@ func (f filter) fate(rule []string, w traffic, depth int) fate {
 		w.out && len(sports) > 0 && len(w.sport) > 0 && !not("--sport", "--sports") && !meet(sports, w.sport),
 		slices.Contains(rule, "--tcp-flags"), slices.Contains(rule, "--syn") && not("--syn"):
 		return passes
-	case option(rule, peer) != "" && !not(peer), !w.out && len(sports) > 0,
-		slices.ContainsFunc([]string{"set", "recent", "limit", "hashlimit", "connlimit", "geoip", "addrtype", "string", "iprange"}, func(m string) bool { return hasMatch(rule, m) }):
+	case option(rule, peer) != "" && !not(peer), option(rule, "-d") != "" && !not("-d"), !w.out && len(sports) > 0,
+		slices.ContainsFunc([]string{"set", "recent", "limit", "hashlimit", "connlimit", "geoip", "addrtype", "string", "iprange", "mark", "connmark"}, func(m string) bool { return hasMatch(rule, m) }):
 		return min(found, bans)
 	}
 	return found
@@ -124,10 +132,11 @@ func hasMatch(rule []string, name string) bool {
 
 // established tells whether a chain, or one that it goes to without a condition,
 // lets in what belongs to a connection that it has let in.
-func (f filter) established(chain string, depth int) bool {
-	if depth > 30 {
+func (f filter) established(chain string, seen map[string]bool) bool {
+	if seen[chain] {
 		return false
 	}
+	seen[chain] = true
 	return slices.ContainsFunc(f.chains[chain], func(rule []string) bool {
 		if ours(rule) {
 			return false
@@ -138,7 +147,7 @@ func (f filter) established(chain string, depth int) bool {
 			return slices.Contains(states, "ESTABLISHED") && !negated(rule, "--ctstate", "--state") &&
 				option(rule, "-s", "-d", "-p", "-i", "-o") == ""
 		}
-		return len(rule) == 2 && f.chains[target] != nil && f.established(target, depth+1)
+		return len(rule) == 2 && f.chains[target] != nil && f.established(target, seen)
 	})
 }
 
@@ -244,6 +253,7 @@ func iptables(h *Host, p Ports) Plan {
 			f := filter{policy: map[string]string{"INPUT": "DROP"}}
 			plan.openTable(t, p, f, "INPUT")
 			if p.out() {
+				plan.say("Those for OUTPUT are needed only where it drops.")
 				f.policy["OUTPUT"] = "DROP"
 				f.chains = map[string][][]string{"OUTPUT": {stateRule}}
 				plan.openTable(t, p, f, "OUTPUT")
@@ -276,13 +286,13 @@ func (plan *Plan) openTable(t table, p Ports, f filter, chain string) bool {
 	if out {
 		w = p.outgoing()
 	}
-	at, blocked := place(f.fates(chain, w, 0))
+	at, blocked := place(f.fates(chain, w))
 	if f.policy[chain] != "DROP" && !blocked {
 		plan.say("%s of %s drops nothing that is needed here.", chain, t.program)
 		return false
 	}
 	want := p.chainRules(t.v6, out)
-	if !f.established(chain, 0) {
+	if !f.established(chain, map[string]bool{}) {
 		want = append([][]string{stateRule}, want...)
 	}
 	there := make([]bool, len(want))

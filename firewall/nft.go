@@ -112,17 +112,28 @@ func (c *chain) ofIPTables() bool {
 }
 
 // fates are what the rules of a chain do to a traffic. Ours do nothing.
-func (rs *ruleset) fates(c *chain, w traffic, depth int) []fate {
+func (rs *ruleset) fates(c *chain, w traffic) []fate {
+	return reading{rs, w, map[*chain]fate{}}.fates(c)
+}
+
+// A reading is how a ruleset is read for one traffic: each chain once.
+type reading struct {
+	*ruleset
+	traffic
+	known map[*chain]fate
+}
+
+func (rd reading) fates(c *chain) []fate {
 	out := make([]fate, len(c.rules))
 	for i, r := range c.rules {
 		if r.comment != mark {
-			out[i] = rs.fate(c, r.expr, w, depth)
+			out[i] = rd.fate(c, r.expr)
 		}
 	}
 	return out
 }
 
-func (rs *ruleset) fate(c *chain, expr []map[string]any, w traffic, depth int) fate {
+func (rd reading) fate(c *chain, expr []map[string]any) fate {
 	some := false // the rule is about some of the connections only
 	limited := func(f fate) fate {
 		if some {
@@ -135,7 +146,7 @@ func (rs *ruleset) fate(c *chain, expr []map[string]any, w traffic, depth int) f
 			v, _ := value.(map[string]any)
 			switch kind {
 			case "match":
-				m := matchOf(v["left"], fmt.Sprint(v["op"]), v["right"], w)
+				m := matchOf(v["left"], fmt.Sprint(v["op"]), v["right"], rd.traffic)
 				if m == never {
 					return passes
 				}
@@ -145,11 +156,11 @@ func (rs *ruleset) fate(c *chain, expr []map[string]any, w traffic, depth int) f
 			case "drop", "reject":
 				return limited(blocks)
 			case "jump", "goto":
-				if f := limited(rs.to(c, v["target"], w, depth)); f != passes {
+				if f := limited(rd.to(c, v["target"])); f != passes {
 					return f
 				}
 			case "vmap":
-				if f := limited(rs.vmap(c, v, w, depth)); f != passes {
+				if f := limited(rd.vmap(c, v)); f != passes {
 					return f
 				}
 			}
@@ -159,13 +170,19 @@ func (rs *ruleset) fate(c *chain, expr []map[string]any, w traffic, depth int) f
 }
 
 // to is what happens in a chain that a rule of c goes to.
-func (rs *ruleset) to(c *chain, target any, w traffic, depth int) fate {
+func (rd reading) to(c *chain, target any) fate {
 	name, _ := target.(string)
-	to := rs.chain(c.family, c.table, name)
-	if to == nil || depth > 15 { // NFT_JUMP_STACK_SIZE is 16
+	to := rd.chain(c.family, c.table, name)
+	if to == nil {
 		return passes
 	}
-	return worst(rs.fates(to, w, depth+1))
+	f, ok := rd.known[to]
+	if !ok {
+		rd.known[to] = passes // there are no loops
+		f = worst(rd.fates(to))
+		rd.known[to] = f
+	}
+	return f
 }
 
 func worst(fates []fate) fate {
@@ -177,7 +194,7 @@ func worst(fates []fate) fate {
 
 // vmap is what a map of verdicts does: its elements are rules. Of a map with a
 // name the elements are elsewhere; it is left alone.
-func (rs *ruleset) vmap(c *chain, v map[string]any, w traffic, depth int) fate {
+func (rd reading) vmap(c *chain, v map[string]any) fate {
 	data, _ := v["data"].(map[string]any)
 	elements, _ := data["set"].([]any)
 	found := passes
@@ -194,17 +211,18 @@ func (rs *ruleset) vmap(c *chain, v map[string]any, w traffic, depth int) fate {
 		if pair[0] == "*" {
 			rule = rule[1:]
 		}
-		found = max(found, rs.fate(c, rule, w, depth))
+		found = max(found, rd.fate(c, rule))
 	}
 	return found
 }
 
 // established tells whether a chain, or one that it goes to, lets in what belongs
 // to a connection that it has let in.
-func (rs *ruleset) established(c *chain, depth int) bool {
-	if depth > 15 {
+func (rs *ruleset) established(c *chain, seen map[*chain]bool) bool {
+	if seen[c] {
 		return false
 	}
+	seen[c] = true
 	for _, r := range c.rules {
 		if r.comment == mark {
 			continue
@@ -239,7 +257,7 @@ func (rs *ruleset) established(c *chain, depth int) bool {
 					}
 				case "jump", "goto":
 					if name, _ := v["target"].(string); len(r.expr) <= 2 { // counter jump
-						if to := rs.chain(c.family, c.table, name); to != nil && rs.established(to, depth+1) {
+						if to := rs.chain(c.family, c.table, name); to != nil && rs.established(to, seen) {
 							return true
 						}
 					}
@@ -278,7 +296,7 @@ func matchOf(left any, op string, right any, w traffic) match {
 		return exact(slices.Contains(texts(right), "new"))
 	case key(left, "meta") == "iifname", key(left, "meta") == "iif", key(left, "meta") == "oifname", key(left, "meta") == "oif":
 		return exact(!slices.Equal(texts(right), []string{"lo"}))
-	case left != nil && kindOf(left) == "fib":
+	case kindOf(left) == "fib", key(left, "meta") == "mark", key(left, "ct") == "mark":
 		return sometimes
 	}
 	protocol, name, _ := strings.Cut(field(left), " ")
@@ -300,7 +318,7 @@ func matchOf(left any, op string, right any, w traffic) match {
 			return never // of outgoing ones a few destinations are not meant
 		}
 		return always
-	case !negated && (name == "saddr" || name == "daddr" && w.out):
+	case !negated && (name == "saddr" || name == "daddr"):
 		return sometimes
 	}
 	return always
@@ -534,14 +552,14 @@ func nft(h *Host, p Ports) Plan {
 				plan.say("The chain %q is one of iptables, and left to it: dray firewall iptables.", c)
 				continue
 			}
-			fates := rs.fates(c, traffic, 0)
+			fates := rs.fates(c, traffic)
 			at, blocked := place(fates)
 			if c.policy != "drop" && !blocked {
 				plan.say("The chain %q drops nothing that is needed here.", c)
 				continue
 			}
 			want := p.accepts(c.family, out)
-			if !rs.established(c, 0) {
+			if !rs.established(c, map[*chain]bool{}) {
 				want = append([]accept{{}}, want...)
 			}
 			plan.openChain(c, want, at)
@@ -552,7 +570,7 @@ func nft(h *Host, p Ports) Plan {
 		}
 	}
 	for _, c := range slices.Concat(rs.base("prerouting"), rs.base("ingress")) {
-		if _, blocked := place(rs.fates(c, p.incoming(), 0)); blocked || c.policy == "drop" {
+		if _, blocked := place(rs.fates(c, p.incoming())); blocked || c.policy == "drop" {
 			plan.note("The chain %q (hook %s) comes before all input chains, and drops as well: see that it lets TCP %s pass.", c, c.hook, english(p.in()))
 		}
 	}
@@ -657,9 +675,11 @@ func reason(err error) string {
 	if absent(err) {
 		return "there is no such program here"
 	}
-	line, _, _ := strings.Cut(err.Error(), "\n")
+	line, _, _ := strings.Cut(status.ReplaceAllString(err.Error(), ""), "\n")
 	if !printable(line) {
 		return "it can't be asked"
 	}
 	return line
 }
+
+var status = regexp.MustCompile(`^exit status \d+: `)
