@@ -81,8 +81,8 @@ that.`,
 	f.StringArrayVar(&ask.from, "from", nil, "let in this network `CIDR` only; may be repeated")
 	f.StringVar(&ask.config, "config", "", "take the ports from `FILE`")
 	f.StringArrayVar(&ask.ftp, "ftp", nil, "port `N` or address of a listener for FTP and AUTH TLS, of whatever program; may be repeated")
-	f.StringArrayVar(&ask.ftps, "ftps", nil, "the same for implicit FTPS")
-	f.StringArrayVar(&ask.sftp, "sftp", nil, "the same for SFTP")
+	f.StringArrayVar(&ask.ftps, "ftps", nil, "the same `N` for implicit FTPS")
+	f.StringArrayVar(&ask.sftp, "sftp", nil, "the same `N` for SFTP")
 	f.StringArrayVar(&ask.passive, "passive", nil, "ports `A-B` for data connections, in place of those configured; may be repeated")
 	f.BoolVar(&ask.json, "json", false, "write the plan as JSON")
 	completeFlags(cmd)
@@ -105,10 +105,10 @@ func (n *needs) remark(format string, args ...any) {
 func (ask *firewallAsk) needs(h *firewall.Host) (needs, error) {
 	var n needs
 	var err error
-	switch named := slices.Concat(ask.ftp, ask.ftps, ask.sftp); {
-	case len(named) > 0 && ask.config != "":
-		return n, usagef("--config says which listeners there are\n      leave it away, or %s", strings.Join(named, ", "))
-	case len(named) > 0:
+	switch named := len(ask.ftp)+len(ask.ftps)+len(ask.sftp) > 0; {
+	case named && ask.config != "":
+		return n, usagef("--config says which listeners there are, and so do --ftp, --ftps and --sftp\n      leave one of them away")
+	case named:
 		n, err = ask.named()
 	default:
 		n, err = ask.configured(h)

@@ -67,7 +67,7 @@ func (p Ports) client() string {
 	case any:
 		return s + "; for active mode also TCP in from this server, from any port, to the ports that it offers."
 	}
-	return s + fmt.Sprintf("; for active mode also TCP in from ports %s of this server, to the ports that it offers.", english(from))
+	return s + fmt.Sprintf("; for active mode also TCP in from port %s of this server, to the ports that it offers.", english(from))
 }
 
 // selinux names what a policy wants.

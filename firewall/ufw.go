@@ -46,13 +46,13 @@ func parseUFW(status, added string) ufwStatus {
 // ufwRules are the rules that the ports need, in the words in which ufw is told,
 // and behind them as "ufw show added" prints them.
 func (p Ports) ufwRules(out bool) (told, shown [][]string) {
-	add := func(from string, ports []Range) {
+	add := func(from, short string, ports []Range) {
 		for _, some := range chunks(ports, 15) {
 			text := list(some, ":", ",")
 			rule, show := []string{"allow", "proto", "tcp", "to", "any", "port", text}, []string{"allow", text + "/tcp"}
 			if from != "" {
 				rule = []string{"allow", "proto", "tcp", "from", from, "to", "any", "port", text}
-				show = []string{"allow", "from", strings.TrimSuffix(strings.TrimSuffix(from, "/32"), "/128"), "to", "any", "port", text, "proto", "tcp"}
+				show = []string{"allow", "from", short, "to", "any", "port", text, "proto", "tcp"}
 			}
 			told, shown = append(told, append(rule, "comment", mark)), append(shown, append(show, "comment", mark))
 		}
@@ -68,10 +68,14 @@ func (p Ports) ufwRules(out bool) (told, shown [][]string) {
 	}
 	v4, v6, everybody := p.from()
 	if everybody {
-		add("", p.in())
+		add("", "", p.in())
 	}
 	for _, n := range append(v4, v6...) {
-		add(n.String(), p.in())
+		short := n.String()
+		if n.IsSingleIP() {
+			short = n.Addr().String()
+		}
+		add(n.String(), short, p.in())
 	}
 	return told, shown
 }
