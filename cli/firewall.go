@@ -353,7 +353,7 @@ func (ask *firewallAsk) run(h *firewall.Host, stdout, stderr io.Writer) error {
 				return usagef("firewall %s: --apply can't do this from here\n      %s", p.Dialect, p.Elsewhere)
 			}
 		}
-		if os.Geteuid() > 0 && slices.ContainsFunc(plans, func(p firewall.Plan) bool { return len(p.Steps) > 0 }) {
+		if os.Geteuid() > 0 && !n.ports.None() {
 			return usagef("--apply needs root, and nothing was done\n      run it with sudo")
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -373,6 +374,26 @@ func TestListening(t *testing.T) {
 	}
 	if got := listening(table, 21); len(got) != 0 {
 		t.Errorf("listening(21) = %v; want none", got)
+	}
+}
+
+// The program that listens on a port is found, also by who is not root.
+func TestOwner(t *testing.T) {
+	comm, err := os.ReadFile("/proc/self/comm")
+	if err != nil {
+		t.Skip("no /proc here")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := l.Addr().(*net.TCPAddr).AddrPort().Port()
+	if got := owner(port); got != strings.TrimSpace(string(comm)) {
+		t.Errorf("owner(%d) = %q; want %q", port, got, comm)
+	}
+	_ = l.Close()
+	if got := owner(port); got != "" {
+		t.Errorf("owner of a closed port: %q", got)
 	}
 }
 
