@@ -34,9 +34,8 @@ type trouble struct {
 	fine     bool     // it is told, and nothing is wrong for us: the exit status is 0
 	limit    time.Duration
 
-	fix   side
-	why   string                // no command can mend it; with fix none
-	where func(*scene) *machine // where the administrator pastes; default: the server
+	fix side
+	why string // no command can mend it; with fix none
 }
 
 // A side is who mends a fault by a command that the doctor prints.
@@ -134,11 +133,11 @@ func troubles() []trouble {
 			stage: func(s *scene) { s.dray("", listener("ftp", 990)) },
 			shows: strings.ReplaceAll(onlyTCP, "/21", "/990"), like: `^220`},
 		{name: "banner late", first: "no-answer",
-			stage: func(s *scene) { s.play(21, &actor{late: 12 * time.Second, tls: s.modern()}) },
+			stage: func(s *scene) { s.play(21, &actor{late: 9 * time.Second, tls: s.modern()}) },
 			shows: onlyTCP + "; echo $?", like: `^124`,
 			why: "the server waits for something that only its log can tell"},
-		{name: "banner late, waited for", first: "no-answer", args: []string{atFTP, "--deep"}, limit: time.Minute,
-			stage: func(s *scene) { s.play(21, &actor{late: 12 * time.Second, tls: s.modern()}) },
+		{name: "banner late, waited for", first: "no-answer", args: []string{atFTP, "--deep"}, limit: 4 * time.Minute,
+			stage: func(s *scene) { s.play(21, &actor{late: 9 * time.Second, tls: s.modern()}) },
 			shows: onlyTCP + "; echo $?", like: `^124`,
 			why: "the server waits for something that only its log can tell"},
 		{name: "421 busy", first: "busy",
@@ -198,23 +197,25 @@ func troubles() []trouble {
 			shows: chainShown, like: `self-signed certificate in certificate chain|self signed certificate in`},
 		{name: "missing intermediate", first: "cert-incomplete", fix: anyone,
 			stage: func(s *scene) {
-				s.certify(s.cas.issue(s.t, hostNamed(serverName), s.cas.between))
+				leaf := hostNamed(serverName)
+				leaf.IssuingCertificateURL = []string{"http://ca.example.test/intermediate.cer"} // as those of public CAs
+				s.certify(s.cas.issue(s.t, leaf, s.cas.between))
 				s.vsftpd(21)
 			},
 			shows: chainShown, like: `unable to get local issuer certificate`},
-		{name: "expired", first: "cert-expired", fix: anyone,
+		{name: "expired", first: "cert-expired",
 			stage: func(s *scene) {
 				leaf := hostNamed(serverName)
 				leaf.NotBefore, leaf.NotAfter = time.Now().AddDate(-1, 0, 0), time.Now().AddDate(0, 0, -9)
 				s.certify(s.cas.issue(s.t, leaf, s.cas.between), s.cas.between)
 				s.vsftpd(21)
 			},
-			shows: chainShown, like: `certificate has expired`},
+			shows: chainShown, like: `certificate has expired`,
+			why: "a new one comes from the CA; who trusts the old one by its fingerprint is warned still"},
 		{name: "not yet valid", first: "clock",
 			stage: func(s *scene) {
 				leaf := hostNamed(serverName)
-				leaf.NotBefore = time.Now().AddDate(0, 0, 400)
-				leaf.NotAfter = leaf.NotBefore.AddDate(0, 3, 0)
+				leaf.NotBefore = time.Now().AddDate(0, 0, 30)
 				s.certify(s.cas.issue(s.t, leaf, s.cas.between), s.cas.between)
 				s.vsftpd(21)
 			},
@@ -284,20 +285,20 @@ func troubles() []trouble {
 				s.server.nft(closed("tcp dport { 21, 22, 990, 30000-30049 } accept"))
 			},
 			shows: "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do curl -sS --max-time 1 --ssl-reqd -u " + user + ":" + password + " ftp://" + serverName + "/; done", like: `(?s)readme\.txt.*(timed out|Timeout)|(timed out|Timeout).*readme\.txt`},
-		{name: "range not forwarded", first: "pasv-unpublished", how: natted, fix: admin,
+		{name: "range not forwarded", first: "pasv-unpublished", how: natted,
 			stage: func(s *scene) {
 				s.dray(fmt.Sprintf("public = %q", serverAddress), "")
 				s.router.nft("table ip nat {\n chain prerouting {\n  type nat hook prerouting priority dstnat;\n  iifname \"outside\" tcp dport { 21, 22, 990 } dnat to " + insideAddress + "\n }\n}\n")
 			},
-			where: func(s *scene) *machine { return s.router },
-			shows: asTLS, like: `(?s)229 .*([Rr]efused|Couldn't connect|Failed to connect)`},
-		{name: "EPSV refused but advertised", first: "epsv-lie", fine: true,
+			shows: asTLS, like: `(?s)229 .*([Rr]efused|Couldn't connect|Failed to connect)`,
+			why: "where the router has to forward to cannot be seen from outside"},
+		{name: "EPSV refused but advertised", first: "epsv-lie",
 			stage: func(s *scene) {
 				s.play(21, &actor{tls: s.modern(), says: instead(map[string]string{"EPSV": "500 Unknown command."})})
 			},
 			shows: asTLS, like: `(?s)EPSV\s.*500 Unknown command.*227 `,
 			why: "the program of the server is to be changed; dray takes PASV"},
-		{name: "EPSV only", first: "epsv-only", fine: true, fix: anyone,
+		{name: "EPSV only", first: "epsv-only", fix: anyone,
 			stage: func(s *scene) { s.dray("", "[commands]\ndeny = [\"PASV\"]\n") },
 			shows: asTLS + " --disable-epsv", like: `(?s)PASV\s.*502 `},
 		{name: "active only", first: "no-data-port", fix: anyone,
@@ -468,7 +469,7 @@ var passiveReply = regexp.MustCompile(`(227 [^(]*\()\d+,\d+,\d+,\d+,(\d+),|(229 
 func (s *scene) mangle() {
 	s.t.Helper()
 	l := s.router.listen(2121)
-	s.router.nft("table ip nat {\n chain prerouting {\n  type nat hook prerouting priority dstnat;\n  iifname \"outside\" tcp dport 21 redirect to :2121\n }\n}\n")
+	s.router.nft("table ip nat {\n chain prerouting {\n  type nat hook prerouting priority dstnat;\n  iifname \"outside\" tcp dport 21 redirect to :2121\n }\n chain postrouting {\n  type nat hook postrouting priority srcnat;\n  oifname \"inside\" masquerade\n }\n}\n")
 	var wg sync.WaitGroup
 	s.t.Cleanup(func() {
 		_ = l.Close()
