@@ -34,8 +34,9 @@ type trouble struct {
 	fine     bool     // it is told, and nothing is wrong for us: the exit status is 0
 	limit    time.Duration
 
-	fix side
-	why string // no command can mend it; with fix none
+	fix     side
+	why     string        // no command can mend it; with fix none
+	settles time.Duration // how long the server takes to see what was pasted
 }
 
 // A side is who mends a fault by a command that the doctor prints.
@@ -357,7 +358,7 @@ func troubles() []trouble {
 			},
 			shows: "head -c 300000 /dev/zero | " + asTLS + "up.bin -T -", like: `\[no-space\]`,
 			why: "what may be deleted only its owner knows"},
-		{name: "quota", first: "quota", args: []string{atFTP, "--write"}, fix: admin, limit: 30 * time.Second,
+		{name: "quota", first: "quota", args: []string{atFTP, "--write"}, fix: admin, settles: 11 * time.Second, limit: 30 * time.Second,
 			stage: func(s *scene) { s.dray("", "", "--quota", "1000100") },
 			shows: "head -c 300000 /dev/zero | " + asTLS + "up.bin -T -", like: `\[quota\]`},
 

@@ -60,12 +60,14 @@ func (d *diagnosis) String() string {
 		if c.Status == "skip" || c.Status == "ok" {
 			continue
 		}
-		for who, steps := range map[string][]step{"you": c.You, "admin": c.Admin} {
-			for _, s := range steps {
-				fmt.Fprintf(&b, "%16s: %s\n", who, s.Text)
-				if s.Run != "" {
-					fmt.Fprintf(&b, "%16s  $ %s\n", "", s.Run)
-				}
+		for i, s := range append(append([]step{}, c.You...), c.Admin...) {
+			who := "you"
+			if i >= len(c.You) {
+				who = "admin"
+			}
+			fmt.Fprintf(&b, "%16s: %s\n", who, s.Text)
+			if s.Run != "" {
+				fmt.Fprintf(&b, "%16s  $ %s\n", "", s.Run)
 			}
 		}
 	}
@@ -75,20 +77,22 @@ func (d *diagnosis) String() string {
 	return tail(b.String(), 6000)
 }
 
-// steps are those that can be pasted on a side, of the checks that something is wrong
-// with or of the one that comes first.
+// steps are those that can be pasted on a side, of the check that comes first and then
+// of the others with which something is wrong.
 func (d *diagnosis) steps(on side) (out []step) {
-	for _, c := range d.Checks {
-		if c.Status != "fail" && c.Status != "warn" && c.ID != d.First {
-			continue
-		}
-		of := c.You
-		if on == admin {
-			of = c.Admin
-		}
-		for _, s := range of {
-			if s.Run != "" {
-				out = append(out, s)
+	for _, first := range []bool{true, false} {
+		for _, c := range d.Checks {
+			if first != (c.ID == d.First) || !first && c.Status != "fail" && c.Status != "warn" {
+				continue
+			}
+			of := c.You
+			if on == admin {
+				of = c.Admin
+			}
+			for _, s := range of {
+				if s.Run != "" {
+					out = append(out, s)
+				}
 			}
 		}
 	}
@@ -131,7 +135,7 @@ func (s *scene) doctor(secret string, limit time.Duration, args ...string) *diag
 // green tells whether a finding is the first one no more.
 func (d *diagnosis) green(id string) bool { return d.status == 0 && d.First != id && d.Verdict != "" }
 
-// An outcome of a fault is a line of the table.
+// A labLine is what came of a fault: a line of the table.
 type labLine struct {
 	name, first string
 	right       bool
@@ -263,6 +267,7 @@ func (f trouble) try(s *scene, on side, step step, args []string) string {
 	if _, err := os.Stat(m.path("/run/restart")); err == nil {
 		s.restart()
 	}
+	time.Sleep(f.settles)
 	if d := s.doctor(f.password, limit, args...); !d.green(f.first) {
 		return d.String()
 	}
@@ -305,7 +310,7 @@ func TestLabHealthy(t *testing.T) {
 		{"vsftpd", func(s *scene) { s.vsftpd(21, "require_ssl_reuse=YES") }, []string{atFTP}},
 		{"ProFTPD", func(s *scene) { s.proftpd(21) }, []string{atFTP}},
 		{"Pure-FTPd", func(s *scene) { s.pureftpd(21) }, []string{atFTP}},
-		{"OpenSSH", func(s *scene) { s.sftpBeside() }, []string{atSFTP}},
+		{"OpenSSH", func(s *scene) { s.sftpBeside() }, []string{atSFTP + "~/"}},
 		{"dray", func(s *scene) {
 			s.client.add("/etc/hosts", serverIPv6+" "+serverName+"\n")
 			s.dray("", "")
