@@ -46,7 +46,7 @@ type machine struct {
 
 // keep makes a machine of namespaces that are there, and keeps it until its standard
 // input ends. There is no systemd in it: systemctl only notes that something is to be
-// started again.
+// started again, or to be told that its configuration has changed.
 const keep = `
 mount --make-rprivate /
 mount -t proc proc /proc
@@ -57,7 +57,7 @@ cp -a /etc/. etc/
 rm -rf etc/dray etc/vsftpd* etc/proftpd etc/pure-ftpd etc/resolv.conf etc/ssh/ssh*
 sed -i "s|^\\(root:[^:]*:[^:]*:[^:]*:[^:]*:\\)[^:]*|\\1$1/root|" etc/passwd
 ln -s "$2" bin/dray
-printf '#!/bin/sh\ncase " $* " in *start*|*reload*) touch /run/restart ;; esac\n' >bin/systemctl
+printf '#!/bin/sh\ncase " $* " in *" reload "*) touch /run/reload ;; *start*|*reload*) touch /run/restart ;; esac\n' >bin/systemctl
 printf '#!/bin/sh\nexec "$@"\n' >bin/sudo
 cp bin/systemctl bin/service
 chmod 755 bin/*

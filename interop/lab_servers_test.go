@@ -19,6 +19,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -200,8 +201,20 @@ func (s *scene) restart() {
 	}
 }
 
-// vsftpd serves with TLS as /etc/vsftpd.conf says; lines come first in it, since vsftpd
-// takes the last of two.
+// reload tells all servers that their configurations have changed.
+func (s *scene) reload() {
+	s.t.Helper()
+	for _, sv := range s.services {
+		if pids := below(s.t, sv.cmd.Process.Pid); len(pids) > 0 { // nsenter waits for the first
+			if err := syscall.Kill(pids[0], syscall.SIGHUP); err != nil {
+				s.t.Errorf("%s: %v", sv.name, err)
+			}
+		}
+	}
+	time.Sleep(time.Second) // none of them says when it is done
+}
+
+// vsftpd serves with TLS as /etc/vsftpd.conf says; lines replace those of their names.
 func (s *scene) vsftpd(port int, lines ...string) {
 	s.t.Helper()
 	program := peer(s.t, "vsftpd")
@@ -278,7 +291,7 @@ func (s *scene) pureftpd(port int, args ...string) {
 	})
 }
 
-// sshd serves as /etc/ssh/sshd_config says, where the first of two lines is taken.
+// sshd serves as /etc/ssh/sshd_config says.
 func (s *scene) sshd(port int, lines ...string) {
 	s.t.Helper()
 	program, root := unpacked(s.t, "sshd")

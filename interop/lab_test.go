@@ -145,10 +145,9 @@ type labLine struct {
 }
 
 // The faults of the laboratory are found, by their names, in time, and what is printed
-// mends them.
+// mends them. DRAY_LAB_TABLE names a file to write the table of them to.
 func TestLab(t *testing.T) {
 	needsLab(t)
-	has := hasDoctor(t)
 	cas := newCAs(t)
 	all := troubles()
 	slices.SortStableFunc(all, func(a, b trouble) int { return int(b.limit - a.limit) }) // the long ones first
@@ -164,7 +163,7 @@ func TestLab(t *testing.T) {
 					mu.Lock()
 					lines[f.name] = line
 					mu.Unlock()
-					f.run(t, cas, line, has)
+					f.run(t, cas, line)
 				})
 			}
 		})
@@ -174,10 +173,6 @@ func TestLab(t *testing.T) {
 	}
 	close(next)
 	wg.Wait()
-	if !has {
-		t.Log("SKIPPED: there is no dray doctor yet: only the faults themselves were looked at")
-		return
-	}
 	var order []*labLine
 	mended := 0
 	for _, f := range troubles() {
@@ -200,7 +195,7 @@ func TestLab(t *testing.T) {
 	}
 }
 
-func (f trouble) run(t *testing.T, cas *cas, line *labLine, has bool) {
+func (f trouble) run(t *testing.T, cas *cas, line *labLine) {
 	s := newScene(t, cas, f.how)
 	if f.stage != nil {
 		f.stage(s)
@@ -208,9 +203,6 @@ func (f trouble) run(t *testing.T, cas *cas, line *labLine, has bool) {
 	seen, _ := s.client.shell(30*time.Second, f.shows+" 2>&1") // what it prints tells
 	if !regexp.MustCompile(f.like).MatchString(seen) {
 		t.Fatalf("the fault is not there: %s prints\n%s\nwant %s", f.shows, tail(seen, 3000), f.like)
-	}
-	if !has {
-		return
 	}
 	args := f.args
 	if args == nil {
@@ -223,7 +215,7 @@ func (f trouble) run(t *testing.T, cas *cas, line *labLine, has bool) {
 	line.first, line.took, line.fix = d.First, d.took, "nothing printed"
 	line.right = d.First == f.first && (d.status == 0) == f.fine
 	if !line.right {
-		t.Errorf("dray doctor %s: first %q, status %d; want %q, and 0: %v\n%v", strings.Join(args, " "), d.First, d.status, f.first, f.fine, d)
+		t.Errorf("dray doctor %s: first %q, status %d; want %q, status 0 %v\n%v", strings.Join(args, " "), d.First, d.status, f.first, f.fine, d)
 	}
 	if d.took > line.limit {
 		t.Errorf("dray doctor took %v; want less than %v", d.took, line.limit)
@@ -256,7 +248,9 @@ func (f trouble) try(s *scene, on side, step step, args []string) string {
 	if on == admin {
 		m = s.server
 	}
-	_ = os.Remove(m.path("/run/restart")) // it may not be there
+	wanted := func(what string) bool { return os.Remove(m.path("/run/"+what)) == nil }
+	wanted("restart")
+	wanted("reload")
 	out, err := m.shell(limit, step.Run)
 	if err != nil {
 		return fmt.Sprintf("%v\n%s", err, tail(out, 3000))
@@ -264,8 +258,11 @@ func (f trouble) try(s *scene, on side, step step, args []string) string {
 	if on == you && strings.Contains(step.Run, "dray doctor") {
 		return "" // it has exited with 0
 	}
-	if _, err := os.Stat(m.path("/run/restart")); err == nil {
+	switch {
+	case wanted("restart"):
 		s.restart()
+	case wanted("reload"):
+		s.reload()
 	}
 	time.Sleep(f.settles)
 	if d := s.doctor(f.password, limit, args...); !d.green(f.first) {
@@ -296,10 +293,6 @@ func labTable(lines []*labLine) string {
 // Nothing is wrong with servers that are well: no failure and no warning.
 func TestLabHealthy(t *testing.T) {
 	needsLab(t)
-	if !hasDoctor(t) {
-		t.Log("SKIPPED: there is no dray doctor yet")
-		return
-	}
 	cas := newCAs(t)
 	const ca = "/etc/laboratory.pem"
 	for _, h := range []struct {
@@ -356,14 +349,4 @@ func needsLab(t *testing.T) {
 	if out, err := probe.CombinedOutput(); err != nil {
 		missing(t, fmt.Sprintf("MISSING RIGHT: no namespaces with packet filters here: %v %s", err, tail(string(out), 300)))
 	}
-}
-
-func hasDoctor(t *testing.T) bool {
-	t.Helper()
-	bin, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, _ := exec.Command(bin, "doctor", "--help").Output() // without the command: the help of all
-	return strings.Contains(string(out), "--deep")
 }
