@@ -40,7 +40,7 @@ var exits = map[fault.ID]int{
 	fault.IDTLSRequired: exitTrust, fault.IDTLSMissing: exitTrust, fault.IDSelfSigned: exitTrust, fault.IDUnknownCA: exitTrust, fault.IDIncomplete: exitTrust,
 	fault.IDExpired: exitTrust, fault.IDCertName: exitTrust, fault.IDCertChanged: exitTrust, fault.IDCertPin: exitTrust, fault.IDTLSFailed: exitTrust,
 	fault.IDBehindAuth: exitTrust, fault.IDHostKeyNew: exitTrust, fault.IDHostKeyOther: exitTrust, fault.IDHostKeyGone: exitTrust, fault.IDProtRequired: exitTrust,
-	fault.IDTLSVersion: exitTrust, fault.IDClock: exitTrust,
+	fault.IDTLSVersion: exitTrust,
 
 	fault.IDAuth: exitLogin, fault.IDAccountOff: exitLogin, fault.IDLogin: exitLogin, fault.IDNetwork: exitLogin, fault.IDProtocol: exitLogin, fault.IDTries: exitLogin,
 
@@ -48,11 +48,11 @@ var exits = map[fault.ID]int{
 	fault.IDUnpublished: exitData, fault.IDRangePartly: exitData, fault.IDEpsvLie: exitData, fault.IDALG: exitData,
 
 	fault.IDNotFound: exitNotFound,
-	fault.IDPerm:     exitDenied, fault.IDReadOnly: exitDenied, fault.IDNoRights: exitDenied,
+	fault.IDPerm:     exitDenied, fault.IDReadOnly: exitDenied,
 	fault.IDNoSpace: exitSpace, fault.IDQuota: exitSpace, fault.IDTooLarge: exitSpace,
 	fault.IDVerify: exitMismatch, fault.IDResume: exitMismatch, fault.IDShortFile: exitMismatch, fault.IDSourceMoved: exitMismatch,
 	fault.IDDataLost: exitResumable, fault.IDLost: exitResumable, fault.IDPlainInTLS: exitResumable, fault.IDTLSNoClose: exitResumable, fault.IDUploadCut: exitResumable, fault.IDListingCut: exitResumable, fault.IDTLS13Loss: exitResumable,
-	fault.IDStall: exitStalled, fault.IDNoAnswer: exitStalled, fault.IDMTU: exitStalled,
+	fault.IDStall: exitStalled, fault.IDNoAnswer: exitStalled,
 	fault.IDBusy: exitBusy, fault.IDBanned: exitBusy, fault.IDPool: exitBusy, fault.IDInUse: exitBusy, fault.IDShutdown: exitBusy,
 	fault.IDMaxTime: exitMaxTime, fault.IDInterrupted: exitInt,
 }

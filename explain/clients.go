@@ -73,7 +73,7 @@ var clients = []Entry{
 		ID:      fault.IDExpired,
 		Means:   "The days of the certificate are over, or have not begun. Either nobody renewed it, or the clock of this machine is wrong.",
 		Confirm: "`openssl s_client -starttls ftp -connect HOST:21 </dev/null | openssl x509 -noout -dates` shows the days, `date` the clock here.",
-		You:     "Check the clock of this machine. When it is right, tell the administrator.",
+		You:     "Check the clock of this machine: `timedatectl set-ntp true` sets it from the network. When it is right, tell the administrator.",
 		Admin:   "Renew the certificate, then let the server load it. When it was renewed already, the server still has the old one in memory.",
 	},
 	{

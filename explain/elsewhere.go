@@ -63,19 +63,6 @@ var elsewhere = []Entry{
 		},
 	},
 	{
-		ID:       fault.IDClock,
-		Means:    "The clock of this machine is wrong, and certificates are judged by it: one that is valid today looks as if its days had not begun, or as if they were over.",
-		Operator: "A client's clock, or the server's, is off. Certificates made by a machine with a clock that goes ahead are refused everywhere until that time.",
-		Confirm:  "`date -u` here and on another machine; `openssl s_client -starttls ftp -connect HOST:21 </dev/null | openssl x509 -noout -dates` shows the days of the certificate.",
-		You:      "Set the clock: `timedatectl set-ntp true`, or in the settings of the device. A machine without a battery for its clock needs the time from the network at each start.",
-		Admin:    "When other clients complain too, the server's clock was ahead when the certificate was made: set it right and make the certificate again.",
-		Dialects: []string{
-			"OpenSSL, curl: certificate is not yet valid",
-			"GnuTLS: The certificate chain uses not yet valid certificate.",
-			"Go: x509: certificate has expired or is not yet valid: current time ... is before ...",
-		},
-	},
-	{
 		ID:       fault.IDTLS13Loss,
 		Means:    "The end of uploads is lost under TLS 1.3. The server sends session tickets that the uploading program never reads; when that closes the data connection, its system answers the unread bytes with a reset, and what was still on the way is thrown away. Sometimes the server says 226 all the same.",
 		Operator: "Uploads over TLS 1.3 arrive cut, mostly from programs that close as soon as the last byte is written. Sizes differ from try to try; over TLS 1.2 they are whole.",
@@ -248,19 +235,6 @@ var elsewhere = []Entry{
 		Admin:    "Make the directory and the file (`install -D -m 600 /dev/null /var/log/vsftpd.log`), name another with `vsftpd_log_file=`, or log to syslog with `syslog_enable=YES`.",
 		Dialects: []string{"vsftpd: 500 OOPS: failed to open vsftpd log file:/var/log/vsftpd.log", "vsftpd: 500 OOPS: failed to open xferlog log file:"},
 	},
-	{
-		ID:       fault.IDNoRights,
-		Means:    "The login works, and the account may do nothing with it: not even list the directory in which it begins. The way and the password are right; rights are missing.",
-		Operator: "An account logs in and may not read its own directory: rights, owner or mode do not fit, or on a container volume the numbers of the users differ.",
-		Confirm:  "`sudo -u NAME ls -la HOME` on the server is refused too; `dray user show NAME` prints the rights of an account of dray.",
-		You:      "Tell the administrator that the login works and the listing is refused.",
-		Admin:    "`chown -R NAME: HOME` and `chmod u+rx HOME`, as numbers where the server runs in a container. dray: `dray user set NAME --rights full`. vsftpd: no `download_enable=NO` or `dirlist_enable=NO`. Under SELinux `ausearch -m avc -ts recent`.",
-		Dialects: []string{
-			"vsftpd: 226 Transfer done (but failed to open directory).",
-			"OpenSSH: remote readdir(\"/\"): Permission denied",
-			"ProFTPD: LIST command denied by <Limit>",
-		},
-	},
 
 	// Data connections.
 
@@ -320,15 +294,6 @@ var elsewhere = []Entry{
 			"Pure-FTPd: 425 Unable to identify the local data socket",
 			"vsftpd: 500 OOPS: vsf_sysutil_bind",
 		},
-	},
-	{
-		ID:       fault.IDMTU,
-		Means:    "Packets of full size are lost on the way, and the message that would say so is lost too. Logins and small files pass, large ones and long listings stand still after the same number of bytes. VPNs, tunnels and PPPoE make the largest packet smaller than both ends believe.",
-		Operator: "Transfers start and stall at the same place. The path takes smaller packets than the ends send, and ICMP \"fragmentation needed\" is dropped.",
-		Confirm:  "`ping -c 3 -M do -s 1472 HOST` gets no answer or \"message too long\", `ping -c 3 -M do -s 1200 HOST` does; sizes between find the limit, which is that number plus 28.",
-		You:      "Make this machine send smaller packets: `ip link set dev eth0 mtu 1400` with the name of the interface (`ip link`); or go without the VPN.",
-		Admin:    "Clamp the segment size in the router: `iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu`, or `nft add rule inet filter forward tcp flags syn tcp option maxseg size set rt mtu`. Let ICMP type 3 code 4 and ICMPv6 type 2 pass.",
-		Dialects: []string{"ping: local error: message too long, mtu=1400", "ping: Frag needed and DF set (mtu = 1400)"},
 	},
 	{
 		ID:       fault.IDProxyMany,

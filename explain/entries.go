@@ -317,7 +317,7 @@ var servers = []Entry{
 		Confirm:  "On the server, as the user that it runs as: `namei -l PATH` lists owner and mode of every part of the path.",
 		You:      "Use another directory, or ask for the right; MLST of the directory shows in perm= what you may do there.",
 		Admin:    "Compare owner and mode of the directory with the user that `dray serve` runs as. On a container volume the numbers of the users differ inside and outside; under SELinux see `ausearch -m avc`.",
-		Dialects: []string{"vsftpd: 553 Could not create file.", "550 Permission denied.", "OpenSSH: Permission denied"},
+		Dialects: []string{"vsftpd: 553 Could not create file.", "550 Permission denied.", "OpenSSH: Permission denied", "vsftpd: 226 Transfer done (but failed to open directory).", "ProFTPD: LIST command denied by <Limit>"},
 	},
 	{
 		ID:       fault.IDReadOnly,
@@ -735,7 +735,8 @@ var servers = []Entry{
 		Operator: "A transfer stalled. When small files pass and large ones stop after the same few kilobytes, full-size packets are lost on the way (path MTU).",
 		Confirm:  "`ping -M do -s 1472 HOST` fails while `ping -s 100 HOST` works: full-size packets are lost.",
 		You:      "Resume. When large files always stop early, try without the VPN.",
-		Admin:    "Let ICMP \"fragmentation needed\" pass, or clamp the segment size in the router: `iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu`.",
+		Admin:    "Let ICMP \"fragmentation needed\" pass, or clamp the segment size in the router: `iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu`, or `nft add rule inet filter forward tcp flags syn tcp option maxseg size set rt mtu`.",
+		Dialects: []string{"ping: local error: message too long, mtu=1400", "ping: Frag needed and DF set (mtu = 1400)"},
 	},
 	{
 		ID:       fault.IDAborted,

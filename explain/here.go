@@ -43,7 +43,6 @@ var here = map[fault.ID]hereLine{
 	fault.IDHostKeyGone:  {[]string{"host", "where"}, "the host key of %v is marked as revoked in %v", "the host key is marked as revoked"},
 	fault.IDSSHFailed:    {[]string{"host"}, "no SSH connection to %v could be made", "no SSH connection could be made"},
 	fault.IDTLSVersion:   {nil, "the server and we have no version or cipher of TLS in common", ""},
-	fault.IDClock:        {nil, "the clock of this machine is wrong, and certificates are judged by it", ""},
 	fault.IDHostKeyAlg:   {nil, "the server has no kind of host key that we take", ""},
 	fault.IDKexCipher:    {nil, "the server and we have no key exchange, cipher or MAC of SSH in common", ""},
 	fault.IDSFTPNoise:    {nil, "text comes where SFTP should begin: a login script on the server prints it", ""},
@@ -53,7 +52,6 @@ var here = map[fault.ID]hereLine{
 	fault.IDAuth:       {[]string{"host", "user"}, `%v rejected the login for "%v"`, "the server rejected the login"},
 	fault.IDAccountOff: {[]string{"host"}, "%v says that this account can't be used", "the account can't be used"},
 	fault.IDLogin:      {[]string{"host"}, "%v wants a login first", "the server wants a login first"},
-	fault.IDNoRights:   {nil, "the login works, and the account may not even list its directory", ""},
 
 	// Data connections.
 	fault.IDDataBlocked: {[]string{"address", "seconds"}, "the server's data ports are blocked: nothing answered at %v for %v s", "the server's data ports are blocked"},
@@ -65,7 +63,6 @@ var here = map[fault.ID]hereLine{
 	fault.IDRangePartly: {nil, "some ports of the server's passive range answer, and others do not", ""},
 	fault.IDEpsvLie:     {nil, "the server refuses EPSV, or answers it with what is no port", ""},
 	fault.IDALG:         {nil, "something between the server and us changes the addresses in FTP commands", ""},
-	fault.IDMTU:         {nil, "small transfers pass, and large ones stand still after the same number of bytes", ""},
 	fault.IDTLS13Loss:   {nil, "the end of uploads is lost under TLS 1.3", ""},
 
 	// Files.

@@ -182,8 +182,8 @@ var patterns = []pattern{
 	{id: fault.IDALG, re: `(?:connection reset|ECONNRESET|timed out|ETIMEDOUT|unexpected eof).*(?:AUTH TLS|TLS handshake|Initializing TLS|SSL_connect)|SSL_connect: (?:SSL_ERROR_SYSCALL|Connection reset)`, when: greeted},
 
 	// Certificates.
-	{id: fault.IDClock, re: `certificate (?:is )?not yet valid|not yet valid certificate|CERT_NOT_YET_VALID|not yet activated`},
-	{id: fault.IDClock, program: "Go", re: `not yet valid: current time \S+ is before`},
+	{id: fault.IDExpired, re: `certificate (?:is )?not yet valid|not yet valid certificate|CERT_NOT_YET_VALID|not yet activated`},
+	{id: fault.IDExpired, program: "Go", re: `not yet valid: current time \S+ is before`},
 	{id: fault.IDExpired, re: `certificate (?:has )?expired|certificate_expired|CERT_HAS_EXPIRED|uses expired certificate|certificate is expired|expired or is not yet valid`},
 	{id: fault.IDCertName, program: "curl", re: `does not match target host name|no alternative certificate subject name matches`},
 	{id: fault.IDCertName, program: "Go", re: `certificate is valid for .*, not|doesn't contain any IP SANs|certificate is not valid for any names`},
@@ -278,10 +278,10 @@ var patterns = []pattern{
 	{id: fault.IDQuota, re: `quota exceeded|over quota|Transfer aborted \(quota\)|disk quota|exceed(?:ed)? (?:the user's )?(?:storage|quota)|quota reached|\b552[ -].*(?:quota|storage|allocation)|would exceed the user's storage quota`},
 	{id: fault.IDNoSpace, re: `no space left|disk full|ENOSPC|insufficient free space|Failure writing to local file|\b452[ -]\D|upload: 452|insufficient storage`},
 	{id: fault.IDQuota, re: `\b552[ -]\D|upload: 552`, except: `\b552 bytes`},
-	{id: fault.IDNoRights, program: "vsftpd", re: `failed to open directory`},
-	{id: fault.IDNoRights, program: "OpenSSH", re: `(?:remote readdir|Couldn't read directory|Couldn't get handle|Can't ls).*Permission denied`},
-	{id: fault.IDNoRights, program: "ProFTPD", re: `(?:LIST|NLST|MLSD) command denied|Blocked by <Limit|denied by <Limit`},
-	{id: fault.IDNoRights, program: "WinSCP", re: `Error listing directory.*(?:Permission denied|Access denied)`},
+	{id: fault.IDPerm, program: "vsftpd", re: `failed to open directory`},
+	{id: fault.IDPerm, program: "OpenSSH", re: `(?:remote readdir|Couldn't read directory|Couldn't get handle|Can't ls).*Permission denied`},
+	{id: fault.IDPerm, program: "ProFTPD", re: `(?:LIST|NLST|MLSD) command denied|Blocked by <Limit|denied by <Limit`},
+	{id: fault.IDPerm, program: "WinSCP", re: `Error listing directory.*(?:Permission denied|Access denied)`},
 	{id: fault.IDReadOnly, re: `read-only file system|EROFS|write protected|\b550[ -].*read.?only`},
 	{id: fault.IDPerm, re: `553[ -](?:Could not create file|Can't open that file: Permission denied|.*Permission denied)|(?:open for write|remote open|dest open|remote mkdir|remote rename).*Permission denied`},
 	{id: fault.IDPerm, re: `\b55\d[ -].*(?:permission denied|access (?:is )?denied|operation not permitted|command denied|Anonymous users)`},
@@ -305,7 +305,7 @@ var patterns = []pattern{
 	{id: fault.IDNames, re: `UnicodeDecodeError|UnicodeEncodeError|Invalid UTF-8|invalid byte sequence|Error decoding UTF-8|codec can't (?:de|en)code|malformed UTF-8`},
 	{id: fault.IDNames, re: `Ã[¤¶¼Ÿ–„©¨ª«¡¢£§±²³´µ¯®º¹]|â‚¬|Â[£§°´]|\x{FFFD}`, note: "UTF-8 that was read as Latin-1 or cp1252, or the other way round"},
 	{id: fault.IDProxyMany, program: "Docker", re: `docker-proxy.*(?:cannot allocate memory|resource temporarily unavailable|-host-port)|(?:failed to start|Error starting) userland proxy`, except: `address already in use`},
-	{id: fault.IDMTU, re: `message too long, mtu|Frag needed and DF set|Fragmentation needed|Packet too big: mtu`},
+	{id: fault.IDStall, re: `message too long, mtu|Frag needed and DF set|Fragmentation needed|Packet too big: mtu`},
 	{id: fault.IDIPv6Dead, program: "curl", re: `ipv6 connect timeout after \d+ ?ms`},
 
 	// No connection. These words are everybody's; what stands around them decides.
