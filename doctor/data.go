@@ -93,7 +93,7 @@ func (p *patient) passive(ctx context.Context) Finding {
 	helped := false
 	for {
 		began := time.Now()
-		err := c.Reach(within, told.Used, p.times.data)
+		err := touch(c.Reach(within, told.Used, p.times.data))
 		if within.Err() != nil && err != nil && time.Since(began) < p.patience() {
 			break // it had no time
 		}
@@ -135,7 +135,7 @@ func (p *patient) tryMore(ctx context.Context, verb string, add func(try) (all, 
 			return
 		}
 		began := time.Now()
-		err = c.Reach(ctx, told.Used, p.patience())
+		err = touch(c.Reach(ctx, told.Used, p.patience()))
 		if ctx.Err() != nil && err != nil && time.Since(began) < p.patience() {
 			return
 		}
@@ -225,7 +225,7 @@ func (p *patient) pasvOf(ctx context.Context) Finding {
 		return f
 	case err != nil:
 		return skip("told with the passive range")
-	case told.Told.Addr() != reached && c.Reach(ctx, told.Told, p.times.data) != nil:
+	case told.Told.Addr() != reached && touch(c.Reach(ctx, told.Told, p.times.data)) != nil:
 		f := found(Warn, fault.IDPasvAddress, "PASV tells %s, which does not answer; the server was reached at %s", told.Told.Addr(), reached).
 			with("told", told.Told.Addr().String()).with("reached", reached.String())
 		return f
@@ -352,13 +352,16 @@ func (p *patient) stalled(ctx context.Context, f Finding, fetch fetcher, path st
 	if n == again || n < 4096 && again < 4096 {
 		f.Means = "Small packets arrive and full ones do not: somewhere on the way they are too large, and the message that says so is thrown away (path MTU)."
 		f.Do = []explain.Step{
-			admin("nft insert rule inet filter output tcp flags syn tcp option maxseg size set 1200", "on the server, have smaller packets sent:"),
+			admin(smallSegments, "on the server, have it send smaller packets (nft delete table inet mss undoes it):"),
 			admin("", "in the router before it: nft add rule inet filter forward tcp flags syn tcp option maxseg size set rt mtu, and let ICMP \"fragmentation needed\" through"),
 			you("", "a smaller MTU on this machine helps too: ip link set dev DEVICE mtu 1280"),
 		}
 	}
 	return f
 }
+
+// smallSegments makes what clients say to take smaller on its way in (RFC 9293, 3.7.1).
+const smallSegments = "nft 'add table inet mss; add chain inet mss input { type filter hook input priority mangle; }; add rule inet mss input tcp flags syn tcp option maxseg size set 1200'"
 
 // fetch fetches a file as far as limit, and tells how much came.
 func (p *patient) fetch(ctx context.Context, path string, size, limit int64) (int64, error) {
@@ -525,6 +528,7 @@ func (p *patient) idleOf(ctx context.Context) Finding {
 			f.Saw += ": " + screen.Line(said)
 		} else {
 			f.Means = "Something between forgets connections on which nothing is said, and tells nobody. Long transfers then end without the server's last word."
+			f = f.first(admin("sysctl -w net.netfilter.nf_conntrack_tcp_timeout_established=7440", "where that is a firewall of Linux, have it remember for two hours:"))
 		}
 		return f
 	}

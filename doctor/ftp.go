@@ -39,8 +39,9 @@ func ftpChecks(o *Options) []check {
 		{name: "families", needs: []string{"name"}, after: []string{"control"}, run: (*patient).families},
 		{name: "tls", needs: []string{"control"}, run: (*patient).tlsOf},
 		{name: "login", needs: []string{"tls"}, run: (*patient).loginOf},
+		{name: "both ends", needs: []string{"login"}, after: []string{"passive"}, run: (*patient).bothEnds},
 		{name: "passive", needs: []string{"login"}, after: []string{"listing"}, run: (*patient).passiveOf},
-		{name: "pasv", needs: []string{"login"}, after: []string{"passive"}, run: (*patient).pasvOf},
+		{name: "pasv", needs: []string{"login"}, after: []string{"both ends"}, run: (*patient).pasvOf},
 		{name: "listing", needs: []string{"login"}, run: (*patient).listingOf},
 		{name: "active", needs: []string{"login"}, after: []string{"passive"}, run: (*patient).activeOf},
 		{name: "reuse", needs: []string{"listing"}, after: []string{"active"}, run: (*patient).reuseOf},
@@ -147,18 +148,18 @@ func (p *patient) controlOf(ctx context.Context) Finding {
 
 // corrected puts the URL that would be right before what else there is to do.
 func (p *patient) corrected(f Finding, e *fault.Error) Finding {
-	u := p.u
-	u.Port, u.HostPrint = p.u.PortNumber(), ""
+	var scheme remote.Scheme
 	switch {
 	case e.ID == fault.IDImplicitTLS:
-		u.Scheme = remote.FTPS
+		scheme = remote.FTPS
 	case e.ID == fault.IDWrongProto && len(e.Facts) > 1 && e.Facts[1] == "SSH":
-		u.Scheme = remote.SFTP
+		scheme = remote.SFTP
 	case e.ID == fault.IDWrongProto && len(e.Facts) > 1 && e.Facts[1] == "FTP":
-		u.Scheme = remote.FTP
+		scheme = remote.FTP
 	default:
 		return f
 	}
+	u := other(p.u, scheme)
 	return f.first(you(p.command("doctor", u, nil, "tls", "plain"), "with the protocol of that port:"))
 }
 
@@ -406,7 +407,11 @@ func (p *patient) reuseOf(ctx context.Context) Finding {
 	}
 	defer func() { _ = c.Close() }()
 	if _, err := list(ctx, c, p.u.Path); err != nil {
-		f := found(Note, fault.IDTLSReuse, "data connections must resume the TLS session: %s", explain.Said(err))
+		why := explain.Said(err)
+		if why == "" {
+			why = explain.Cause(err)
+		}
+		f := found(Note, fault.IDTLSReuse, "data connections must resume the TLS session: %s", why)
 		f.Means = "dray does. Programs that do not fail at the first listing: then update them, or let the server do without."
 		return f
 	}

@@ -202,7 +202,10 @@ func (p *patient) families(ctx context.Context) Finding {
 	var errs [2]error
 	var looking sync.WaitGroup
 	for i, a := range []netip.Addr{four, six} {
-		looking.Go(func() { errs[i] = p.touch(ctx, netip.AddrPortFrom(a, uint16(p.u.PortNumber()))) })
+		looking.Go(func() {
+			d := net.Dialer{Timeout: p.times.data}
+			errs[i] = touch(d.DialContext(ctx, "tcp", netip.AddrPortFrom(a, uint16(p.u.PortNumber())).String()))
+		})
 	}
 	looking.Wait()
 	switch {
@@ -228,11 +231,8 @@ func hasRoute(a netip.Addr) bool {
 	return true
 }
 
-// touch connects to an address and closes again.
-func (p *patient) touch(ctx context.Context, to netip.AddrPort) error {
-	ctx, cancel := context.WithTimeout(ctx, p.times.data)
-	defer cancel()
-	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", to.String())
+// touch closes a connection that was only to be made.
+func touch(c net.Conn, err error) error {
 	if err != nil {
 		return err
 	}
@@ -312,7 +312,7 @@ func (p *patient) watch(who string, s *seen) *ftpclient.Trace {
 func (p *patient) suggest(findings []Finding) {
 	for i := range findings {
 		if findings[i].ID != "" {
-			p.remedy(&findings[i])
+			p.remedy(&findings[i], p.behind(&findings[i])...)
 		}
 	}
 	active := slices.ContainsFunc(findings, func(f Finding) bool { return f.Check == "active" && f.Verdict == OK })
@@ -322,7 +322,10 @@ func (p *patient) suggest(findings []Finding) {
 			continue
 		}
 		switch f.Check {
-		case "passive", "listing":
+		case "both ends", "passive", "listing":
+			if !aboutData(f.ID) {
+				return
+			}
 			if active && !p.o.Remote.FTP.Active {
 				f.Do = append([]explain.Step{you(p.command("doctor", p.u, []string{"--active"}), "active mode works from here:")}, f.Do...)
 			}
@@ -336,6 +339,42 @@ func (p *patient) suggest(findings []Finding) {
 		}
 		return
 	}
+}
+
+// behind is what the words mean that a server wrote in clear text inside TLS.
+func (p *patient) behind(f *Finding) []fault.ID {
+	said, _ := f.Facts["server"].(string)
+	if f.ID != fault.IDPlainInTLS || said == "" {
+		return nil
+	}
+	var ids []fault.ID
+	for _, m := range explain.Find(said) {
+		if e, ok := explain.For(m.ID); ok && m.ID != f.ID {
+			ids = append(ids, m.ID)
+			f.Means = strings.ReplaceAll(e.Means, "`", "")
+			f.Do = slices.Insert(f.Do, 0, admin("", "%s", strings.ReplaceAll(e.Admin, "`", "")))
+		}
+	}
+	return ids
+}
+
+// aboutData tells whether another kind of data connection may do what one did not.
+func aboutData(id fault.ID) bool {
+	switch id {
+	case fault.IDDataBlocked, fault.IDUnpublished, fault.IDRangePartly, fault.IDNoDataPort, fault.IDPool, fault.IDALG, fault.IDTLSData:
+		return true
+	}
+	return false
+}
+
+// other is u by another scheme, at the same port. What it begins with is no path of
+// another protocol: "/" of SFTP is the root, and of FTP the directory of the login.
+func other(u remote.URL, scheme remote.Scheme) remote.URL {
+	if u.Scheme.IsFTP() != scheme.IsFTP() && u.Path == "/" {
+		u.Path = ""
+	}
+	u.Port, u.Scheme, u.HostPrint = u.PortNumber(), scheme, ""
+	return u
 }
 
 // elsewhere are the other ways to this host that answered.
@@ -355,7 +394,8 @@ func (p *patient) elsewhere(id fault.ID) []explain.Step {
 			continue // its data goes the same way
 		}
 		u := p.u
-		u.Scheme, u.Port, u.HostPrint = way.scheme, 0, ""
+		u = other(u, way.scheme)
+		u.Port = 0
 		steps = append(steps, you(p.command("doctor", u, nil, "tls", "plain"), "port %d of this host answers with %s", way.scheme.Port(), way.speaks))
 	}
 	return steps

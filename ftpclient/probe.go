@@ -2,6 +2,7 @@ package ftpclient
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"time"
 
@@ -52,12 +53,8 @@ func (c *Conn) Passive(ctx context.Context, verb string) (Port, error) {
 	return p, nil
 }
 
-// Reach connects to a data port as a transfer does, at most as long as wait, and
-// closes the connection again. The error is that of the dialer.
-func (c *Conn) Reach(ctx context.Context, to netip.AddrPort, wait time.Duration) error {
-	nc, err := c.dialTo(ctx, "tcp", to.String(), addrOf(c.raw.LocalAddr()), wait)
-	if err != nil {
-		return err
-	}
-	return nc.Close()
+// Reach connects to a data port as a transfer does, at most as long as wait. The error
+// is that of the dialer. It may be called while the connection does something else.
+func (c *Conn) Reach(ctx context.Context, to netip.AddrPort, wait time.Duration) (net.Conn, error) {
+	return c.dialTo(ctx, "tcp", to.String(), addrOf(c.raw.LocalAddr()), wait)
 }
