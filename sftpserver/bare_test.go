@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"dray/kexinit"
 )
 
 // Messages of SSH (RFC 4253, 12; RFC 4252, 6; RFC 4254, 9).
@@ -67,13 +69,13 @@ func (st *stage) shake() *bare {
 	line, err := b.r.ReadString('\n')
 	need(st.t, err)
 	b.version = strings.TrimRight(line, "\r\n")
-	b.offered = b.want(msgKexInit)
+	b.offered = b.want(kexinit.Message)
 	return b
 }
 
 // kexInit is a KEXINIT.
 func kexInit() []byte {
-	m := append([]byte{msgKexInit}, make([]byte, 16)...)
+	m := append([]byte{kexinit.Message}, make([]byte, 16)...)
 	for _, names := range []string{
 		"curve25519-sha256", "ssh-ed25519", "aes128-gcm@openssh.com", "aes128-gcm@openssh.com",
 		"hmac-sha2-256-etm@openssh.com", "hmac-sha2-256-etm@openssh.com", "none", "none", "", "",

@@ -188,7 +188,7 @@ func (c *conn) login() (<-chan ssh.NewChannel, <-chan *ssh.Request) {
 	}
 	cfg := c.config(version)
 	offered := c.wire.offered(time.Now().Add(min(offerTime, time.Until(deadline))))
-	cfg.Ciphers = offered.ciphers(cfg.Ciphers)
+	cfg.Ciphers = ciphersFor(&offered, cfg.Ciphers)
 	_ = c.wire.SetReadDeadline(deadline)
 	if c.visit.Context().Err() != nil { // the end may have come between
 		c.ended()

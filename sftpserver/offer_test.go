@@ -6,13 +6,14 @@ import (
 	"io"
 	"net"
 	"os/exec"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"dray/kexinit"
 )
 
 // packed is a message as the first packet of a connection, before any keys.
@@ -23,9 +24,9 @@ func packed(m []byte) []byte {
 }
 
 // lists are the name-lists of a KEXINIT, by their place in it.
-func lists(t testing.TB, kexinit []byte) (all []string) {
+func lists(t testing.TB, packet []byte) (all []string) {
 	t.Helper()
-	for b := kexinit[17:]; len(all) < 10; {
+	for b := packet[17:]; len(all) < 10; {
 		n := binary.BigEndian.Uint32(b)
 		all, b = append(all, string(b[4:4+n])), b[4+n:]
 	}
@@ -54,7 +55,7 @@ func TestCiphersByClient(t *testing.T) {
 			_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
 			hello := []byte("SSH-2.0-test\r\n")
 			if tt.knows != nil {
-				m := append([]byte{msgKexInit}, make([]byte, 16)...)
+				m := append([]byte{kexinit.Message}, make([]byte, 16)...)
 				known := strings.Join(tt.knows, ",")
 				kex := "curve25519-sha256,ext-info-c"
 				if slices.Contains(tt.knows, "ask") {
@@ -70,7 +71,7 @@ func TestCiphersByClient(t *testing.T) {
 			b := &bare{t: t, nc: nc, r: bufio.NewReader(nc)}
 			_, err = b.r.ReadString('\n')
 			need(t, err)
-			all := lists(t, b.want(msgKexInit))
+			all := lists(t, b.want(kexinit.Message))
 			if want := strings.Join(tt.want, ","); all[2] != want || all[3] != want {
 				t.Errorf("offered %s and %s; want %s", all[2], all[3], want)
 			}
@@ -143,33 +144,4 @@ func TestASlowOffer(t *testing.T) {
 		open(t, c)
 		_ = c.Close()
 	}
-}
-
-func FuzzOffer(f *testing.F) {
-	f.Add(packed(kexInit()))
-	f.Add(packed(kexInit())[:30])
-	f.Add([]byte{0, 0, 0, 200, 4, msgKexInit, 1, 2})
-	f.Add([]byte("\xff\xff\xff\xff\xff\x14 more"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		o, need := parseOffer(b)
-		switch {
-		case need != 0 && (need <= len(b) || need > maxOffer+4):
-			t.Errorf("%d bytes are needed, of %d", need, len(b))
-		case need != 0 && !reflect.DeepEqual(o, offer{}):
-			t.Error("an offer of half a packet")
-		}
-		for _, list := range o {
-			if len(strings.Join(list, ",")) > len(b) {
-				t.Error("more names than there are bytes")
-			}
-		}
-		if got := o.ciphers(ciphers); !slices.Equal(got, ciphers) && !slices.Equal(got, gcmCiphers) {
-			t.Errorf("offered %q", got)
-		}
-		if need == 0 { // more bytes change nothing
-			if again, more := parseOffer(append(slices.Clone(b), "behind"...)); more != 0 || !reflect.DeepEqual(again, o) {
-				t.Errorf("%q, and with more behind it %q", o, again)
-			}
-		}
-	})
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"dray/kexinit"
 	"dray/sftp"
 )
 
@@ -60,7 +61,7 @@ func TestGarbageInPlaceOfSSH(t *testing.T) {
 		"a packet that is padding":    []byte(version + "\x00\x00\x00\x0c\xff" + strings.Repeat("\x00", 11)),
 		"noise in place of keys":      append([]byte(version), noise...),
 		"a KEXINIT that is cut":       kex(kexInit()[:60]...),
-		"a KEXINIT of false lengths":  kex(append([]byte{msgKexInit}, bytes.Repeat([]byte{0xff}, 40)...)...),
+		"a KEXINIT of false lengths":  kex(append([]byte{kexinit.Message}, bytes.Repeat([]byte{0xff}, 40)...)...),
 		"no algorithm in common":      kex(noCommon...),
 		"new keys without any":        kex(msgNewKeys),
 		"a login without keys":        kex(msgAuthRequest, 0, 0, 0, 1, 'x'),
@@ -148,7 +149,7 @@ func TestGarbageInsideOfSSH(t *testing.T) {
 		"a service once more":               service,
 		"an unknown message":                {200, 1, 2, 3},
 		"new keys without any":              {msgNewKeys},
-		"a KEXINIT that is cut":             {msgKexInit, 1, 2, 3},
+		"a KEXINIT that is cut":             {kexinit.Message, 1, 2, 3},
 		"standard error of an unknown kind": append([]byte{msgExtendedData, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1}, 'x'),
 		"a global request of no name":       {msgGlobalRequest},
 	} {

@@ -6,6 +6,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/cpu"
+
+	"dray/kexinit"
 )
 
 // The algorithms, the best first. No SHA-1, no CBC, no DSA, unless ssh_config asks
@@ -45,6 +47,16 @@ func ciphers() []string {
 
 // quickGCM says that the processor has what AES-GCM needs.
 var quickGCM = cpu.X86.HasAES && cpu.X86.HasPCLMULQDQ || cpu.ARM64.HasAES && cpu.ARM64.HasPMULL
+
+// Offers is what we say to know, the best first; compared with what the server says by
+// RFC 4253, 7.1. The kinds of host keys that are on file come first in a connection.
+func (s *Settings) Offers() kexinit.Offer {
+	a := s.algorithms
+	return kexinit.Offer{
+		kexinit.Kex: a.kex, kexinit.HostKeys: a.hostKeys,
+		kexinit.CiphersUp: a.ciphers, kexinit.CiphersDown: a.ciphers, kexinit.MACsUp: a.macs, kexinit.MACsDown: a.macs,
+	}
+}
 
 // algorithms are those of one connection.
 type algorithms struct {

@@ -26,6 +26,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"dray/fault"
+	"dray/kexinit"
 )
 
 const (
@@ -75,6 +76,9 @@ type Options struct {
 	// it. No secret is in it; text of the server is clean. It is called by several
 	// goroutines, for one connection by one at a time.
 	Trace func(step, text string)
+
+	// Offered is told what the server says to know, before one of each kind is chosen.
+	Offered func(server kexinit.Offer)
 
 	Home   string              // of the user; "": as the system says
 	System string              // "": /etc/ssh
@@ -175,7 +179,7 @@ func (o Options) through(ctx context.Context, s *Settings, hops []Hop, p *patien
 	last := hops[len(hops)-1]
 	h := o
 	h.Host, h.Port, h.User, h.Jump = last.Host, last.Port, last.User, ""
-	h.Identities, h.Family = nil, ""
+	h.Identities, h.Family, h.Offered = nil, "", nil
 	if len(hops) > 1 {
 		var before []string
 		for _, x := range hops[:len(hops)-1] {
@@ -282,6 +286,9 @@ func (o Options) handshake(ctx context.Context, s *Settings, p *patience, judge 
 		p.next("the key exchange", s.Connect)
 	})
 	conn.wire = w
+	if o.Offered != nil {
+		w.offers = o.Offered
+	}
 	defer context.AfterFunc(ctx, func() { w.Close() })()
 	p.enter("the version of the server", s.Connect, func() { w.Close() })
 	defer p.hold()

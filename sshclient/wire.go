@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"dray/kexinit"
 )
 
 // Limits on what comes in front of the version of a server.
@@ -27,7 +29,9 @@ type wire struct {
 	room       []byte
 	said       []byte // what came in front of the version
 	greeted    func(version string)
-	done       bool // the version was seen, or something that is none
+	done       bool                  // the version was seen, or something that is none
+	first      []byte                // what came behind the version, until its first packet is read
+	offers     func(o kexinit.Offer) // is told what the server offers; nil: it was, or nobody wants to know
 	bad        error
 	spoke      atomic.Bool  // the version was seen
 	last       atomic.Int64 // when bytes came, in nanoseconds of a monotonic clock
@@ -66,7 +70,7 @@ func (w *wire) Read(p []byte) (int, error) {
 		if w.bad != nil {
 			return 0, w.bad
 		}
-		if w.done && len(p) >= len(w.room) {
+		if w.done && w.offers == nil && len(p) >= len(w.room) {
 			n, err := w.Conn.Read(p)
 			w.note(n, err)
 			return n, err
@@ -74,11 +78,14 @@ func (w *wire) Read(p []byte) (int, error) {
 		n, err := w.Conn.Read(w.room)
 		w.note(n, err)
 		w.buf = w.room[:n]
-		if !w.done {
+		switch {
+		case !w.done:
 			w.look(w.buf, err)
 			if w.bad != nil {
 				return 0, w.bad
 			}
+		case w.offers != nil:
+			w.peek(w.buf)
 		}
 		if n == 0 && err != nil {
 			return 0, err
@@ -128,6 +135,10 @@ func (w *wire) look(b []byte, err error) {
 		w.done = true
 		w.spoke.Store(true)
 		w.greeted(version)
+		if _, behind, ok := bytes.Cut(w.said, []byte(version)); ok && w.offers != nil {
+			_, behind, _ = bytes.Cut(behind, []byte("\n"))
+			w.peek(behind)
+		}
 	case speaks != "":
 		w.bad = &errAlien{speaks, clean(firstLine(w.said), 200)}
 	case turned != "":
@@ -140,6 +151,19 @@ func (w *wire) look(b []byte, err error) {
 	if w.bad != nil {
 		w.done = true
 	}
+}
+
+// peek looks for the first packet of the server, which package ssh reads again.
+func (w *wire) peek(b []byte) {
+	w.first = append(w.first, b[:min(len(b), kexinit.Max+4)]...)
+	o, need := kexinit.Parse(w.first)
+	if len(w.first) < need {
+		return
+	}
+	if need == 0 && len(o[kexinit.Kex]) > 0 {
+		w.offers(o)
+	}
+	w.offers, w.first = nil, nil
 }
 
 // greeting sorts the first bytes of a server: its version (RFC 4253, 4.2), words in
