@@ -2,6 +2,7 @@ package ftpclient
 
 import (
 	"bytes"
+	"crypto/tls"
 	"slices"
 	"testing"
 	"time"
@@ -140,5 +141,20 @@ func TestCommandsOnOurServer(t *testing.T) {
 	check("RemoveDir", c.RemoveDir(ctx, "/d"))
 	if err := c.Err(); err != nil {
 		t.Errorf("Err = %v", err)
+	}
+}
+
+// Somebody is asked about a certificate in the middle of a handshake, and that takes
+// longer than any answer of a server may.
+func TestAHandshakeInWhichSomebodyIsAsked(t *testing.T) {
+	s := newSite(t, ftpserver.Rules{TLS: serverTLS()})
+	opt := as(Options{TLS: trusting()}, s.addr)
+	opt.Timeout, opt.Handshake = 400*time.Millisecond, time.Minute
+	opt.TLS.VerifyConnection = func(tls.ConnectionState) error {
+		time.Sleep(time.Second)
+		return nil
+	}
+	if err := dial(t, opt).Noop(t.Context()); err != nil {
+		t.Errorf("afterwards: %v", err)
 	}
 }

@@ -67,6 +67,7 @@ type Options struct {
 
 	Connect   time.Duration // for the control connection; 10 s
 	Greeting  time.Duration // for the first bytes; as Connect
+	Handshake time.Duration // of TLS on the control connection, in which somebody may be asked; as Timeout
 	Timeout   time.Duration // for each reply, and without a byte in a transfer; 60 s
 	DataWait  time.Duration // for a data connection; 10 s
 	Slow      time.Duration // for a checksum, which the server reads a file for; 15 min
@@ -149,6 +150,7 @@ func (o *Options) complete() error {
 	or(&o.Connect, 10*time.Second)
 	or(&o.Greeting, o.Connect)
 	or(&o.Timeout, 60*time.Second)
+	or(&o.Handshake, o.Timeout)
 	or(&o.DataWait, 10*time.Second)
 	or(&o.Slow, 15*time.Minute)
 	or(&o.Keepalive, 60*time.Second)

@@ -86,8 +86,9 @@ func (c *Conn) begin(ctx context.Context) error {
 
 // handshake does that of the control connection.
 func (c *Conn) handshake(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.opt.Timeout, errSlow)
+	ctx, cancel := context.WithTimeoutCause(ctx, c.opt.Handshake, errSlow)
 	defer cancel()
+	_ = c.raw.SetWriteDeadline(time.Time{}) // that of AUTH: somebody may be asked meanwhile
 	c.under = &under{Conn: c.raw}
 	t := tls.Client(c.under, c.tls)
 	if err := t.HandshakeContext(ctx); err != nil {
