@@ -120,7 +120,7 @@ func Examine(ctx context.Context, o Options) Report {
 		r.Findings = []Finding{failed("settings", err)}
 		return r
 	}
-	began := time.Now()
+	began, asked := time.Now(), p.human.took()
 	var all []check
 	if p.u.Scheme == remote.SFTP {
 		all = sshChecks(&o)
@@ -128,7 +128,7 @@ func Examine(ctx context.Context, o Options) Report {
 		all = ftpChecks(&o)
 	}
 	r.Findings = runAll(ctx, p, all)
-	r.Target, r.Took = p.u.String(), time.Since(began)
+	r.Target, r.Took = p.u.String(), time.Since(began)-(p.human.took()-asked)
 	p.suggest(r.Findings)
 	return r
 }

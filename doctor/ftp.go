@@ -106,8 +106,15 @@ func (p *patient) controlOf(ctx context.Context) Finding {
 			p.offered = ftp.ParseFeatures(r)
 		}
 	}
+	opening := ctx
+	if p.asks { // in the handshake, which then has no limit of its own
+		fo.Handshake = time.Hour
+		within, end := p.human.within(ctx, fo.Connect+fo.Greeting+p.times.answer, p.u.Host)
+		defer end()
+		opening = within
+	}
 	began := time.Now()
-	c, err := ftpclient.Open(ctx, fo)
+	c, err := ftpclient.Open(opening, fo)
 	s := &p.control
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -28,6 +28,8 @@ type patient struct {
 	login remote.Login
 	times times
 
+	human   human
+	asks    bool       // somebody may be asked about a certificate
 	telling sync.Mutex // of Options.Trace
 
 	mu    sync.Mutex // of what is below
@@ -67,6 +69,7 @@ func (p *patient) prepare(ctx context.Context) error {
 		p.times.answer = d
 	}
 	p.doors = map[int]door{}
+	p.asks = p.human.asks(&p.o.Remote)
 	if p.o.Open && p.u.Scheme.IsFTP() && p.u.Port == 0 {
 		p.choose(ctx)
 	}

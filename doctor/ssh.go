@@ -7,11 +7,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
 	"dray/explain"
 	"dray/fault"
+	"dray/kexinit"
 	"dray/remote"
 	"dray/screen"
 	"dray/sftp"
@@ -30,6 +33,8 @@ type sshPatient struct {
 	steps    sync.Mutex
 	said     map[string]string // by step, the last that the client told
 	listedIn string
+	theirs   kexinit.Offer // what the server says to know
+	ours     kexinit.Offer
 }
 
 // sshChecks are those of SFTP, the more basic first.
@@ -42,6 +47,7 @@ func sshChecks(o *Options) []check {
 		{name: "host key", needs: []string{"algorithms"}, run: (*patient).hostKeyOf},
 		{name: "login", needs: []string{"host key"}, run: (*patient).sshLoginOf},
 		{name: "sftp", needs: []string{"login"}, run: (*patient).sftpOf},
+		{name: "both ends", needs: []string{"sftp"}, run: (*patient).sftpEnds},
 		{name: "listing", needs: []string{"sftp"}, run: (*patient).sftpListingOf},
 		{name: "space", needs: []string{"sftp"}, run: (*patient).spaceOf},
 		{name: "download", needs: []string{"listing"}, run: (*patient).sftpDownloadOf},
@@ -76,6 +82,10 @@ func (p *patient) sshOf(ctx context.Context) Finding {
 		p.trace("ssh", "-- %s: %s", step, text)
 	}
 	so.Password = p.password
+	so.Offered = func(o kexinit.Offer) { p.theirs = o } // before the first key, by the goroutine that Dial waits for
+	if s, err := sshclient.Read(so); err == nil {
+		p.ours = s.Offers()
+	}
 	began := time.Now()
 	p.ssh, p.sshErr = sshclient.Dial(ctx, so)
 	if p.sshErr != nil && p.failedAt() == "control" {
@@ -147,7 +157,30 @@ func (p *patient) part(name, step string) Finding {
 	return f
 }
 
-func (p *patient) algorithmsOf(context.Context) Finding { return p.part("algorithms", "algorithms") }
+// algorithmsOf tells what was agreed on, and for programs what each side knows.
+func (p *patient) algorithmsOf(context.Context) Finding {
+	f := p.part("algorithms", "algorithms")
+	for _, kind := range []struct {
+		name string
+		list int
+	}{{"key exchange", kexinit.Kex}, {"host key", kexinit.HostKeys}, {"cipher", kexinit.CiphersUp}, {"MAC", kexinit.MACsUp}} {
+		theirs, ours := p.theirs[kind.list], p.ours[kind.list]
+		if len(theirs) == 0 {
+			continue
+		}
+		var both []string
+		for _, name := range ours {
+			if slices.Contains(theirs, name) {
+				both = append(both, name)
+			}
+		}
+		for i, name := range theirs {
+			theirs[i] = screen.Line(name)
+		}
+		f = f.with(kind.name, map[string]any{"server": theirs, "here": ours, "both": both})
+	}
+	return f
+}
 
 func (p *patient) hostKeyOf(context.Context) Finding { return p.part("host key", "host key") }
 
@@ -179,6 +212,20 @@ func (p *patient) sftpOf(ctx context.Context) Finding {
 		names = append(names, name)
 	}
 	return fine("version 3, %d extensions", len(names)).with("extensions", names)
+}
+
+// sftpEnds asks a server of dray what it sees of this connection.
+func (p *patient) sftpEnds(ctx context.Context) Finding {
+	s, err := p.sftp.Sight(ctx)
+	if err != nil {
+		return skip("the server is no dray that tells what it sees")
+	}
+	f := fine("the server sees us as %s, logged in by %s", s.Peer, s.Auth).with("peer", s.Peer.String()).with("kex", s.Kex).with("host_key", s.HostKey).with("cipher_up", s.Up).with("cipher_down", s.Down)
+	own, err := netip.ParseAddrPort(p.ssh.Client().LocalAddr().String())
+	if err == nil && own.Addr().Unmap() != s.Peer.Addr().Unmap() && !p.o.Remote.Proxied {
+		f.Saw += ", behind a NAT"
+	}
+	return f
 }
 
 func (p *patient) sftpListingOf(ctx context.Context) Finding {
