@@ -51,6 +51,7 @@ func ftpChecks(o *Options) []check {
 		all = append(all, check{name: "upload", needs: []string{"listing"}, after: []string{"download"}, run: (*patient).uploadOf})
 	}
 	if o.Deep {
+		all = append(all, check{name: "tls versions", needs: []string{"tls"}, after: []string{"download"}, run: (*patient).versionsOf})
 		all = append(all, check{name: "idle", needs: []string{"login"}, after: []string{"pasv", "listing"}, run: (*patient).idleOf})
 	}
 	return append(all, check{name: "other ports", needs: []string{"name"}, after: []string{"control"}, run: (*patient).doorsOf})
@@ -199,7 +200,7 @@ func (p *patient) tlsOf(ctx context.Context) Finding {
 	if how == "AUTH TLS" && len(p.offered.Names()) > 0 && !p.offered.Has("AUTH") {
 		f.Saw += "; FEAT does not name AUTH, so that some programs will not ask for TLS"
 	}
-	return f.with("version", tls.VersionName(cs.Version)).with("cipher", tls.CipherSuiteName(cs.CipherSuite)).with("certificate", describe(cs.PeerCertificates))
+	return f.with("version", tls.VersionName(cs.Version)).with("cipher", tls.CipherSuiteName(cs.CipherSuite)).with("features_in_clear", p.offered.Names()).with("certificate", describe(cs.PeerCertificates))
 }
 
 func certName(c *x509.Certificate) string {
@@ -252,28 +253,58 @@ func (p *patient) noTLS(ctx context.Context) Finding {
 	return f
 }
 
-// oldTLS is the newest version below 1.2 that the server speaks. Nobody logs in.
+// oldTLS is the newest version below 1.2 that the server speaks.
 func (p *patient) oldTLS(ctx context.Context) (uint16, bool) {
 	for _, version := range []uint16{tls.VersionTLS11, tls.VersionTLS10} {
-		fo, err := p.connection(ctx)
-		if err != nil {
-			return 0, false
-		}
-		fo.Trace = p.watch("old TLS", &seen{})
-		fo.Greeting = p.times.answer
-		fo.TLS = &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version} // nothing secret is said
-		for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
-			fo.TLS.CipherSuites = append(fo.TLS.CipherSuites, s.ID)
-		}
-		if fo.Mode != ftpclient.TLSImplicit {
-			fo.Mode = ftpclient.TLSRequire
-		}
-		if c, err := ftpclient.Open(ctx, fo); err == nil {
-			_ = c.Close()
+		if p.speaks(ctx, version) {
 			return version, true
 		}
 	}
 	return 0, false
+}
+
+// speaks tells whether the server takes a version of TLS. Nobody logs in.
+func (p *patient) speaks(ctx context.Context, version uint16) bool {
+	fo, err := p.connection(ctx)
+	if err != nil {
+		return false
+	}
+	fo.Trace = p.watch(tls.VersionName(version), &seen{})
+	fo.Greeting = p.times.answer
+	fo.TLS = &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version} // nothing secret is said
+	for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		fo.TLS.CipherSuites = append(fo.TLS.CipherSuites, s.ID)
+	}
+	if fo.Mode != ftpclient.TLSImplicit {
+		fo.Mode = ftpclient.TLSRequire
+	}
+	c, err := ftpclient.Open(ctx, fo)
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	return true
+}
+
+// versionsOf tries each version of TLS.
+func (p *patient) versionsOf(ctx context.Context) Finding {
+	if _, ok := p.conn.TLS(); !ok {
+		return skip("there is no TLS")
+	}
+	var names []string
+	old := false
+	for _, version := range []uint16{tls.VersionTLS13, tls.VersionTLS12, tls.VersionTLS11, tls.VersionTLS10} {
+		if p.speaks(ctx, version) {
+			names = append(names, tls.VersionName(version))
+			old = old || version < tls.VersionTLS12
+		}
+	}
+	f := fine("the server speaks %s", strings.Join(names, ", ")).with("versions", names)
+	if old {
+		f.Verdict = Note
+		f.Saw += "; versions below 1.2 are broken, and only old devices need them"
+	}
+	return f
 }
 
 // loginOf logs in.
