@@ -368,10 +368,18 @@ const headBytes = 256
 
 // noPacket is what the bytes are that begin no packet: text, or else err.
 func noPacket(head []byte, err error) error {
-	for _, b := range head[:min(len(head), 4)] { // where a length should be, of which the first byte is 0
-		if b < ' ' && !strings.ContainsRune("\r\n\t\a\x1b", rune(b)) {
+	letters := 0
+	length := head[:min(len(head), 4)] // where a length should be, of which the first byte is 0
+	for _, b := range length {
+		switch {
+		case b >= ' ' && b < 0x7f, strings.IndexByte("\r\n\t\a\x1b", b) >= 0:
+			letters++
+		case b < 0x80:
 			return err
 		}
+	}
+	if 2*letters < len(length) {
+		return err
 	}
 	s := strings.TrimSpace(clean(string(head[:min(len(head), headBytes)])))
 	if s == "" {
