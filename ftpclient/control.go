@@ -83,7 +83,11 @@ func (c *Conn) unread(err error) error {
 	}
 	var record tls.RecordHeaderError
 	if errors.As(err, &record) && c.nc != c.raw {
-		return fault.Because(&clearText{c.under.text(record.RecordHeader[:]), err}, fault.Unreachable, fault.IDPlainInTLS, c.host)
+		cause := &clearText{c.under.text(record.RecordHeader[:]), err}
+		if says(strings.ToLower(cause.text), "vsf_sysutil_bind") { // vsFTPd without a free data port
+			return fault.Because(cause, fault.NoData, fault.IDPool)
+		}
+		return fault.Because(cause, fault.Unreachable, fault.IDPlainInTLS, c.host)
 	}
 	return fault.Because(err, fault.Unreachable, fault.IDLost, c.host)
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,6 +29,11 @@ const (
 
 // workDir holds what lives as long as the test process: the binary.
 var workDir string
+
+// The first thread of the process is for TestMain alone: who enters a network namespace
+// does so on a thread that ends with it, and the first one never ends. /proc/net, where
+// sockets are looked for, is that of the first thread.
+func init() { runtime.LockOSThread() }
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {

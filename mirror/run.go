@@ -483,7 +483,7 @@ func backOff(try int) time.Duration {
 // Transient tells whether the same may succeed in a moment.
 func Transient(err error) bool {
 	switch fault.Of(err).ID {
-	case fault.IDLost, fault.IDNoAnswer, fault.IDStall, fault.IDDataLost, fault.IDTLSNoClose, fault.IDShortFile, fault.IDListingCut,
+	case fault.IDLost, fault.IDPlainInTLS, fault.IDNoAnswer, fault.IDStall, fault.IDDataLost, fault.IDTLSNoClose, fault.IDShortFile, fault.IDListingCut,
 		fault.IDBusy, fault.IDPool, fault.IDInUse, fault.IDNoDataPort, fault.IDUploadCut, fault.IDShutdown, fault.IDIdle, fault.IDSourceMoved,
 		fault.IDTLSData, fault.IDAborted:
 		return true

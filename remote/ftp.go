@@ -138,7 +138,7 @@ func (t *ftpTree) take(ctx context.Context) (c *ftpclient.Conn, used bool, err e
 // say so in the words of a wrong password; where others are logged in, it is right.
 func refusesMore(err error) bool {
 	switch fault.Of(err).ID {
-	case fault.IDBusy, fault.IDPool, fault.IDAuth, fault.IDLost, fault.IDRefused:
+	case fault.IDBusy, fault.IDPool, fault.IDAuth, fault.IDLost, fault.IDPlainInTLS, fault.IDRefused:
 		return true
 	}
 	return false
@@ -326,7 +326,7 @@ func (t *ftpTree) do(ctx context.Context, f func(c *ftpclient.Conn) error) error
 		lost := c.Err() != nil
 		t.give(c, lost)
 		t.warn()
-		if again && lost && used && fault.Of(err).ID == fault.IDLost && ctx.Err() == nil && !errors.Is(err, ErrUnsure) && !errors.As(err, new(begun)) {
+		if id := fault.Of(err).ID; again && lost && used && (id == fault.IDLost || id == fault.IDPlainInTLS) && ctx.Err() == nil && !errors.Is(err, ErrUnsure) && !errors.As(err, new(begun)) {
 			continue
 		}
 		return err
