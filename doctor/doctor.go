@@ -48,14 +48,17 @@ type Finding struct {
 	Took    time.Duration
 }
 
-// A check is one question. It runs when all that it needs is OK, Note or Warn, and all
-// that it comes after is over.
-type check struct {
+// A checkOf is one question about a P. It runs when all that it needs is OK, Note or Warn,
+// and all that it comes after is over; of those with one name the last is meant.
+type checkOf[P any] struct {
 	name  string
 	needs []string
 	after []string
-	run   func(*patient, context.Context) Finding
+	run   func(P, context.Context) Finding
 }
+
+// A check is a question about a server that is reached.
+type check = checkOf[*patient]
 
 // Options say what is looked at, and how.
 type Options struct {
@@ -101,7 +104,7 @@ func (r *Report) Verdict() Verdict {
 func (r *Report) First() *Finding {
 	for v := Fail; v >= Note; v-- {
 		for i, f := range r.Findings {
-			if f.Verdict == v && f.ID != "" {
+			if f.Verdict == v && (f.ID != "" || v > Note) {
 				return &r.Findings[i]
 			}
 		}
@@ -127,19 +130,20 @@ func Examine(ctx context.Context, o Options) Report {
 	} else {
 		all = ftpChecks(&o)
 	}
-	r.Findings = runAll(ctx, p, all)
+	r.Findings = runAll(ctx, p, all, o.Done)
 	r.Target, r.Took = p.u.String(), time.Since(began)-(p.human.took()-asked)
 	p.suggest(r.Findings)
 	return r
 }
 
-// runAll runs checks as soon as they may begin.
-func runAll(ctx context.Context, p *patient, all []check) []Finding {
+// runAll asks all questions, each as soon as it may begin. done is told of each that is
+// over, one call at a time; nil: nobody is.
+func runAll[P any](ctx context.Context, p P, all []checkOf[P], done func(place int, f Finding)) []Finding {
 	findings := make([]Finding, len(all))
-	over := make(map[string]chan struct{}, len(all))
-	at := make(map[string]*Finding, len(all))
+	over := make([]chan struct{}, len(all))
+	at := make(map[string]int, len(all))
 	for i, c := range all {
-		over[c.name], at[c.name] = make(chan struct{}), &findings[i]
+		over[i], at[c.name] = make(chan struct{}), i
 	}
 	var telling sync.Mutex
 	var running sync.WaitGroup
@@ -149,18 +153,18 @@ func runAll(ctx context.Context, p *patient, all []check) []Finding {
 			defer func() {
 				f.Check = c.name
 				findings[i] = f
-				close(over[c.name])
-				if p.o.Done != nil {
+				close(over[i])
+				if done != nil {
 					telling.Lock()
 					defer telling.Unlock()
-					p.o.Done(i, f)
+					done(i, f)
 				}
 			}()
 			for _, name := range append(append([]string{}, c.needs...), c.after...) {
-				<-over[name]
+				<-over[at[name]]
 			}
 			for _, name := range c.needs {
-				if v := at[name].Verdict; v == Fail || v == Skipped {
+				if v := findings[at[name]].Verdict; v == Fail || v == Skipped {
 					f.Saw = "needs " + name
 					return
 				}

@@ -1,0 +1,488 @@
+package firewall
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A Passage is what becomes of new connections to the ports that a server needs, as
+// far as the rules of this host decide. The lists are sorted and have no port in common.
+type Passage struct {
+	Open []Range
+	Some []Range // some peers get there, or so many at once
+	Shut []Range // nobody does
+	By   string  // the first chain that shuts
+}
+
+// A wall is a chain that each incoming connection has to pass.
+type wall struct {
+	name   string
+	four   bool // it sees IPv4
+	six    bool
+	policy outcome
+	judge  func(port uint16, six bool) (o outcome, some bool) // some: some peers were let in, whatever becomes of the others
+}
+
+// An outcome is what a chain does to a new connection.
+type outcome int
+
+const (
+	undecided outcome = iota
+	accepted
+	partly // for some peers the one, for others the other
+	dropped
+)
+
+// PassageOf tells what becomes of connections to the ports over IPv4 and IPv6. The
+// firewalls of Linux alone can be asked, which all of them are made of: nftables, and
+// iptables of both kinds. An error says that they did not answer, as for others than root.
+func PassageOf(h *Host, p Ports) (four, six Passage, err error) {
+	ports := p.in()
+	walls, cuts, err := h.walls()
+	if err != nil {
+		return four, six, err
+	}
+	for _, r := range pieces(ports, cuts) {
+		four.add(r, walls, false)
+		six.add(r, walls, true)
+	}
+	return four, six, nil
+}
+
+// add puts ports that all rules treat alike into the list where they belong.
+func (p *Passage) add(r Range, walls []wall, six bool) {
+	worst := accepted
+	for _, w := range walls {
+		if six && !w.six || !six && !w.four {
+			continue
+		}
+		o, some := w.judge(r.First, six)
+		if o == undecided {
+			o = w.policy
+		}
+		if o == dropped && some {
+			o = partly
+		}
+		if o > worst {
+			worst = o
+			if o == dropped && p.By == "" {
+				p.By = w.name
+			}
+		}
+	}
+	to := map[outcome]*[]Range{accepted: &p.Open, partly: &p.Some, dropped: &p.Shut}[worst]
+	*to = union(append(*to, r), 1)
+}
+
+// pieces cuts ranges so that no port of cuts is inside of one.
+func pieces(ranges []Range, cuts []uint16) []Range {
+	slices.Sort(cuts)
+	var out []Range
+	for _, r := range ranges {
+		for _, c := range slices.Compact(cuts) {
+			if c > r.First && c <= r.Last {
+				out = append(out, Range{r.First, c - 1})
+				r.First = c
+			}
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// walls are the chains of nftables and of iptables, and the ports at which their rules
+// begin to say something else.
+func (h *Host) walls() (walls []wall, cuts []uint16, err error) {
+	old := false
+	out, nftErr := h.Run("nft", "-j", "list", "ruleset")
+	if nftErr == nil {
+		rs, err := parseRuleset(out)
+		if err != nil {
+			return nil, nil, err
+		}
+		sets, numbers := parseSets(out)
+		cuts = append(cuts, numbers...)
+		for _, c := range slices.Concat(rs.base("ingress"), rs.base("prerouting"), rs.base("input")) {
+			if c.ofIPTables() {
+				old = true
+				continue
+			}
+			w := wall{name: "the chain " + c.String() + " of nftables", four: c.family != "ip6", six: c.family != "ip", policy: accepted}
+			if c.policy == "drop" {
+				w.policy = dropped
+			}
+			w.judge = func(port uint16, six bool) (outcome, bool) {
+				j := &judge{rs: rs, sets: sets, port: port, six: six}
+				o, _ := j.chain(c, 0)
+				return o, j.some
+			}
+			walls = append(walls, w)
+		}
+	}
+	for _, name := range []string{"/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"} {
+		if b, err := h.Read(name); err == nil && strings.Contains(string(b), "filter") {
+			old = true
+		}
+	}
+	if !old && nftErr == nil {
+		return walls, cuts, nil
+	}
+	asked := false
+	var failed error
+	for _, t := range h.tables() {
+		out, err := h.Run(t.program, "-S")
+		if err != nil {
+			failed = fmt.Errorf("%s: %s", t.program, reason(err))
+			continue
+		}
+		asked = true
+		f := parseFilter(out)
+		for _, rules := range f.chains {
+			for _, rule := range rules {
+				for word := range strings.SplitSeq(strings.Join(rule, ","), ",") {
+					if r, ok := ParseRange(word, ":"); ok {
+						cuts = append(cuts, r.First, r.Last+1)
+					}
+				}
+			}
+		}
+		w := wall{name: "INPUT of " + t.program, four: !t.v6, six: t.v6, policy: accepted}
+		if f.policy["INPUT"] == "DROP" {
+			w.policy = dropped
+		}
+		w.judge = func(port uint16, _ bool) (o outcome, some bool) {
+			o = f.judge("INPUT", port, 0, &some)
+			return o, some
+		}
+		walls = append(walls, w)
+	}
+	switch {
+	case nftErr != nil && !asked:
+		return nil, nil, fmt.Errorf("nft: %s; %w", reason(nftErr), failed)
+	case old && !asked:
+		return nil, nil, failed
+	}
+	return walls, cuts, nil
+}
+
+// deepest is how many chains one inside another are followed; the kernel has a limit
+// of 16.
+const deepest = 20
+
+// A judge follows one new connection through a ruleset of nft.
+type judge struct {
+	rs   *ruleset
+	sets map[string][]Range // ports, by "family table name"
+	port uint16
+	six  bool
+	some bool // some peers were let in before
+}
+
+// parseSets reads the sets with names that have ports in them, and every number of the
+// document that may be a port, with the one behind it.
+func parseSets(text string) (sets map[string][]Range, cuts []uint16) {
+	sets = map[string][]Range{}
+	var doc struct {
+		Nftables []struct {
+			Set *struct {
+				Family, Table, Name string
+				Elem                []any
+			}
+			Rule *struct{ Expr any }
+		}
+	}
+	if json.Unmarshal([]byte(text), &doc) != nil {
+		return sets, nil // parseRuleset says so
+	}
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case float64:
+			if v > 0 && v <= 65535 {
+				cuts = append(cuts, uint16(v), uint16(v)+1)
+			}
+		case []any:
+			for _, e := range v {
+				walk(e)
+			}
+		case map[string]any:
+			for _, e := range v {
+				walk(e)
+			}
+		}
+	}
+	for _, o := range doc.Nftables {
+		switch {
+		case o.Set != nil:
+			sets[o.Set.Family+" "+o.Set.Table+" "+o.Set.Name] = numbers(o.Set.Elem)
+			walk(o.Set.Elem)
+		case o.Rule != nil:
+			walk(o.Rule.Expr)
+		}
+	}
+	slices.Sort(cuts)
+	return sets, slices.Compact(cuts)
+}
+
+// chain is what a chain does; ended says that a chain which jumped here ends too.
+func (j *judge) chain(c *chain, depth int) (o outcome, ended bool) {
+	if depth > deepest {
+		return undecided, false
+	}
+	for _, r := range c.rules {
+		if o, left := j.rule(c, r.expr, depth); o != undecided || left {
+			return o, left
+		}
+	}
+	return undecided, false
+}
+
+// rule is what a rule does; left says that its chain ends with it.
+func (j *judge) rule(c *chain, expr []map[string]any, depth int) (o outcome, left bool) {
+	m := always
+	for _, statement := range expr {
+		for kind, value := range statement {
+			v, _ := value.(map[string]any)
+			switch kind {
+			case "match":
+				m = max(m, j.match(c, v["left"], fmt.Sprint(v["op"]), v["right"]))
+				if m == never {
+					return undecided, false
+				}
+			case "limit", "ct count", "quota", "meter", "xt":
+				m = max(m, sometimes)
+			case "accept":
+				return j.decide(m, accepted), false
+			case "drop", "reject":
+				return j.decide(m, dropped), false
+			case "return":
+				return undecided, m == always
+			case "jump", "goto":
+				name, _ := v["target"].(string)
+				to := j.rs.chain(c.family, c.table, name)
+				if to == nil {
+					continue
+				}
+				sub, _ := j.chain(to, depth+1)
+				if o := j.decide(m, sub); o != undecided {
+					return o, false
+				}
+				if kind == "goto" && m == always {
+					return undecided, true
+				}
+			case "vmap":
+				data, _ := v["data"].(map[string]any)
+				elements, _ := data["set"].([]any)
+				for _, e := range elements {
+					pair, _ := e.([]any)
+					if len(pair) != 2 {
+						continue
+					}
+					verdict, ok := pair[1].(map[string]any)
+					if !ok {
+						continue
+					}
+					one := []map[string]any{{"match": map[string]any{"op": "==", "left": v["key"], "right": pair[0]}}, verdict}
+					if pair[0] == "*" {
+						one = one[1:]
+					}
+					o, left := j.rule(c, one, depth)
+					if o = j.decide(m, o); o != undecided || left && m == always {
+						return o, left
+					}
+				}
+			}
+		}
+	}
+	return undecided, false
+}
+
+// decide is what a verdict comes to under a condition that is true so far. Where some
+// are dropped, those are bans and none of ours.
+func (j *judge) decide(m match, o outcome) outcome {
+	switch {
+	case o == undecided:
+		return undecided
+	case m == sometimes:
+		j.some = j.some || o == accepted
+		return undecided
+	}
+	return o
+}
+
+// match is how far a condition is true. Unlike matchOf, which looks for what blocks, it
+// takes none for true that it doesn't know.
+func (j *judge) match(c *chain, left any, op string, right any) match {
+	is := func(true bool) match {
+		if true != (op == "!=") {
+			return always
+		}
+		return never
+	}
+	if m, ok := left.(map[string]any); ok && m["&"] != nil {
+		return is(slices.Equal(texts(right), []string{"syn"}))
+	}
+	protocol, name, _ := strings.Cut(field(left), " ")
+	meta := key(left, "meta")
+	switch {
+	case meta == "nfproto":
+		return is(slices.Contains(texts(right), map[bool]string{false: "ipv4", true: "ipv6"}[j.six]))
+	case meta == "protocol":
+		return is(slices.Contains(texts(right), map[bool]string{false: "ip", true: "ip6"}[j.six]))
+	case protocol == "ip" && j.six, protocol == "ip6" && !j.six:
+		return never
+	case meta == "iifname" || meta == "iif":
+		names := texts(right)
+		switch {
+		case slices.Equal(names, []string{"lo"}):
+			return is(false)
+		case len(names) > 0 && !slices.ContainsFunc(names, func(n string) bool { return !virtual(n) }):
+			return sometimes
+		}
+		return always
+	case meta == "l4proto", field(left) == "ip protocol", field(left) == "ip6 nexthdr", key(left, "ct") == "state":
+		return matchOf(left, op, right, traffic{dport: []Range{{j.port, j.port}}})
+	case key(left, "ct") == "status":
+		return never // of the kind of dnat: not of a connection to this host
+	case protocol == "udp" || protocol == "icmp" || protocol == "icmpv6" || protocol == "sctp" || protocol == "udplite":
+		return never
+	case (protocol == "tcp" || protocol == "th") && name == "dport":
+		ports := numbers(right)
+		if named(right) {
+			s, _ := right.(string)
+			known, ok := j.sets[c.family+" "+c.table+" "+strings.TrimPrefix(s, "@")]
+			if !ok {
+				return sometimes
+			}
+			ports = known
+		}
+		on := []Range{{j.port, j.port}}
+		switch op {
+		case "==", "in", "!=":
+			return is(meet(ports, on))
+		}
+		return compare(op, ports, j.port)
+	case name == "flags":
+		return is(slices.Equal(texts(right), []string{"syn"}))
+	case name == "saddr" && op == "!=":
+		return always
+	case kindOf(left) == "fib" && slices.Equal(texts(right), []string{"local"}):
+		return is(true)
+	}
+	return sometimes
+}
+
+// compare is a port under one of <, <=, > and >=.
+func compare(op string, than []Range, port uint16) match {
+	if len(than) != 1 || than[0].First != than[0].Last {
+		return sometimes
+	}
+	n := than[0].First
+	if op == "<" && port < n || op == "<=" && port <= n || op == ">" && port > n || op == ">=" && port >= n {
+		return always
+	}
+	return never
+}
+
+// virtual tells whether an interface is one between this host and its own machines, or
+// of a network over others.
+func virtual(name string) bool {
+	return slices.ContainsFunc([]string{"docker", "br-", "virbr", "veth", "vnet", "lxc", "lxd", "cni", "podman", "wg", "tun", "tap", "tailscale", "zt"},
+		func(begin string) bool { return strings.HasPrefix(name, begin) })
+}
+
+// judge follows one new connection through a chain of iptables. some is set when some
+// peers are let in on the way.
+func (f filter) judge(chain string, port uint16, depth int, some *bool) outcome {
+	for _, rule := range f.chains[chain] {
+		m := matchWords(rule, port)
+		if m == never || depth > deepest {
+			continue
+		}
+		o := undecided
+		switch target := option(rule, "-j", "-g"); target {
+		case "ACCEPT":
+			o = accepted
+		case "DROP", "REJECT", "TARPIT":
+			o = dropped
+		case "RETURN":
+			if m == always {
+				return undecided
+			}
+		default:
+			o = f.judge(target, port, depth+1, some)
+			if o == undecided && m == always && slices.Contains(rule, "-g") {
+				return undecided
+			}
+		}
+		switch {
+		case o == undecided:
+		case m == sometimes:
+			*some = *some || o == accepted
+		default:
+			return o
+		}
+	}
+	return undecided
+}
+
+// matchWords is how far a rule of iptables is about new connections to a port of this
+// host. What it doesn't know is true for some.
+func matchWords(rule []string, port uint16) match {
+	m := always
+	for i := 0; i < len(rule); i++ {
+		word, not := rule[i], i > 0 && rule[i-1] == "!"
+		value := ""
+		if i+1 < len(rule) {
+			value = rule[i+1]
+		}
+		is := func(true bool) match {
+			if true != not {
+				return always
+			}
+			return never
+		}
+		one := always
+		switch word {
+		case "-p":
+			one = is(value == "tcp" || value == "all")
+		case "-i":
+			one = is(value != "lo")
+			if virtual(value) && !not {
+				one = sometimes
+			}
+		case "-s":
+			if !not {
+				one = sometimes
+			}
+		case "-d":
+			one = sometimes
+		case "--dport", "--dports", "--destination-port":
+			on := false
+			for w := range strings.SplitSeq(value, ",") {
+				r, ok := ParseRange(w, ":")
+				on = on || ok && r.First <= port && port <= r.Last
+			}
+			one = is(on)
+		case "--sport", "--sports", "--ports":
+			one = sometimes
+		case "--ctstate", "--state":
+			one = is(slices.Contains(strings.Split(value, ","), "NEW"))
+		case "--tcp-flags":
+			one = never
+			if i+2 < len(rule) && !not && strings.Contains(value, "SYN") && rule[i+2] == "SYN" {
+				one = always
+			}
+		case "--dst-type":
+			one = is(value == "LOCAL")
+		case "-m":
+			if !slices.Contains([]string{"tcp", "conntrack", "state", "comment", "multiport", "addrtype"}, value) {
+				one = sometimes
+			}
+		}
+		m = max(m, one)
+	}
+	return m
+}

@@ -1,0 +1,218 @@
+package firewall
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// served are the ports of the tests: 21, and 30000 to 30009.
+var served = Ports{Listeners: []Listener{{Protocol: "ftp", Port: 21}}, Passive: []Range{{30000, 30009}}}
+
+// nftRules is a ruleset with one base chain, as nft -j prints it; others have names.
+func nftRules(t *testing.T, family, policy string, rules ...string) string {
+	t.Helper()
+	all := []string{fmt.Sprintf(`{"chain":{"family":%q,"table":"filter","name":"input","hook":"input","prio":0,"policy":%q}}`, family, policy)}
+	names := map[string]bool{"input": true}
+	for i, rule := range rules {
+		chain, expr, ok := strings.Cut(rule, ": ")
+		if !ok {
+			chain, expr = "input", rule
+		}
+		if chain == "set" {
+			all = append(all, fmt.Sprintf(`{"set":{"family":%q,"table":"filter","name":"ports","type":"inet_service","elem":[%s]}}`, family, expr))
+			continue
+		}
+		if !names[chain] {
+			names[chain] = true
+			all = append(all, fmt.Sprintf(`{"chain":{"family":%q,"table":"filter","name":%q}}`, family, chain))
+		}
+		all = append(all, fmt.Sprintf(`{"rule":{"family":%q,"table":"filter","chain":%q,"handle":%d,"expr":[%s]}}`, family, chain, i+1, expr))
+	}
+	text := `{"nftables":[` + strings.Join(all, ",") + `]}`
+	if !json.Valid([]byte(text)) {
+		t.Fatalf("no JSON: %s", text)
+	}
+	return text
+}
+
+// Parts of rules, as nft -j prints them.
+func dport(op, right string) string {
+	return fmt.Sprintf(`{"match":{"op":%q,"left":{"payload":{"protocol":"tcp","field":"dport"}},"right":%s}}`, op, right)
+}
+
+const (
+	acceptIt    = `{"accept":null}`
+	dropIt      = `{"drop":null}`
+	established = `{"match":{"op":"in","left":{"ct":{"key":"state"}},"right":["established","related"]}}`
+	fresh       = `{"match":{"op":"in","left":{"ct":{"key":"state"}},"right":["new","untracked"]}}`
+	dnat        = `{"match":{"op":"in","left":{"ct":{"key":"status"}},"right":"dnat"}}`
+	lo          = `{"match":{"op":"==","left":{"meta":{"key":"iifname"}},"right":"lo"}}`
+	eth0        = `{"match":{"op":"==","left":{"meta":{"key":"iifname"}},"right":"eth0"}}`
+	docker0     = `{"match":{"op":"==","left":{"meta":{"key":"iifname"}},"right":"docker0"}}`
+	near        = `{"match":{"op":"==","left":{"payload":{"protocol":"ip","field":"saddr"}},"right":{"prefix":{"addr":"10.0.0.0","len":8}}}}`
+	icmp        = `{"match":{"op":"==","left":{"meta":{"key":"l4proto"}},"right":"icmp"}}`
+	slow        = `{"limit":{"rate":10,"burst":5,"per":"second"}}`
+	isIPv6      = `{"match":{"op":"==","left":{"meta":{"key":"nfproto"}},"right":"ipv6"}}`
+	rest        = `{"range":[30000,30009]}`
+)
+
+func TestPassageOfNFT(t *testing.T) {
+	both := dport("==", `{"set":[21,`+rest+`]}`)
+	for _, row := range []struct {
+		name      string
+		policy    string
+		rules     []string
+		four, six string // what is open, some and shut, with slashes between
+	}{
+		{"nothing in a chain that accepts", "accept", nil, "21,30000-30009//", "21,30000-30009//"},
+		{"nothing in a chain that drops", "drop", nil, "//21,30000-30009", "//21,30000-30009"},
+		{"only what is not for clients", "drop", []string{established + "," + acceptIt, lo + "," + acceptIt, icmp + "," + acceptIt, dnat + "," + acceptIt, docker0 + "," + acceptIt},
+			"/21,30000-30009/", "/21,30000-30009/"},
+		{"both are let in", "drop", []string{established + "," + acceptIt, both + "," + acceptIt}, "21,30000-30009//", "21,30000-30009//"},
+		{"the control port alone", "drop", []string{dport("==", "21") + "," + acceptIt}, "21//30000-30009", "21//30000-30009"},
+		{"a part of the range", "drop", []string{dport("==", "21") + "," + acceptIt, dport("==", `{"range":[30000,30004]}`) + "," + acceptIt}, "21,30000-30004//30005-30009", "21,30000-30004//30005-30009"},
+		{"a set with a name", "drop", []string{"set: 21," + rest, dport("==", `"@ports"`) + "," + acceptIt}, "21,30000-30009//", "21,30000-30009//"},
+		{"a set that is not there", "drop", []string{dport("==", `"@other"`) + "," + acceptIt}, "/21,30000-30009/", "/21,30000-30009/"},
+		{"all ports but one are dropped", "accept", []string{dport("!=", "21") + "," + dropIt}, "21//30000-30009", "21//30000-30009"},
+		{"above a port", "drop", []string{dport(">=", "1024") + "," + acceptIt}, "30000-30009//21", "30000-30009//21"},
+		{"a network", "drop", []string{near + "," + both + "," + acceptIt}, "/21,30000-30009/", "//21,30000-30009"},
+		{"a ban is none of ours", "accept", []string{near + "," + dropIt}, "21,30000-30009//", "21,30000-30009//"},
+		{"so many at once", "drop", []string{slow + "," + both + "," + acceptIt}, "/21,30000-30009/", "/21,30000-30009/"},
+		{"IPv6 alone", "drop", []string{isIPv6 + "," + both + "," + acceptIt}, "//21,30000-30009", "21,30000-30009//"},
+		{"a chain that rejects behind one that accepts", "accept", []string{`{"jump":{"target":"in"}}`, `{"reject":null}`, "in: " + both + "," + fresh + "," + acceptIt},
+			"21,30000-30009//", "21,30000-30009//"},
+		{"a return ends a chain", "drop", []string{`{"jump":{"target":"in"}}`, "in: " + `{"return":null}`, "in: " + acceptIt}, "//21,30000-30009", "//21,30000-30009"},
+		{"zones as firewalld has them", "accept", []string{
+			established + "," + acceptIt, dnat + "," + acceptIt, lo + "," + acceptIt, `{"jump":{"target":"zones"}}`, `{"reject":{"type":"icmpx","expr":"admin-prohibited"}}`,
+			"zones: " + eth0 + `,{"goto":{"target":"public"}}`, "zones: " + `{"goto":{"target":"public"}}`,
+			"public: " + `{"jump":{"target":"allow"}}`, "public: " + icmp + "," + acceptIt,
+			"allow: " + dport("==", "21") + "," + fresh + "," + acceptIt,
+		}, "21//30000-30009", "21//30000-30009"},
+		{"a map of verdicts", "drop", []string{`{"vmap":{"key":{"payload":{"protocol":"tcp","field":"dport"}},"data":{"set":[[21,{"accept":null}],[` + rest + `,{"jump":{"target":"in"}}]]}}}`, "in: " + acceptIt},
+			"21,30000-30009//", "21,30000-30009//"},
+		{"a loop of chains ends", "drop", []string{`{"jump":{"target":"in"}}`, "in: " + `{"jump":{"target":"in"}}`}, "//21,30000-30009", "//21,30000-30009"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			text := nftRules(t, "inet", row.policy, row.rules...)
+			h := answers(map[string]string{"nft -j list ruleset": text})
+			four, six, err := PassageOf(h, served)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := four.short(); got != row.four {
+				t.Errorf("over IPv4 %q; want %q", got, row.four)
+			}
+			if got := six.short(); got != row.six {
+				t.Errorf("over IPv6 %q; want %q", got, row.six)
+			}
+			if (len(four.Shut) > 0) != (four.By == "the chain inet filter input of nftables") {
+				t.Errorf("by %q", four.By)
+			}
+		})
+	}
+}
+
+func (p Passage) short() string {
+	return list(p.Open, "-", ",") + "/" + list(p.Some, "-", ",") + "/" + list(p.Shut, "-", ",")
+}
+
+// answers is a host whose programs say this.
+func answers(said map[string]string) *Host {
+	return &Host{
+		GOOS: "linux",
+		Run: func(name string, args ...string) (string, error) {
+			if text, ok := said[strings.Join(append([]string{name}, args...), " ")]; ok {
+				return text, nil
+			}
+			return "", &exec.Error{Name: name, Err: exec.ErrNotFound}
+		},
+		Read: func(name string) ([]byte, error) {
+			if text, ok := said[name]; ok {
+				return []byte(text), nil
+			}
+			return nil, fs.ErrNotExist
+		},
+		Glob: func(string) []string { return nil }, Owner: func(uint16) string { return "" },
+	}
+}
+
+func TestPassageOfIPTables(t *testing.T) {
+	for _, row := range []struct{ name, rules, four string }{
+		{"a policy that drops", "-P INPUT DROP", "//21,30000-30009"},
+		{"a policy that accepts", "-P INPUT ACCEPT", "21,30000-30009//"},
+		{"both are let in", "-P INPUT DROP\n-A INPUT -p tcp -m multiport --dports 21,30000:30009 -m conntrack --ctstate NEW -j ACCEPT", "21,30000-30009//"},
+		{"a part of the range", "-P INPUT DROP\n-A INPUT -p tcp -m tcp --dport 21 -j ACCEPT\n-A INPUT -p tcp -m tcp --dport 30005:31000 -j ACCEPT", "21,30005-30009//30000-30004"},
+		{"only answers and the loopback", "-P INPUT DROP\n-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n-A INPUT -i lo -j ACCEPT\n-A INPUT -p icmp -j ACCEPT", "//21,30000-30009"},
+		{"a network", "-P INPUT DROP\n-A INPUT -s 10.0.0.0/8 -p tcp -m tcp --dport 21 -j ACCEPT", "/21/30000-30009"},
+		{"a ban", "-P INPUT ACCEPT\n-N f2b\n-A INPUT -p tcp -j f2b\n-A f2b -s 192.0.2.66/32 -j REJECT\n-A f2b -j RETURN", "21,30000-30009//"},
+		{"a first packet by its flags", "-P INPUT DROP\n-A INPUT -p tcp -m tcp --dport 21 --tcp-flags FIN,SYN,RST,ACK SYN -j ACCEPT\n-A INPUT -p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j ACCEPT", "21//30000-30009"},
+		{"a bridge", "-P INPUT DROP\n-A INPUT -i docker0 -j ACCEPT", "/21,30000-30009/"},
+		{"chains as ufw has them", `-P INPUT DROP
+-A INPUT -j ufw-before-input
+-A INPUT -j ufw-after-input
+-A INPUT -j ufw-reject-input
+-A ufw-before-input -i lo -j ACCEPT
+-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A ufw-before-input -m conntrack --ctstate INVALID -j DROP
+-A ufw-before-input -p icmp -m icmp --icmp-type 8 -j ACCEPT
+-A ufw-before-input -p udp -m udp --sport 67 --dport 68 -j ACCEPT
+-A ufw-before-input -j ufw-not-local
+-A ufw-before-input -d 224.0.0.251/32 -p udp -m udp --dport 5353 -j ACCEPT
+-A ufw-before-input -j ufw-user-input
+-A ufw-not-local -m addrtype --dst-type LOCAL -j RETURN
+-A ufw-not-local -m addrtype --dst-type MULTICAST -j RETURN
+-A ufw-not-local -m limit --limit 3/min --limit-burst 10 -j ufw-logging-deny
+-A ufw-not-local -j DROP
+-A ufw-after-input -p udp -m udp --dport 137 -j ufw-skip-to-policy-input
+-A ufw-skip-to-policy-input -j DROP
+-A ufw-user-input -p tcp -m tcp --dport 21 -j ACCEPT
+-A ufw-user-input -s 10.0.0.0/8 -p tcp -m multiport --dports 30000:30004 -j ACCEPT`, "21/30000-30004/30005-30009"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			h := answers(map[string]string{"iptables -S": row.rules, "ip6tables -S": "-P INPUT ACCEPT", "/proc/net/ip_tables_names": "filter\n"})
+			four, six, err := PassageOf(h, served)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := four.short(); got != row.four {
+				t.Errorf("over IPv4 %q; want %q", got, row.four)
+			}
+			if got := six.short(); got != "21,30000-30009//" {
+				t.Errorf("over IPv6 %q; want all open", got)
+			}
+		})
+	}
+}
+
+// Two chains that filter: a packet has to pass both.
+func TestPassageOfTwoKinds(t *testing.T) {
+	h := answers(map[string]string{
+		"nft -j list ruleset":        nftRules(t, "inet", "drop", dport("==", "21")+","+acceptIt),
+		"iptables -S":                "-P INPUT DROP\n-A INPUT -p tcp -m tcp --dport 30000:30009 -j ACCEPT",
+		"/proc/net/ip_tables_names":  "filter\n",
+		"ip6tables -S":               "-P INPUT ACCEPT",
+		"/proc/net/ip6_tables_names": "",
+	})
+	four, six, err := PassageOf(h, served)
+	if err != nil || four.short() != "//21,30000-30009" || six.short() != "21//30000-30009" {
+		t.Errorf("%q, %q, %v", four.short(), six.short(), err)
+	}
+}
+
+func TestPassageOfProgramsThatDoNotAnswer(t *testing.T) {
+	h := answers(nil)
+	if _, _, err := PassageOf(h, served); err == nil || !strings.Contains(err.Error(), "there is no such program here") {
+		t.Errorf("without a program: %v", err)
+	}
+	h.Run = func(string, ...string) (string, error) {
+		return "", errors.New("exit status 1: Operation not permitted")
+	}
+	if _, _, err := PassageOf(h, served); err == nil || !strings.Contains(err.Error(), "Operation not permitted") {
+		t.Errorf("without the right: %v", err)
+	}
+}
