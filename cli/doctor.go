@@ -31,7 +31,7 @@ func doctorCommand() *cobra.Command {
 	c := &client{}
 	d := &examination{c: c}
 	cmd := &cobra.Command{
-		Use:   "doctor HOST | URL",
+		Use:   "doctor HOST | URL | --server",
 		Short: "find out why transfers fail, and what each side can do",
 		Long: `Look at a server layer by layer: name, port, protocol, TLS and its certificate, login,
 data connections, transfers. Each line is a check; the first one that failed is explained,
@@ -39,13 +39,28 @@ with what you and the administrator of the server can do. A password is sent ove
 SSH only, unless --plain or --tls off say otherwise.
 
 Without a scheme FTP is looked at, or SFTP where only that answers. Nothing is written
-to the server without --write. The exit status is 0, or 20 with warnings, 21 with problems.`,
+to the server without --write. The exit status is 0, or 20 with warnings, 21 with problems.
+
+With --server the server of this host is looked at, whether it runs or not: its
+configuration, who holds its ports, the firewall of this host, the passive range, the
+public address, certificates and keys, directories as the user that serves them, disks,
+limits, the clock, and what the running server has seen of its clients. That needs no
+network but for names, changes nothing, and sees all of it as root only.`,
 		Example: `  dray doctor ftp.example.net
   dray doctor --write ftps://alice@ftp.example.net/incoming/
   dray doctor --compare ftp,sftp alice@ftp.example.net
-  dray doctor --report report.txt sftp://alice@ftp.example.net`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
+  dray doctor --report report.txt sftp://alice@ftp.example.net
+  sudo dray doctor --server
+  sudo dray doctor --server --config /etc/dray/dray.toml --json`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			switch server := cmd.Flags().Changed("server") && d.server; {
+			case server && len(args) > 0:
+				return usagef("doctor takes a host or URL, or --server for the server of this host\n      leave %s away, or --server", strings.Join(args, " "))
+			case server:
+				return nil
+			case cmd.Flags().Changed("config"):
+				return usagef("--config is for --server, which is not there\n      for example: dray doctor --server --config %s", d.config)
+			case len(args) != 1:
 				return usagef("one host or URL is looked at\n      for example: dray doctor ftp.example.net")
 			}
 			return nil
@@ -55,6 +70,8 @@ to the server without --write. The exit status is 0, or 20 with warnings, 21 wit
 	f.BoolVar(&d.deep, "deep", false, "look also at what takes longer: late greetings, idle connections, whole files")
 	f.BoolVar(&d.write, "write", false, "upload a file of 300 kB under each version of TLS, compare it, and remove it")
 	f.StringVar(&d.compare, "compare", "", "look at the host by each of these `SCHEMES`: ftp, ftps, sftp, with commas between")
+	f.BoolVar(&d.server, "server", false, "look at the server of this host")
+	f.StringVar(&d.config, "config", "", "`FILE` of its configuration (default $"+configEnv+", else ~/.config/dray/dray.toml, else "+DefaultConfig+")")
 	f.StringVar(&d.report, "report", "", "write all of it to `FILE`, with the dialogue and without passwords and your user name, to be sent to who can help")
 	c.flags(f)
 	cmd.RunE = c.run(d.run)
@@ -67,6 +84,8 @@ type examination struct {
 	deep, write bool
 	compare     string
 	report      string
+	server      bool
+	config      string
 
 	dialogue bytes.Buffer
 }
@@ -74,6 +93,13 @@ type examination struct {
 func (d *examination) run(ctx context.Context, args []string) error {
 	c := d.c
 	c.calm = true
+	if len(args) == 0 {
+		r, err := d.examineHost(ctx)
+		if err != nil {
+			return err
+		}
+		return d.finish(ctx, []doctor.Report{r}, remote.URL{})
+	}
 	u, open, err := d.target(args[0])
 	if err != nil {
 		return err
@@ -97,6 +123,12 @@ func (d *examination) run(ctx context.Context, args []string) error {
 		}
 		reports = append(reports, r)
 	}
+	return d.finish(ctx, reports, u)
+}
+
+// finish writes what is written at the end, and tells how it was by the exit status.
+func (d *examination) finish(ctx context.Context, reports []doctor.Report, u remote.URL) error {
+	c := d.c
 	if d.report != "" {
 		if err := d.writeReport(reports, u); err != nil {
 			return usagef("--report: %v", err)
@@ -207,20 +239,25 @@ func (d *examination) examine(ctx context.Context, u remote.URL, open bool) (doc
 	}
 	r := doctor.Examine(ctx, do)
 	if text {
-		if c.quiet {
-			for i := range r.Findings {
-				if r.Findings[i].Verdict >= doctor.Warn {
-					shown.write(&r.Findings[i])
-				}
-			}
-		} else {
-			for i, f := range r.Findings { // what was found before the checks began
-				shown.add(i, f)
-			}
-		}
-		d.conclude(&r)
+		d.tell(&r, shown)
 	}
 	return r, nil
+}
+
+// tell writes a report to its end; shown has written what it was told.
+func (d *examination) tell(r *doctor.Report, shown *rows) {
+	if d.c.quiet {
+		for i := range r.Findings {
+			if r.Findings[i].Verdict >= doctor.Warn {
+				shown.write(&r.Findings[i])
+			}
+		}
+	} else {
+		for i, f := range r.Findings { // what was found before the checks began
+			shown.add(i, f)
+		}
+	}
+	d.conclude(r)
 }
 
 // command is the command line for a URL, with the options of this run.
@@ -423,7 +460,9 @@ func (d *examination) writeReport(reports []doctor.Report, u remote.URL) error {
 			}
 		}
 	}
-	fmt.Fprintf(&b, "\nThe dialogue:\n%s", d.dialogue.String())
+	if !d.server {
+		fmt.Fprintf(&b, "\nThe dialogue:\n%s", d.dialogue.String())
+	}
 	text := b.String()
 	if user := u.User; len(user) > 1 && user != "anonymous" && user != "ftp" {
 		text = strings.ReplaceAll(text, user, "USER")

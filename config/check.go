@@ -39,6 +39,9 @@ type Outside struct {
 	// Writable tells whether whoever runs this may make files in a directory. nil:
 	// it is not looked for.
 	Writable func(dir string) bool
+	// Ephemeral are the ports that outgoing connections take. nil: those of a Linux
+	// that nobody has told others; 0, 0: none are looked at.
+	Ephemeral func() (first, last uint16)
 }
 
 // Check lists what is wrong with c as a whole, and on this disk, as far as it can
@@ -199,7 +202,7 @@ func listenHost(host string) bool {
 }
 
 // The ephemeral ports of Linux, which outgoing connections take.
-const ephemeralFirst, ephemeralLast = 32768, 60999
+func ephemeral() (first, last uint16) { return 32768, 60999 }
 
 const fewPorts = 10
 
@@ -210,6 +213,11 @@ func (ch *checker) passive() {
 			ranges = append(ranges, struct{ path, text string }{listenerPath(i, "passive"), l.Passive})
 		}
 	}
+	theirs := ch.o.Ephemeral
+	if theirs == nil {
+		theirs = ephemeral
+	}
+	low, high := theirs()
 	for _, r := range ranges {
 		first, last, err := PassiveRange(r.text)
 		if err != nil {
@@ -218,8 +226,8 @@ func (ch *checker) passive() {
 		if n := int(last) - int(first) + 1; n < fewPorts {
 			ch.warn(r.path, fmt.Sprintf("%q has %d ports, and each transfer takes one", r.text, n), "write a range of 100 or more, such as \""+DefaultPassive+`"`)
 		}
-		if first <= ephemeralLast && last >= ephemeralFirst {
-			ch.warn(r.path, fmt.Sprintf("%q overlaps %d-%d, which outgoing connections of Linux take ports of", r.text, ephemeralFirst, ephemeralLast),
+		if first <= high && last >= low {
+			ch.warn(r.path, fmt.Sprintf("%q overlaps %d-%d, which outgoing connections of Linux take ports of", r.text, low, high),
 				"write a range outside, such as \""+DefaultPassive+`"`)
 		}
 	listeners:

@@ -379,4 +379,34 @@ var elsewhere = []Entry{
 		Admin:    "Take the ban back: `fail2ban-client set vsftpd unbanip 172.17.0.1`. Exempt the gateway: fail2ban `ignoreip = 127.0.0.1/8 172.17.0.0/16`, dray: `exempt = [\"172.17.0.0/16\"]` under `[limits]`. So that the server sees real addresses: `docker run --network host`, or a balancer that keeps them.",
 		Dialects: []string{"fail2ban: NOTICE [vsftpd] Ban 172.17.0.1"},
 	},
+
+	// On the server's own host.
+
+	{
+		ID:       fault.IDPortTaken,
+		Means:    "Another program listens on a port that the server is to listen on. One of them can have it; a server that is told to take this port does not start.",
+		Operator: "A listener has no port. What holds it is often another FTP server of the distribution, or sshd on port 22.",
+		Confirm:  "`ss -ltnp` lists ports with the programs that hold them; root sees all names.",
+		You:      "Nothing; tell the administrator.",
+		Admin:    "End the other program (`systemctl disable --now NAME`), or give the listener another port: dray `listen = [\":2022\"]` under its `[[listener]]`. `dray doctor --server` tells who holds it.",
+		Dialects: []string{"bind: address already in use", "EADDRINUSE", "vsftpd: 500 OOPS: could not bind listening IPv4 socket", "ProFTPD: Failed binding to 0.0.0.0, port 21: Address already in use"},
+	},
+	{
+		ID:       fault.IDLowPort,
+		Means:    "Ports below 1024 are for root and for programs with the capability CAP_NET_BIND_SERVICE. The user that the server runs as is neither.",
+		Operator: "A listener can't bind its port, for want of the right to low ports.",
+		Confirm:  "`grep CapEff /proc/PID/status` and `capsh --decode=NUMBER` show what the process has; `sysctl net.ipv4.ip_unprivileged_port_start` is the first port for everybody.",
+		You:      "Nothing; tell the administrator.",
+		Admin:    "Let root start the server, with `user` in its configuration; or give the unit `AmbientCapabilities=CAP_NET_BIND_SERVICE`; or the program itself the capability: `setcap cap_net_bind_service=+ep /usr/local/bin/dray`, which each new version of it needs again.",
+		Dialects: []string{"bind: permission denied", "EACCES at bind"},
+	},
+	{
+		ID:       fault.IDKeyExposed,
+		Means:    "A private key can be read by others than the server. Whoever has it can be the server: clients would give their passwords to it without a warning.",
+		Operator: "The mode of a key file lets others read it.",
+		Confirm:  "`ls -l FILE` shows the mode: nothing may stand in the last three places, and for a host key of SSH in the last six.",
+		You:      "Nothing; tell the administrator.",
+		Admin:    "`chmod o= FILE` for a key of TLS, `chmod 600 FILE` for a host key. Have another one made if somebody may have read it; clients that have stored a host key are warned then.",
+		Dialects: []string{"OpenSSH: Permissions 0644 for 'FILE' are too open.", "OpenSSH: WARNING: UNPROTECTED PRIVATE KEY FILE!"},
+	},
 }

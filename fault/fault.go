@@ -195,6 +195,9 @@ const (
 	IDASCII        ID = "ascii-damage"
 	IDProxyMany    ID = "proxy-explosion"
 	IDSelfBan      ID = "self-ban"
+	IDPortTaken    ID = "port-taken"
+	IDLowPort      ID = "low-port"
+	IDKeyExposed   ID = "key-exposed"
 )
 
 // An Error is a failure with its cause named. Facts fill the sentence that
