@@ -58,6 +58,36 @@ func (d *diagnosis) command(t *testing.T, id string) string {
 	return ""
 }
 
+// judged wants dray doctor --server to say of the rules what a client sees of them.
+func (s *street) judged(t *testing.T, when string, want view) {
+	t.Helper()
+	const config = `state = "/var/lib/dray"
+passive = "30000-30009"
+[[listener]]
+protocol = "ftp"
+[[listener]]
+protocol = "ftps"
+[[listener]]
+protocol = "sftp"
+listen = [":22"]
+`
+	s.run(t, config, "sh", "-c", "cat >/var/lib/judged.toml")
+	out, _ := s.in(t.Context(), "dray", "doctor", "--server", "--json", "--config", "/var/lib/judged.toml").Output() // its status is about all of it
+	var d diagnosis
+	if err := json.Unmarshal(out, &d); err != nil {
+		t.Fatalf("%s: %v\n%s", when, err, out)
+	}
+	status, id := "fail", "filtered"
+	if len(want.open) > 0 {
+		status, id = "ok", ""
+	}
+	for _, c := range d.Checks {
+		if c.Check == "firewall" && (c.Status != status || c.ID != id) {
+			t.Errorf("%s the doctor finds %s %s: %s; want %s %s", when, c.Status, c.ID, c.Saw, status, id)
+		}
+	}
+}
+
 // A server that is well has nothing but notes; each fault is the first finding, and
 // where the fix is a command, all is well after it.
 func TestDoctorOfTheServer(t *testing.T) {

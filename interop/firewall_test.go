@@ -324,6 +324,7 @@ func (s *street) load(t *testing.T, rules string) {
 func (s *street) goes(t *testing.T, dialect string, before, after view) {
 	t.Helper()
 	s.sees(t, "before", before)
+	s.judged(t, "before", before)
 	was := s.rules(t)
 
 	said := s.firewall(t, append([]string{dialect}, askPorts...)...)
@@ -332,6 +333,7 @@ func (s *street) goes(t *testing.T, dialect string, before, after view) {
 	}
 	s.firewall(t, append([]string{dialect, "--apply"}, askPorts...)...)
 	s.sees(t, "after --apply", after)
+	s.judged(t, "after --apply", after)
 	first := s.rules(t)
 
 	s.firewall(t, append([]string{dialect, "--apply"}, askPorts...)...)
