@@ -425,6 +425,11 @@ func (h *host) then(run string) string {
 	return run
 }
 
+// asRoot is the step that looks again with all rights.
+func (h *host) asRoot(text string) explain.Step {
+	return admin("sudo dray doctor --server"+h.config(), "%s", text)
+}
+
 // set is the step that gives a key of the configuration another value; of keys outside of
 // all tables it is a command.
 func (h *host) set(text, key, value string) explain.Step {
@@ -475,7 +480,7 @@ func (h *host) watchdog() []Finding {
 	switch {
 	case errors.Is(h.why, fs.ErrPermission):
 		return []Finding{plain(Note, "the server at %s does not answer this user", h.c.AdminSocket()).
-			only(admin("sudo dray doctor --server", "ask as root, or as the user that it runs as:"))}
+			only(h.asRoot("ask as root, or as the user that it runs as:"))}
 	case errors.Is(h.why, fs.ErrNotExist), errors.Is(h.why, running.ErrSilent):
 		return []Finding{plain(Note, "no server runs: nothing has been seen of clients").only(admin(start, "start it:"))}
 	case h.why != nil:

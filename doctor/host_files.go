@@ -212,12 +212,15 @@ func (h *host) places(accounts []Account) []place {
 func (h *host) homes(ctx context.Context) Finding {
 	accounts, err := h.list(ctx)
 	if err != nil && h.m.uid > 0 {
-		return skip("this user may not read the accounts").only(admin("sudo dray doctor --server", "ask as root:"))
+		return skip("this user may not read the accounts").only(h.asRoot("ask as root:"))
 	}
 	if err != nil {
 		return plain(Warn, "the accounts can't be read: %v", err).only(admin("dray user ls"+h.config(), "see what it says:"))
 	}
 	places := h.places(accounts)
+	if h.c.File == "" {
+		return skip("dray serve DIR has one account, and no home but DIR")
+	}
 	if len(places) == 0 {
 		return skip("there are no accounts yet").only(admin("dray user add NAME"+h.config(), "add the first:"))
 	}
@@ -273,7 +276,7 @@ func (h *host) homes(ctx context.Context) Finding {
 	case tried+untried < len(places):
 		return plain(Note, "%d of %d directories can be used; for the others was no time", tried, len(places))
 	case tried == 0:
-		return skip("%d directories: %v", untried, errUntried).only(admin("sudo dray doctor --server", "ask as root:"))
+		return skip("%d directories: %v", untried, errUntried).only(h.asRoot("ask as root:"))
 	}
 	return fine("%d of %d directories of accounts tried, and they can be used", tried, len(places)).with("directories", tried)
 }
@@ -294,7 +297,7 @@ func (h *host) directory(whose string, p place, err error) Finding {
 	case err == nil:
 		return fine("%s can be used as %s", p.dir, p.who.name)
 	case errors.Is(err, errUntried):
-		return skip("%s: %v", p.dir, err).only(admin("sudo dray doctor --server", "ask as root:"))
+		return skip("%s: %v", p.dir, err).only(h.asRoot("ask as root:"))
 	case kind == fault.NotFound:
 		return found(Fail, fault.IDHome, "%s of %s is missing", p.dir, whose).with("directory", p.dir).
 			only(admin(fmt.Sprintf("install -d -o %s -g %d -m 750 %s", p.who.name, p.who.GID, dir), "make it:"))
@@ -494,7 +497,7 @@ func (h *host) unusable(file string, err error) Finding {
 	f := plain(Fail, "%s: %s", ce.File, ce.Text)
 	switch ce.Why {
 	case certs.Unreadable:
-		f = found(Skipped, fault.IDPerm, "%s can't be read by this user", ce.File).only(admin("sudo dray doctor --server", "ask as root:"))
+		f = found(Skipped, fault.IDPerm, "%s can't be read by this user", ce.File).only(h.asRoot("ask as root:"))
 		if h.who.own {
 			f.Verdict = Fail
 		}

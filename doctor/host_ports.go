@@ -226,7 +226,7 @@ func (h *host) taken(l config.Listener, port uint16, by holder) Finding {
 	elsewhere := admin("", "or let the listener %s take another one: listen = [\":%d\"] under its [[listener]] in %s", l.Name, others(l.Protocol), orDefault(h.c.File))
 	switch {
 	case by.pid == 0:
-		return f.only(admin("sudo dray doctor --server", "root sees which program that is:"), elsewhere)
+		return f.only(h.asRoot("root sees which program that is:"), elsewhere)
 	case by.name == "sshd" || by.name == "systemd":
 		elsewhere.Text = strings.TrimPrefix(elsewhere.Text, "or ")
 		return f.only(elsewhere, admin("", "or move the SSH for administrators to another port, while a session is open: Port in /etc/ssh/sshd_config"))
@@ -296,7 +296,7 @@ func (h *host) lowPorts(context.Context) Finding {
 	if unit {
 		who = h.unit["User"]
 	}
-	f := found(Fail, fault.IDLowPort, "%s may not bind %s: ports below %d are for root", who, strings.Join(wanted, ", "), start)
+	f := found(Fail, fault.IDLowPort, "the user %s may not bind %s: ports below %d are for root", who, strings.Join(wanted, ", "), start)
 	if flexible {
 		f.Verdict = Note // it takes others
 		f.Saw += "; the server takes others in their place"
@@ -471,7 +471,7 @@ func (h *host) firewall(context.Context) Finding {
 	}
 	four, six, err := firewall.PassageOf(h.m.Host, p)
 	if err != nil {
-		return skip("the rules of this host can't be read: %s", screen.Line(err.Error())).only(admin("sudo dray doctor --server", "ask as root:"))
+		return skip("the rules of this host can't be read: %s", screen.Line(err.Error())).only(h.asRoot("ask as root:"))
 	}
 	if !slices.ContainsFunc(h.m.addrs(), func(a netip.Addr) bool { return a.Is6() && a.IsGlobalUnicast() && !a.IsPrivate() }) {
 		six = four // nobody comes that way

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -50,7 +51,8 @@ type patientHost struct {
 	rooms    map[string]room
 	open     uint64
 	unset    bool // the clock
-	acts     []string
+	mu       sync.Mutex
+	acts     []string // of try
 	goos     string
 	lateName bool // the name server hangs
 }
@@ -149,6 +151,8 @@ func (p *patientHost) machine() *machine {
 			return identity{name: name, Identity: osfs.Identity{UID: 998, GID: 997, Groups: []uint32{997}}}, nil
 		},
 		try: func(_ context.Context, dir string, who identity, write bool) error {
+			p.mu.Lock()
+			defer p.mu.Unlock()
 			p.acts = append(p.acts, fmt.Sprintf("%s as %d write %v", dir, who.UID, write))
 			return p.tried[dir]
 		},
@@ -268,7 +272,7 @@ func TestHostFaults(t *testing.T) {
 		{"a unit without the right", "low ports", func(p *patientHost) {
 			p.said[show] = unit("dray", "")
 			p.o.Config.Listeners[0].Listen = []string{":21"}
-		}, Fail, fault.IDLowPort, "dray may not bind 21", "mkdir -p /etc/systemd/system/dray.service.d"},
+		}, Fail, fault.IDLowPort, "the user dray may not bind 21", "mkdir -p /etc/systemd/system/dray.service.d"},
 		{"a unit with the right", "low ports", func(p *patientHost) { p.said[show] = unit("dray", "cap_net_bind_service") }, OK, "", "CAP_NET_BIND_SERVICE", ""},
 
 		{"a range for half of the sessions", "range", func(p *patientHost) { p.o.Config.Limits.Sessions, p.o.Config.Passive = 100, "30000-30099" }, Warn, fault.IDPool, "100 ports for up to 100 sessions",
