@@ -119,7 +119,7 @@ func (p *patient) passive(ctx context.Context) Finding {
 func (p *patient) patience() time.Duration {
 	p.control.mu.Lock()
 	defer p.control.mu.Unlock()
-	return min(p.times.data, 600*time.Millisecond)
+	return min(p.times.data, max(600*time.Millisecond, 3*p.control.way))
 }
 
 // tryMore tries ports over a connection of its own, with less patience.
@@ -225,17 +225,25 @@ func (p *patient) pasvOf(ctx context.Context) Finding {
 		return f
 	case err != nil:
 		return skip("told with the passive range")
-	case told.Told.Addr() != reached && touch(c.Reach(ctx, told.Told, p.times.data)) != nil:
-		f := found(Warn, fault.IDPasvAddress, "PASV tells %s, which does not answer; the server was reached at %s", told.Told.Addr(), reached).
-			with("told", told.Told.Addr().String()).with("reached", reached.String())
-		return f
+	case told.Told.Addr() != reached:
+		f := found(Warn, fault.IDPasvAddress, "").with("told", told.Told.Addr().String()).with("reached", reached.String())
+		if why := noKnock(told.Told, reached); why != "" {
+			f.Saw = fmt.Sprintf("PASV tells %s, %s; the server was reached at %s", told.Told.Addr(), why, reached)
+			return f
+		}
+		if touch(c.Reach(ctx, told.Told, p.times.data)) != nil {
+			f.Saw = fmt.Sprintf("PASV tells %s, which does not answer; the server was reached at %s", told.Told.Addr(), reached)
+			return f
+		}
+		if epsvErr == nil {
+			return fine("PASV tells %s, which answers too", told.Told.Addr())
+		}
+		fallthrough
 	case epsvErr != nil && c.Features().Has("EPSV"):
 		f := found(Warn, fault.IDEpsvLie, "FEAT names EPSV, and the server refuses it: %s", explain.Said(epsvErr))
 		return f
 	case epsvErr != nil:
 		return Finding{Verdict: Note, Saw: "PASV works; EPSV is refused: " + screen.Line(explain.Said(epsvErr))}
-	case told.Told.Addr() != reached:
-		return fine("PASV tells %s, which answers too", told.Told.Addr())
 	}
 	return fine("EPSV and PASV work, and PASV tells the address that was reached")
 }
@@ -339,12 +347,12 @@ func (p *patient) download(ctx context.Context, files []sample, dir string, fetc
 // stalled looks again where a download stood still: at the same place it is no accident.
 func (p *patient) stalled(ctx context.Context, f Finding, fetch fetcher, path string, size, limit, n int64) Finding {
 	if !p.o.Deep {
-		f.ID, f.Saw = fault.IDStall, fmt.Sprintf("%s stood still after %d bytes", path, n)
+		f.ID, f.Saw = fault.IDStall, screen.Line(fmt.Sprintf("%s stood still after %d bytes", path, n))
 		return f.first(you(p.command("doctor", p.u, []string{"--deep"}), "see whether it is the same place each time:"))
 	}
 	again, err := fetch(ctx, path, size, limit)
 	if err == nil {
-		f.Verdict, f.Saw = Warn, fmt.Sprintf("%s stood still after %d bytes, and came whole at the second try", path, n)
+		f.Verdict, f.Saw = Warn, screen.Line(fmt.Sprintf("%s stood still after %d bytes, and came whole at the second try", path, n))
 		return f
 	}
 	f.ID = fault.IDStall
@@ -365,11 +373,11 @@ const smallSegments = "nft 'add table inet mss; add chain inet mss input { type 
 
 // fetch fetches a file as far as limit, and tells how much came.
 func (p *patient) fetch(ctx context.Context, path string, size, limit int64) (int64, error) {
-	c, err := p.another(ctx, "download", &seen{}, nil)
+	c, over, err := p.spare(ctx, "download", nil)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = c.Close() }()
+	defer over()
 	s := newSink(ctx, size, limit)
 	defer s.stop(nil)
 	_, err = c.Receive(s.ctx, path, ftpclient.Get{Size: -1}, s, transfer.Options{Idle: p.times.answer})
@@ -396,6 +404,13 @@ func (sized) Sys() any           { return nil }
 // one window, so that an end that is cut off shows.
 const probeSize = 300 << 10
 
+// A trial is one upload: what came of it.
+type trial struct {
+	err   error
+	stays error  // why the file is still there; nil: it is not
+	note  string // what could not be looked at
+}
+
 // uploadOf sends a file under each version of TLS, compares it, and removes it.
 func (p *patient) uploadOf(ctx context.Context) Finding {
 	versions := []uint16{0}
@@ -411,32 +426,63 @@ func (p *patient) uploadOf(ctx context.Context) Finding {
 	_, _ = rand.Read(token[:])
 	path := remote.Join(p.directoryOf(), "dray-doctor-"+hex.EncodeToString(token[:])+".tmp")
 	var told []string
-	var first Finding
+	var first error // of TLS 1.3
 	for i, version := range versions {
-		began := time.Now()
-		err := p.upload(ctx, path, content, version)
-		name := ""
-		if version != 0 {
-			name = " with " + tls.VersionName(version)
+		if i > 0 && p.alone.Load() != nil {
+			told = append(told, "TLS 1.2 was not tried, because the server lets no second connection in")
+			break
 		}
+		began := time.Now()
+		t := p.upload(ctx, path, content, version)
 		switch {
-		case err == nil && first.Verdict == Fail:
-			f := found(Fail, fault.IDTLS13Loss, "an upload fails with TLS 1.3 and works with 1.2: %s", first.Saw)
+		case t.stays != nil:
+			return p.stays(ctx, path, t)
+		case t.err == nil && first != nil:
+			f := found(Fail, fault.IDTLS13Loss, "an upload fails with TLS 1.3 and works with 1.2: %s", of(Fail, first).Saw)
 			return f.first(you(p.command("doctor", p.u, []string{"--write", "--tls-max", "1.2"}), "until the server is updated, upload with TLS 1.2:"))
-		case err == nil:
-			told = append(told, fmt.Sprintf("%s%s in %s, compared and removed", screen.Size(probeSize), name, millis(time.Since(began))))
-		case i == 0 && len(versions) > 1 && fault.Of(err).ID != fault.IDNoSpace && fault.Of(err).ID != fault.IDQuota && fault.Of(err).ID != fault.IDPerm:
-			first = of(Fail, err)
-		case i > 0 && first.Verdict == 0 && version == tls.VersionTLS12 && fault.Of(err).Kind == fault.Untrusted:
-			told = append(told, "the server does not take TLS 1.2")
-		default:
-			if first.Verdict == Fail {
-				return first
+		case t.err == nil:
+			with := ""
+			if version != 0 {
+				with = " with " + tls.VersionName(version)
 			}
-			return of(Fail, err)
+			told = append(told, fmt.Sprintf("%s%s in %s, %s and removed", screen.Size(probeSize), with, millis(time.Since(began)), cmp.Or(t.note, "compared")))
+		case i == 0 && len(versions) > 1 && !aboutRoom(t.err):
+			first = t.err
+		case first != nil:
+			return of(Fail, first)
+		case i > 0 && (fault.Of(t.err).Kind == fault.Untrusted || crowded(t.err)):
+			told = append(told, "with TLS 1.2 the server lets nobody in")
+		default:
+			return of(Fail, t.err)
 		}
 	}
 	return fine("%s", strings.Join(told, "; "))
+}
+
+// aboutRoom tells whether an upload failed for a reason that no version of TLS changes.
+func aboutRoom(err error) bool {
+	switch fault.Of(err).ID {
+	case fault.IDNoSpace, fault.IDQuota, fault.IDPerm, fault.IDTooLarge:
+		return true
+	}
+	return false
+}
+
+// stays is an upload whose file is still there.
+func (p *patient) stays(ctx context.Context, path string, t trial) Finding {
+	why := cmp.Or(explain.Said(t.stays), explain.Line(fault.Of(t.stays)))
+	f := of(Warn, t.stays)
+	f.Saw = screen.Line(fmt.Sprintf("the upload works, and its file %s can't be removed: %s", path, why))
+	if t.err != nil {
+		f = of(Fail, t.err)
+		f.Saw = screen.Line(fmt.Sprintf("%s; and its file %s may be left there: %s", f.Saw, path, why))
+	}
+	if ctx.Err() != nil {
+		f.Verdict, f.sure = Warn, true
+	}
+	u := p.u
+	u.Path, u.DirWanted = path, false
+	return f.with("left", path).first(you(p.command("rm", u, nil), "remove the file of the doctor, as somebody who may:"))
 }
 
 // directoryOf is the directory that was listed.
@@ -452,45 +498,80 @@ func (p *patient) directoryOf() string {
 	return p.u.Path
 }
 
-func (p *patient) upload(ctx context.Context, path string, content []byte, version uint16) (err error) {
-	c, err := p.another(ctx, "upload", &seen{}, func(o *ftpclient.Options) {
+func (p *patient) upload(ctx context.Context, path string, content []byte, version uint16) (t trial) {
+	c, over, err := p.spare(ctx, "upload", func(o *ftpclient.Options) {
 		if version != 0 {
 			o.TLS = o.TLS.Clone()
 			o.TLS.MinVersion, o.TLS.MaxVersion = version, version
 		}
 	})
 	if err != nil {
-		return err
+		return trial{err: err}
 	}
+	sent := false
 	defer func() {
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.times.answer)
-		defer cancel()
-		if c.Err() != nil {
-			if c, err := p.another(end, "upload", &seen{}, nil); err == nil {
-				_ = c.Remove(end, path)
-				_ = c.Close()
-			}
-			return
-		}
-		if gone := c.Remove(end, path); gone != nil && err == nil {
-			err = gone
-		}
-		_ = c.Close()
+		t.stays = p.remove(ctx, c, path, sent)
+		over()
 	}()
 	if _, err := c.Send(ctx, path, ftpclient.Put{Size: int64(len(content))}, memory{bytes.NewReader(content)}, transfer.Options{Idle: p.times.answer}); err != nil {
-		return err
+		return trial{err: err}
 	}
+	sent = true
 	if size, err := c.Size(ctx, path); err == nil && size != int64(len(content)) {
-		return fault.New(fault.Cut, fault.IDShortFile, path, size, len(content))
+		return trial{err: fault.New(fault.Cut, fault.IDShortFile, path, size, len(content))}
 	}
 	got := make(buffer, len(content))
-	if _, err := c.Receive(ctx, path, ftpclient.Get{Size: int64(len(content))}, got, transfer.Options{Idle: p.times.answer}); err != nil {
-		return err
+	_, err = c.Receive(ctx, path, ftpclient.Get{Size: int64(len(content))}, got, transfer.Options{Idle: p.times.answer})
+	switch id := fault.Of(err).ID; {
+	case err != nil && (id == fault.IDPerm || id == fault.IDNotFound): // an account that may not, or somebody who has fetched it already
+		return trial{note: "not compared, because it may not be read"}
+	case err != nil:
+		return trial{err: err}
+	case sha256.Sum256(got) != sha256.Sum256(content):
+		return trial{err: fault.New(fault.Mismatch, fault.IDVerify, path, "bytes")}
 	}
-	if sha256.Sum256(got) != sha256.Sum256(content) {
-		return fault.New(fault.Mismatch, fault.IDVerify, path, "bytes")
+	return trial{}
+}
+
+// remove removes the file of an upload, over another connection where that one is lost,
+// and also when ctx has ended. sent tells that the file was there. nil: it is gone.
+func (p *patient) remove(ctx context.Context, c *ftpclient.Conn, path string, sent bool) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.times.answer)
+	defer cancel()
+	if c.Err() == nil {
+		if err := c.Remove(ctx, path); c.Err() == nil {
+			return there(ctx, c, path, sent, err)
+		}
 	}
-	return nil
+	_ = c.Close()
+	var err error
+	for wait := 100 * time.Millisecond; wait <= 800*time.Millisecond; wait *= 2 { // the server may have yet to notice that it is lost
+		if c, err = p.oneMore(ctx, "upload", &seen{}, nil); err == nil {
+			gone := c.Remove(ctx, path)
+			err = there(ctx, c, path, sent, gone)
+			_ = c.Close()
+			if gone == nil {
+				return nil
+			}
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return err
+		}
+	}
+	return err
+}
+
+// there is err of a removal when the file is there in spite of it.
+func there(ctx context.Context, c *ftpclient.Conn, path string, sent bool, err error) error {
+	if err == nil || fault.Of(err).ID == fault.IDNotFound {
+		return nil
+	}
+	if _, missing := c.Size(ctx, path); missing != nil && !sent {
+		return nil
+	}
+	return err
 }
 
 // A buffer takes a file of which the size is known.

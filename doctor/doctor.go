@@ -9,6 +9,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -46,6 +47,8 @@ type Finding struct {
 	Facts   map[string]any // the evidence for programs
 	Do      []explain.Step // what to do about it, the best first
 	Took    time.Duration
+
+	sure bool // it holds although the context ended meanwhile
 }
 
 // A checkOf is one question about a P. It runs when all that it needs is OK, Note or Warn,
@@ -80,11 +83,14 @@ type Options struct {
 	Command func(verb string, u remote.URL, more []string, leave ...string) string
 	// Trace hears the dialogue, a line at a time, without secrets; nil: nobody does.
 	Trace func(line string)
+
+	times *times // nil: as Deep says
 }
 
 // A Report is what was found about one target.
 type Report struct {
 	Target   string    // the URL, without a password
+	User     string    // who logs in, as far as it is known; "": nobody, or anonymous
 	Began    time.Time // of this machine
 	Took     time.Duration
 	Findings []Finding // in the order of the checks: what comes first is more basic
@@ -112,8 +118,9 @@ func (r *Report) First() *Finding {
 	return nil
 }
 
-// Examine looks at a server. It ends within ten seconds, without Deep and slow lines;
-// ctx ends it earlier. What the login needs is asked for before the clock runs.
+// Examine looks at a server. It ends within ten seconds, or twenty with Write, unless
+// Deep is asked for: what there is no time for is Skipped. ctx ends it earlier. What the
+// login needs is asked for before the clock runs.
 func Examine(ctx context.Context, o Options) Report {
 	r := Report{Began: time.Now()}
 	p := &patient{o: o, u: o.URL}
@@ -121,9 +128,17 @@ func Examine(ctx context.Context, o Options) Report {
 	if err := p.prepare(ctx); err != nil {
 		r.Target = o.URL.String()
 		r.Findings = []Finding{failed("settings", err)}
+		if o.Done != nil {
+			o.Done(0, r.Findings[0])
+		}
 		return r
 	}
 	began, asked := time.Now(), p.human.took()
+	if p.times.all > 0 {
+		within, end := p.human.ends(ctx, p.times.all-p.chose, errNoTime)
+		defer end()
+		ctx = within
+	}
 	var all []check
 	if p.u.Scheme == remote.SFTP {
 		all = sshChecks(&o)
@@ -132,6 +147,7 @@ func Examine(ctx context.Context, o Options) Report {
 	}
 	r.Findings = runAll(ctx, p, all, o.Done)
 	r.Target, r.Took = p.u.String(), time.Since(began)-(p.human.took()-asked)
+	r.User = p.account()
 	p.suggest(r.Findings)
 	return r
 }
@@ -169,16 +185,33 @@ func runAll[P any](ctx context.Context, p P, all []checkOf[P], done func(place i
 					return
 				}
 			}
-			if ctx.Err() != nil {
-				return
-			}
 			began := time.Now()
-			f = c.run(p, ctx)
+			if ctx.Err() == nil {
+				f = c.run(p, ctx)
+			}
+			if ctx.Err() != nil && f.Verdict != OK && !f.sure {
+				f = p.unfinished(ctx)
+			}
 			f.Took = time.Since(began)
+			f = p.without(f)
 		})
 	}
 	running.Wait()
 	return findings
+}
+
+// errNoTime ends an examination.
+var errNoTime = errors.New("there was no time")
+
+// unfinished is a check that the end of ctx came upon: whatever it has found may be its
+// doing.
+func (p *patient) unfinished(ctx context.Context) Finding {
+	if !errors.Is(context.Cause(ctx), errNoTime) {
+		return skip("interrupted")
+	}
+	f := skip("there was no time for it: the server is slow, or far away")
+	f.Do = []explain.Step{you(p.command("doctor", p.u, []string{"--deep"}), "take the time that it needs:")}
+	return f
 }
 
 // failed is the finding for an error of the clients.

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -49,6 +50,39 @@ func (d door) String() string {
 	}
 	return "open and silent"
 }
+
+// noKnock is why nobody connects to an address that a server at reached has told for its
+// data, in the words that follow the address; "" where it may be done. A server could
+// have anybody knocked at from here: so it may point out, never further in than it is
+// itself, and to no port of a service.
+func noKnock(told netip.AddrPort, reached netip.Addr) string {
+	a := told.Addr().Unmap()
+	depth := func(a netip.Addr) int {
+		switch {
+		case a.IsLoopback():
+			return 2
+		case a.IsPrivate(), shared.Contains(a):
+			return 1
+		}
+		return 0
+	}
+	switch {
+	case a.IsUnspecified(), a.IsMulticast(), a == broadcast, a.IsLinkLocalUnicast():
+		return "which is no address to connect to"
+	case depth(a) > depth(reached) && a.IsLoopback():
+		return "which is each machine itself"
+	case depth(a) > depth(reached):
+		return "which is an address of the network behind it"
+	case told.Port() < 1024:
+		return "and port " + strconv.Itoa(int(told.Port())) + ", which is another service's"
+	}
+	return ""
+}
+
+var (
+	shared    = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
+	broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+)
 
 // knock connects to a port and hears who is there. Nothing is said, but for the port of
 // implicit TLS, where a handshake begins.

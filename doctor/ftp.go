@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"dray/explain"
@@ -28,7 +29,11 @@ type ftpPatient struct {
 	tlsErr  error        // why there is no TLS on it
 	entries []ftp.Listed // of the directory
 	listErr error
+	listed  int   // how many there are
 	ports   []try // of the passive range
+
+	entered atomic.Bool           // somebody is logged in
+	alone   atomic.Pointer[error] // why the server lets no other connection in
 }
 
 // ftpChecks are those of FTP, the more basic first.
@@ -69,30 +74,67 @@ func (p *patient) connection(ctx context.Context) (ftpclient.Options, error) {
 	fo.Greeting, fo.DataWait = p.times.greeting, p.times.data
 	// In clear text nothing is sent behind a USER that the server refuses: the password
 	// would be on the network for nothing.
-	fo.OneByOne = fo.Mode == ftpclient.TLSOff
+	fo.OneByOne = fo.Plain
 	return fo, nil
 }
 
 // another is one more connection that is logged in, changed by how. The caller closes it.
+// A server that has turned one away is not asked again.
 func (p *patient) another(ctx context.Context, who string, s *seen, how func(o *ftpclient.Options)) (*ftpclient.Conn, error) {
+	if err := p.alone.Load(); err != nil {
+		return nil, *err
+	}
+	c, err := p.oneMore(ctx, who, s, how)
+	if err != nil && ctx.Err() == nil && p.entered.Load() && crowded(err) {
+		p.alone.Store(&err)
+	}
+	return c, err
+}
+
+func (p *patient) oneMore(ctx context.Context, who string, s *seen, how func(o *ftpclient.Options)) (*ftpclient.Conn, error) {
 	fo, err := p.connection(ctx)
 	if err != nil {
 		return nil, err
 	}
 	fo.Trace = p.watch(who, s)
+	if wait := max(4*p.greetsIn(), 2*time.Second); p.entered.Load() && wait < fo.Greeting {
+		fo.Greeting = wait
+	}
 	if how != nil {
 		how(&fo)
 	}
 	return ftpclient.Dial(ctx, fo)
 }
 
-// crowded tells that a server refuses one more connection, which says nothing about it.
+// greetsIn is how long the first connection waited for its greeting.
+func (p *patient) greetsIn() time.Duration {
+	p.control.mu.Lock()
+	defer p.control.mu.Unlock()
+	return p.control.greeted.Sub(p.control.connected)
+}
+
+// crowded tells that a server refuses one more connection, which says nothing about it:
+// somebody is logged in already, in the same way.
 func crowded(err error) bool {
 	switch fault.Of(err).ID {
-	case fault.IDBusy, fault.IDBanned, fault.IDLost, fault.IDAuth:
+	case fault.IDBusy, fault.IDBanned, fault.IDLost, fault.IDAuth, fault.IDNoAnswer, fault.IDRefused, fault.IDFiltered, fault.IDRejected:
 		return true
 	}
 	return false
+}
+
+// spare is a connection for something that it may not survive: one more, or the first
+// where the server lets no other in. over gives it back.
+func (p *patient) spare(ctx context.Context, who string, how func(o *ftpclient.Options)) (c *ftpclient.Conn, over func(), err error) {
+	if c, err = p.another(ctx, who, &seen{}, how); err == nil {
+		return c, func() { _ = c.Close() }, nil
+	}
+	p.main.Lock()
+	if p.conn.Err() != nil || ctx.Err() != nil {
+		p.main.Unlock()
+		return nil, nil, err
+	}
+	return p.conn, p.main.Unlock, nil
 }
 
 // controlOf connects and hears the greeting. It begins TLS too, which tlsOf tells.
@@ -119,6 +161,7 @@ func (p *patient) controlOf(ctx context.Context) Finding {
 	s := &p.control
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.way = max(s.connected.Sub(began), 0)
 	way := fine("connected to %s in %s", s.address, millis(s.connected.Sub(began))).with("address", s.address).with("connect_ms", s.connected.Sub(began).Milliseconds())
 	if err != nil {
 		if e := fault.Of(err); s.greeted.IsZero() && (fo.Mode != ftpclient.TLSImplicit || s.connected.IsZero() || s.tls != nil || e.Kind != fault.Untrusted && e.ID != fault.IDNoAnswer) {
@@ -194,7 +237,7 @@ func (p *patient) tlsOf(ctx context.Context) Finding {
 	switch {
 	case left < 0: // somebody has said to trust it all the same
 		f = Finding{Verdict: Note, Saw: screen.Line(fmt.Sprintf("%s, %s; the certificate of %s has expired on %s and is trusted here", how, tls.VersionName(cs.Version), certName(leaf), leaf.NotAfter.Format("2 Jan 2006")))}
-	case left < 14*24*time.Hour:
+	case left < min(14*24*time.Hour, leaf.NotAfter.Sub(leaf.NotBefore)/3): // some are made for days
 		f = found(Warn, fault.IDExpired, "the certificate of %s expires in %d days, on %s", certName(leaf), int(left.Hours()/24), leaf.NotAfter.Format("2 Jan 2006"))
 	}
 	if how == "AUTH TLS" && len(p.offered.Names()) > 0 && !p.offered.Has("AUTH") {
@@ -226,6 +269,7 @@ func describe(chain []*x509.Certificate) []map[string]any {
 func (p *patient) noTLS(ctx context.Context) Finding {
 	e := fault.Of(p.tlsErr)
 	f := p.corrected(of(Fail, p.tlsErr), e)
+	f.sure = true
 	switch e.ID {
 	case fault.IDTLSMissing:
 		u := p.u
@@ -237,6 +281,9 @@ func (p *patient) noTLS(ctx context.Context) Finding {
 			number := strings.TrimPrefix(tls.VersionName(version), "TLS ")
 			return old.first(you(p.command("doctor", p.u, []string{"--tls-min", number}), "until it is updated, let the old version in for this server:"))
 		}
+		return f
+	}
+	if e.Kind != fault.Untrusted {
 		return f
 	}
 	// Something is wrong with the certificate: here it is.
@@ -317,6 +364,7 @@ func (p *patient) loginOf(ctx context.Context) Finding {
 		who = "anonymous"
 	}
 	if err == nil {
+		p.entered.Store(true)
 		return fine("as %s: %s", who, p.conn.Welcome().Said()).with("user", who).with("features", p.conn.Features().Names())
 	}
 	e := fault.Of(err)
@@ -329,7 +377,7 @@ func (p *patient) loginOf(ctx context.Context) Finding {
 		u.Scheme = remote.FTPTLS
 		return of(Fail, err).first(you(p.command("doctor", u, nil, "tls", "plain"), "log in over TLS:"))
 	}
-	if p.login.User == "" && e.ID == fault.IDAuth {
+	if p.login.User == "" && e.Kind == fault.NotLoggedIn {
 		u := p.u
 		u.User = "USER"
 		return Finding{Verdict: Skipped, Saw: "no user was given, and anonymous is refused: " + screen.Line(explain.Said(err)), Do: []explain.Step{you(p.command("doctor", u, nil), "give a user to have the rest looked at:")}}
@@ -367,17 +415,17 @@ func (p *patient) directory(ctx context.Context, c *ftpclient.Conn) string {
 
 const mostEntries = 2000
 
-func list(ctx context.Context, c *ftpclient.Conn, dir string) (entries []ftp.Listed, err error) {
+// list is a directory: its first entries, and how many there are.
+func list(ctx context.Context, c *ftpclient.Conn, dir string) (entries []ftp.Listed, n int, err error) {
 	for e, err := range c.List(ctx, dir) {
 		if err != nil {
-			return entries, err
+			return entries, n, err
 		}
-		if entries = append(entries, e); len(entries) == mostEntries {
-			continue // the rest is read and forgotten
+		if n++; n <= mostEntries { // the rest is read and forgotten
+			entries = append(entries, e)
 		}
-		entries = entries[:min(len(entries), mostEntries)]
 	}
-	return entries, nil
+	return entries, n, nil
 }
 
 // listingOf lists the directory, as a program would.
@@ -386,7 +434,7 @@ func (p *patient) listingOf(ctx context.Context) Finding {
 	defer p.main.Unlock()
 	began := time.Now()
 	dir := p.directory(ctx, p.conn)
-	p.entries, p.listErr = list(ctx, p.conn, dir)
+	p.entries, p.listed, p.listErr = list(ctx, p.conn, dir)
 	if p.listErr != nil {
 		return of(Fail, p.listErr)
 	}
@@ -394,7 +442,7 @@ func (p *patient) listingOf(ctx context.Context) Finding {
 	if name == "" {
 		name = "the directory of the login"
 	}
-	f := fine("%d names in %s, %s", len(p.entries), name, millis(time.Since(began)))
+	f := fine("%d names in %s, %s", p.listed, name, millis(time.Since(began)))
 	p.control.mu.Lock()
 	defer p.control.mu.Unlock()
 	if n := len(p.control.data); n > 0 {
@@ -419,9 +467,9 @@ func (p *patient) activeOf(ctx context.Context) Finding {
 		return skip("no second connection: %s", screen.Line(explain.Line(fault.Of(err))))
 	}
 	defer func() { _ = c.Close() }()
-	if _, err := list(ctx, c, p.u.Path); err != nil {
-		if id := fault.Of(err).ID; id == fault.IDPerm || id == fault.IDNotDir || id == fault.IDNotFound {
-			return fine("the server connects to us") // what it then refused is told elsewhere
+	if _, _, err := list(ctx, c, p.directoryOf()); err != nil {
+		if id := fault.Of(err).ID; id == fault.IDPerm || id == fault.IDNotDir || id == fault.IDNotFound || p.listErr != nil && id == fault.Of(p.listErr).ID && !aboutData(id) {
+			return skip("the directory can't be listed") // which is told elsewhere
 		}
 		f := of(Note, err)
 		f.Means = "Only who asks for active mode needs it. Behind NAT, or a firewall that lets nobody in, it can't work."
@@ -444,10 +492,15 @@ func (p *patient) reuseOf(ctx context.Context) Finding {
 		return skip("no second connection: %s", screen.Line(explain.Line(fault.Of(err))))
 	}
 	defer func() { _ = c.Close() }()
-	if _, err := list(ctx, c, p.u.Path); err != nil {
+	if _, _, err := list(ctx, c, p.directoryOf()); err != nil {
 		why := explain.Said(err)
 		if why == "" {
 			why = explain.Cause(err)
+		}
+		switch fault.Of(err).ID {
+		case fault.IDTLSReuse, fault.IDTLSData, fault.IDTLSFailed, fault.IDDataLost, fault.IDListingCut, fault.IDNoDataPort:
+		default:
+			return skip("it could not be looked at: %s", screen.Line(why))
 		}
 		f := found(Note, fault.IDTLSReuse, "data connections must resume the TLS session: %s", why)
 		f.Means = "dray does. Programs that do not fail at the first listing: then update them, or let the server do without."

@@ -81,10 +81,16 @@ func (h *human) asks(o *remote.Options) bool {
 	return asks
 }
 
-// within ends a context when so much time has gone by in which nobody was asked.
+// within ends a context when so much time has gone by in which nobody was asked: that
+// the host does not answer is the cause.
 func (h *human) within(ctx context.Context, d time.Duration, host string) (context.Context, context.CancelFunc) {
+	return h.ends(ctx, d, fault.New(fault.Stalled, fault.IDNoAnswer, host, int(d.Seconds())))
+}
+
+// ends is within for any cause.
+func (h *human) ends(ctx context.Context, d time.Duration, cause error) (context.Context, context.CancelFunc) {
 	ctx, end := context.WithCancelCause(ctx)
-	began := time.Now()
+	began, before := time.Now(), h.took()
 	go func() {
 		tick := time.NewTicker(50 * time.Millisecond)
 		defer tick.Stop()
@@ -93,8 +99,8 @@ func (h *human) within(ctx context.Context, d time.Duration, host string) (conte
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				if time.Since(began)-h.took() > d {
-					end(fault.New(fault.Stalled, fault.IDNoAnswer, host, int(d.Seconds())))
+				if time.Since(began)-(h.took()-before) > d {
+					end(cause)
 				}
 			}
 		}

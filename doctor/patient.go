@@ -28,6 +28,9 @@ type patient struct {
 	login remote.Login
 	times times
 
+	hidden []string      // secrets, which are in nothing that is told
+	chose  time.Duration // how long the choice of the scheme took
+
 	human   human
 	asks    bool       // somebody may be asked about a certificate
 	telling sync.Mutex // of Options.Trace
@@ -41,18 +44,18 @@ type patient struct {
 	sshPatient
 }
 
-// times are how long the steps are waited for. All of those that may follow each other
-// stay below ten seconds.
+// times are how long the steps are waited for.
 type times struct {
 	connect  time.Duration // a control connection
 	greeting time.Duration
 	answer   time.Duration // a reply; a transfer without a byte
 	data     time.Duration // a data connection
 	ports    time.Duration // for all data ports together
+	all      time.Duration // for all of it; 0: as long as it takes
 }
 
 var (
-	quick = times{connect: 4 * time.Second, greeting: 8 * time.Second, answer: 6 * time.Second, data: 2500 * time.Millisecond, ports: 4 * time.Second}
+	quick = times{connect: 4 * time.Second, greeting: 8 * time.Second, answer: 6 * time.Second, data: 2500 * time.Millisecond, ports: 4 * time.Second, all: 9 * time.Second}
 	slow  = times{connect: 20 * time.Second, greeting: 70 * time.Second, answer: 30 * time.Second, data: 8 * time.Second, ports: 25 * time.Second}
 )
 
@@ -61,6 +64,12 @@ func (p *patient) prepare(ctx context.Context) error {
 	p.times = quick
 	if p.o.Deep {
 		p.times = slow
+	}
+	if p.o.times != nil {
+		p.times = *p.o.times
+	}
+	if p.o.Write {
+		p.times.all *= 2
 	}
 	if d := p.o.Remote.Connect; d > 0 {
 		p.times.connect = d
@@ -78,11 +87,56 @@ func (p *patient) prepare(ctx context.Context) error {
 	}
 	var err error
 	p.login, err = p.o.Remote.Login(ctx, p.u)
+	p.hide(p.login.Password.Reveal())
+	p.hide(p.login.Account.Reveal())
 	return err
+}
+
+// hide keeps a secret out of all that is told, where servers repeat it. One that is
+// shorter than words are is left.
+func (p *patient) hide(secret string) {
+	if len(secret) >= 4 {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.hidden = append(p.hidden, secret, screen.Line(secret))
+	}
+}
+
+// hushed is s without secrets.
+func (p *patient) hushed(s string) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, secret := range p.hidden {
+		s = strings.ReplaceAll(s, secret, "***")
+	}
+	return s
+}
+
+// without is a finding without secrets.
+func (p *patient) without(f Finding) Finding {
+	f.Saw, f.Means = p.hushed(f.Saw), p.hushed(f.Means)
+	for name, fact := range f.Facts {
+		switch fact := fact.(type) {
+		case string:
+			f.Facts[name] = p.hushed(fact)
+		case []string:
+			all := make([]string, len(fact))
+			for i, text := range fact {
+				all[i] = p.hushed(screen.Line(text))
+			}
+			f.Facts[name] = all
+		}
+	}
+	for i, s := range f.Do {
+		f.Do[i].Text = p.hushed(s.Text)
+	}
+	return f
 }
 
 // choose takes SFTP where nobody speaks FTP and somebody speaks SSH.
 func (p *patient) choose(ctx context.Context) {
+	began := time.Now()
+	defer func() { p.chose = time.Since(began) }()
 	ports := []int{remote.FTP.Port(), remote.SFTP.Port()}
 	var all [2]door
 	var looking sync.WaitGroup
@@ -124,7 +178,7 @@ func (p *patient) trace(who, format string, args ...any) {
 	}
 	p.telling.Lock()
 	defer p.telling.Unlock()
-	p.o.Trace(who + ": " + screen.Line(fmt.Sprintf(format, args...)))
+	p.o.Trace(who + ": " + p.hushed(screen.Line(fmt.Sprintf(format, args...))))
 }
 
 // command is a command line of ours for a URL, with the options that the examination
@@ -261,6 +315,7 @@ func reason(err error) string {
 type seen struct {
 	mu        sync.Mutex
 	connected time.Time
+	way       time.Duration // how long the connection took to be made
 	address   string
 	greeted   time.Time
 	greeting  string
