@@ -269,7 +269,7 @@ func newSink(ctx context.Context, size, limit int64) *sink {
 func (s *sink) WriteAt(b []byte, off int64) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.bytes = max(s.bytes, off+int64(len(b))); s.bytes >= s.enough && s.enough < s.size {
+	if s.bytes = max(s.bytes, off+int64(len(b))); s.bytes >= s.enough && s.enough < s.size || s.bytes > s.size {
 		s.stop(errEnough)
 	}
 	return len(b), nil

@@ -257,8 +257,12 @@ func certName(c *x509.Certificate) string {
 func describe(chain []*x509.Certificate) []map[string]any {
 	var all []map[string]any
 	for _, c := range chain[:min(len(chain), 8)] {
+		var names []string
+		for _, name := range c.DNSNames[:min(len(c.DNSNames), 100)] {
+			names = append(names, screen.Line(name))
+		}
 		all = append(all, map[string]any{
-			"subject": screen.Line(c.Subject.String()), "issuer": screen.Line(c.Issuer.String()), "names": c.DNSNames,
+			"subject": screen.Line(c.Subject.String()), "issuer": screen.Line(c.Issuer.String()), "names": names,
 			"from": c.NotBefore.UTC().Format(time.RFC3339), "to": c.NotAfter.UTC().Format(time.RFC3339), "key": remote.KeyPrint(c).String(),
 		})
 	}
