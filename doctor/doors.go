@@ -97,7 +97,7 @@ func (p *patient) knock(ctx context.Context, port int) door {
 	if network == "" {
 		network = "tcp"
 	}
-	c, err := dial(ctx, network, net.JoinHostPort(p.u.Host, strconv.Itoa(port)))
+	c, err := dial(ctx, network, net.JoinHostPort(p.host, strconv.Itoa(port)))
 	if err != nil {
 		return door{why: reason(err)}
 	}

@@ -515,15 +515,15 @@ func (p *patient) reuseOf(ctx context.Context) Finding {
 
 // doorsOf looks at the other ports that file transfer has.
 func (p *patient) doorsOf(ctx context.Context) Finding {
-	if p.o.Remote.Proxied {
-		return skip("the proxy is in between")
+	if p.between != "" {
+		return skip("%s is in between", p.between)
 	}
 	var looking sync.WaitGroup
 	var mu sync.Mutex
 	said := map[int]string{}
 	ports := []int{remote.FTP.Port(), remote.SFTP.Port(), remote.FTPS.Port()}
 	for _, port := range ports {
-		if port == p.u.PortNumber() {
+		if port == p.port {
 			continue
 		}
 		looking.Go(func() {

@@ -595,3 +595,31 @@ func TestURLOfAFile(t *testing.T) {
 		}
 	}
 }
+
+// Through a proxy there is the dialogue to look at, and no address of the server.
+func TestProxied(t *testing.T) {
+	f := newFake(t)
+	f.cert = issue(t, nil, nil)
+	o := f.options()
+	var dialed atomic.Int32
+	o.Remote.Proxied = true
+	o.Remote.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		dialed.Add(1)
+		_, port, _ := net.SplitHostPort(addr)
+		return (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", port))
+	}
+	o.URL.Host = "only.the.proxy.example"
+	o.Write = true
+	r := f.examine(t.Context(), o)
+	for _, name := range []string{"name", "control", "tls", "login", "listing", "download", "upload"} {
+		wants(t, r, name, OK, "", "")
+	}
+	for _, name := range []string{"families", "both ends", "passive", "pasv", "active", "other ports"} {
+		wants(t, r, name, Skipped, "", "proxy")
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if int(dialed.Load()) != f.count+f.data {
+		t.Errorf("%d connections went through the proxy; the server had %d and %d", dialed.Load(), f.count, f.data)
+	}
+}

@@ -18,6 +18,7 @@ import (
 	"dray/ftpclient"
 	"dray/remote"
 	"dray/screen"
+	"dray/sshclient"
 	"dray/transfer"
 )
 
@@ -28,8 +29,11 @@ type patient struct {
 	login remote.Login
 	times times
 
-	hidden []string      // secrets, which are in nothing that is told
-	chose  time.Duration // how long the choice of the scheme took
+	host    string // where connections end: of ssh_config, or of the URL
+	port    int
+	between string        // who connects for us, and looks up the name; "": nobody
+	hidden  []string      // secrets, which are in nothing that is told
+	chose   time.Duration // how long the choice of the scheme took
 
 	human   human
 	asks    bool       // somebody may be asked about a certificate
@@ -79,10 +83,24 @@ func (p *patient) prepare(ctx context.Context) error {
 	}
 	p.doors = map[int]door{}
 	p.asks = p.human.asks(&p.o.Remote)
+	p.host = p.u.Host
 	if p.o.Open && p.u.Scheme.IsFTP() && p.u.Port == 0 {
 		p.choose(ctx)
 	}
+	p.host, p.port = p.u.Host, p.u.PortNumber()
+	if p.o.Remote.Proxied {
+		p.between = "the proxy"
+	}
 	if !p.u.Scheme.IsFTP() {
+		if s, err := sshclient.Read(p.o.Remote.SSHConn(p.u)); err == nil {
+			p.host, p.port = s.Name, s.Port
+			switch {
+			case len(s.Hops) > 0:
+				p.between = "the jump host"
+			case s.Command != "" && !p.o.Remote.Proxied:
+				p.between = "ProxyCommand"
+			}
+		}
 		return nil // over SSH a password is looked for when the server asks
 	}
 	var err error
@@ -193,21 +211,21 @@ func (p *patient) command(verb string, u remote.URL, more []string, leave ...str
 
 // name looks the name up.
 func (p *patient) name(ctx context.Context) Finding {
-	if p.o.Remote.Proxied {
-		return skip("the proxy looks it up")
+	if p.between != "" {
+		return fine("%s looks it up", p.between)
 	}
-	if addr, err := netip.ParseAddr(p.u.Host); err == nil {
+	if addr, err := netip.ParseAddr(p.host); err == nil {
 		p.addrs = []netip.Addr{addr.Unmap()}
 		return fine("%s is an address", addr)
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.times.connect)
 	defer cancel()
-	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", p.u.Host)
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", p.host)
 	if err != nil || len(addrs) == 0 {
 		if err == nil {
 			err = errors.New("no address")
 		}
-		f := of(Fail, fault.Because(err, fault.Unreachable, fault.IDDNS, p.u.Host))
+		f := of(Fail, fault.Because(err, fault.Unreachable, fault.IDDNS, p.host))
 		var dns *net.DNSError
 		if errors.As(err, &dns) && dns.IsTimeout {
 			f.Saw += ": the resolver does not answer"
@@ -232,7 +250,7 @@ func (p *patient) name(ctx context.Context) Finding {
 		}
 		return strings.Join(list[:min(len(list), 4)], ", ")
 	}
-	return fine("%s is %s, %s", p.u.Host, text(four, "no IPv4 address"), text(six, "no IPv6 address")).with("ipv4", four).with("ipv6", six)
+	return fine("%s is %s, %s", p.host, text(four, "no IPv4 address"), text(six, "no IPv6 address")).with("ipv4", four).with("ipv6", six)
 }
 
 // families tells whether the port answers over IPv4 and IPv6 alike.
@@ -247,6 +265,8 @@ func (p *patient) families(ctx context.Context) Finding {
 		}
 	}
 	switch {
+	case p.between != "":
+		return skip("%s is in between", p.between)
 	case !four.IsValid() || !six.IsValid():
 		return skip("the name has addresses of one family only")
 	case p.o.Remote.Network != "" && p.o.Remote.Network != "tcp":
@@ -261,16 +281,16 @@ func (p *patient) families(ctx context.Context) Finding {
 	for i, a := range []netip.Addr{four, six} {
 		looking.Go(func() {
 			d := net.Dialer{Timeout: p.times.data}
-			errs[i] = touch(d.DialContext(ctx, "tcp", netip.AddrPortFrom(a, uint16(p.u.PortNumber())).String()))
+			errs[i] = touch(d.DialContext(ctx, "tcp", netip.AddrPortFrom(a, uint16(p.port)).String()))
 		})
 	}
 	looking.Wait()
 	switch {
 	case errs[0] == nil && errs[1] != nil:
-		f := found(Warn, fault.IDIPv6Dead, "%s answers at %s and not at %s: %s", p.u.Host, four, six, reason(errs[1]))
+		f := found(Warn, fault.IDIPv6Dead, "%s answers at %s and not at %s: %s", p.host, four, six, reason(errs[1]))
 		return f.first(you(p.command("doctor", p.u, []string{"-4"}), "until that is put right, connect over IPv4"))
 	case errs[0] != nil && errs[1] == nil:
-		return Finding{Verdict: Note, Saw: screen.Line(fmt.Sprintf("%s answers at %s and not at %s: %s", p.u.Host, six, four, reason(errs[0])))}
+		return Finding{Verdict: Note, Saw: screen.Line(fmt.Sprintf("%s answers at %s and not at %s: %s", p.host, six, four, reason(errs[0])))}
 	case errs[0] != nil:
 		return skip("neither family answers")
 	}
