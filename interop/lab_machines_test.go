@@ -4,6 +4,7 @@ package interop
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -192,6 +194,62 @@ func (m *machine) cable(device string, addresses []string, other *machine, itsDe
 	}
 	m.plug(device, addresses)
 	other.plug(itsDevice, itsAddresses)
+}
+
+// tun makes a device of m of which the packets come out of a file, and go in there.
+func (m *machine) tun(device string) *os.File {
+	m.t.Helper()
+	var f *os.File
+	err := m.inside(func() error {
+		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		req, err := unix.NewIfreq(device)
+		if err == nil {
+			req.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+			err = unix.IoctlIfreq(fd, unix.TUNSETIFF, req)
+		}
+		f = os.NewFile(uintptr(fd), device) // not before: no device, no events
+		m.t.Cleanup(func() { _ = f.Close() })
+		return err
+	})
+	if err != nil {
+		missing(m.t, fmt.Sprintf("MISSING DEVICE /dev/net/tun: no way of a distance to %s: %v", m.name, err))
+	}
+	return f
+}
+
+// carry takes packets from one end to the other; each is under way so long. It ends
+// with the test. (netem would do that too, and is not in every kernel.)
+func carry(t *testing.T, from, to *os.File, each time.Duration) {
+	type packet struct {
+		due   time.Time
+		bytes []byte
+	}
+	way := make(chan packet, 10_000)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer close(way)
+		b := make([]byte, 1<<16)
+		for {
+			n, err := from.Read(b)
+			if err != nil {
+				return
+			}
+			way <- packet{time.Now().Add(each), bytes.Clone(b[:n])}
+		}
+	})
+	wg.Go(func() {
+		for p := range way {
+			time.Sleep(time.Until(p.due))
+			_, _ = to.Write(p.bytes) // it may be closed: then nobody waits for it
+		}
+	})
+	t.Cleanup(func() {
+		_ = from.Close()
+		wg.Wait()
+	})
 }
 
 func (m *machine) plug(device string, addresses []string) {

@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -46,7 +47,11 @@ const (
 	direct layout = iota // by a cable
 	routed               // by a router
 	natted               // the server is behind a router that has its public address
+	far                  // by a way of roundTrip
 )
+
+// roundTrip is how long an answer takes from far away.
+const roundTrip = 100 * time.Millisecond
 
 // newScene makes the machines. They know each other's names, the client trusts one CA,
 // and the server has a certificate of it.
@@ -54,9 +59,16 @@ func newScene(t *testing.T, cas *cas, how layout) *scene {
 	t.Helper()
 	s := &scene{t: t, cas: cas, client: newMachine(t, "client"), server: newMachine(t, "server")}
 	address := serverAddress
+	atClient, atServer := []string{clientAddress + "/24", clientIPv6 + "/64"}, []string{serverAddress + "/24", serverIPv6 + "/64"}
 	switch how {
 	case direct:
-		s.client.cable("eth0", []string{clientAddress + "/24", clientIPv6 + "/64"}, s.server, "eth0", []string{serverAddress + "/24", serverIPv6 + "/64"})
+		s.client.cable("eth0", atClient, s.server, "eth0", atServer)
+	case far:
+		near, there := s.client.tun("eth0"), s.server.tun("eth0")
+		s.client.plug("eth0", atClient)
+		s.server.plug("eth0", atServer)
+		carry(t, near, there, roundTrip/2)
+		carry(t, there, near, roundTrip/2)
 	case routed, natted:
 		s.router = newMachine(t, "router")
 		outside := []string{routerAddress + "/24"}
@@ -276,7 +288,7 @@ func (m *machine) own(t *testing.T) string {
 	return addr
 }
 
-// pureftpd serves with TLS required.
+// pureftpd serves with TLS required, over IPv4 unless args have -S.
 func (s *scene) pureftpd(port int, args ...string) {
 	s.t.Helper()
 	program, root := unpacked(s.t, "pure-ftpd")
@@ -285,9 +297,12 @@ func (s *scene) pureftpd(port int, args ...string) {
 	if out, err := libraries(mkdb, root).CombinedOutput(); err != nil {
 		s.t.Fatalf("pure-pw: %v\n%s", err, out)
 	}
+	if !slices.Contains(args, "-S") {
+		args = append(args, "-4", "-S", fmt.Sprintf("0.0.0.0,%d", port))
+	}
 	s.serve("pure-ftpd", port, func() *exec.Cmd {
-		return libraries(s.server.in(s.t.Context(), append([]string{program, "-S", fmt.Sprintf("0.0.0.0,%d", port), "-l", "puredb:/etc/pure-ftpd/pureftpd.pdb",
-			"-4", "-A", "-E", "-H", "-c", "50", "-C", "50", "-p", "30000:30099", "-U", "133:022", "-Y", "2", "-2", s.cert, "-g", "/run/pure-ftpd.pid"}, args...)...), root)
+		return libraries(s.server.in(s.t.Context(), append([]string{program, "-l", "puredb:/etc/pure-ftpd/pureftpd.pdb",
+			"-A", "-E", "-H", "-c", "50", "-C", "50", "-p", "30000:30099", "-U", "133:022", "-Y", "2", "-2", s.cert, "-g", "/run/pure-ftpd.pid"}, args...)...), root)
 	})
 }
 

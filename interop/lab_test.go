@@ -149,6 +149,7 @@ type labLine struct {
 // mends them. DRAY_LAB_TABLE names a file to write the table of them to.
 func TestLab(t *testing.T) {
 	needsLab(t)
+	t.Parallel() // with the other tests of the laboratory
 	cas := newCAs(t)
 	all := troubles()
 	slices.SortStableFunc(all, func(a, b trouble) int { return int(b.limit - a.limit) }) // the long ones first
@@ -231,6 +232,9 @@ func (f trouble) run(t *testing.T, cas *cas, line *labLine) {
 		return
 	case f.again != nil:
 		args = f.again
+		if d := s.doctor(f.password, line.limit, args...); d.status == 0 {
+			t.Errorf("dray doctor %s does not see the fault: %v", strings.Join(args, " "), d)
+		}
 	}
 	for _, on := range []side{you, admin} {
 		if f.fix != on && f.fix != anyone {
@@ -296,53 +300,6 @@ func labTable(lines []*labLine) string {
 	}
 	fmt.Fprintf(&b, "\n%d faults, %d with the right first verdict, %d mended by what is printed.\n", len(lines), right, mended)
 	return b.String()
-}
-
-// Nothing is wrong with servers that are well: no failure and no warning.
-func TestLabHealthy(t *testing.T) {
-	needsLab(t)
-	cas := newCAs(t)
-	const ca = "/etc/laboratory.pem"
-	for _, h := range []struct {
-		name  string
-		stage func(s *scene)
-		urls  []string
-	}{
-		{"vsftpd", func(s *scene) { s.vsftpd(21, "require_ssl_reuse=YES") }, []string{atFTP}},
-		{"ProFTPD", func(s *scene) { s.proftpd(21) }, []string{atFTP}},
-		{"Pure-FTPd", func(s *scene) { s.pureftpd(21) }, []string{atFTP}},
-		{"OpenSSH", func(s *scene) { s.sftpBeside() }, []string{atSFTP + "~/"}},
-		{"dray", func(s *scene) {
-			s.client.add("/etc/hosts", serverIPv6+" "+serverName+"\n")
-			s.dray("", "")
-			s.knows(22)
-		}, []string{atFTP, atFTPS, atSFTP}},
-	} {
-		t.Run(h.name, func(t *testing.T) {
-			s := newScene(t, cas, direct)
-			s.client.write(ca, string(cas.root.pem()))
-			s.client.write("/etc/ssl/certs/ca-certificates.crt", "")
-			h.stage(s)
-			for _, url := range h.urls {
-				args := []string{url}
-				if !strings.HasPrefix(url, "sftp") {
-					args = append(args, "--ca", ca)
-				}
-				for _, more := range [][]string{nil, {"--write"}} {
-					d := s.doctor("", 30*time.Second, append(args, more...)...)
-					if d.status != 0 {
-						t.Errorf("dray doctor %s %v: a false alarm: %v", url, more, d)
-					}
-					for _, c := range d.Checks {
-						if c.Status == "fail" || c.Status == "warn" {
-							t.Errorf("dray doctor %s %v: %s: %s %s: %s", url, more, c.Check, c.Status, c.ID, c.Saw)
-						}
-					}
-					t.Logf("%s %v: first %q after %.1f s", url, more, d.First, d.took.Seconds())
-				}
-			}
-		})
-	}
 }
 
 // needsLab skips, loudly, where the laboratory can't be set up.
