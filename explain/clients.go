@@ -183,7 +183,7 @@ var clients = []Entry{
 	{
 		ID:      fault.IDShortFile,
 		Means:   "The server called the transfer complete, and the number of bytes is another than the size that it told. The file is not published as finished. Somebody wrote to it in the meantime, or a transfer in text mode changed it, or bytes were lost.",
-		Confirm: "List the file twice, some seconds apart: a size that changes is somebody who writes. `curl -I ftp://HOST/PATH` asks for the size too.",
+		Confirm: "List the file twice, some seconds apart: a size that changes is somebody who writes. `curl -I --ssl-reqd --user NAME ftp://HOST/PATH` asks for the size too.",
 		You:     "Try again when nobody writes to the file. Use binary transfers (TYPE I).",
 		Admin:   "Let programs write under another name and rename when the file is whole. Over TLS, a server that says 226 for uploads that were cut is a known fault of some: update it.",
 	},

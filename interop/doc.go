@@ -9,6 +9,10 @@
 // dray (client_*_test.go). Debian lets only one server for FTP be installed: the
 // others are unpacked in the user's cache directory, in dray-interop.
 //
+// The laboratory (lab*_test.go) stages faults between machines made of namespaces, has
+// dray doctor look at them, and pastes what it prints; it needs root. DRAY_LAB_TABLE
+// names a file to write the table of faults to.
+//
 // A client that is not installed is a skip that says what to install, and a
 // failure where the environment variable CI is set; peers.txt lists the
 // packages. DRAY_BINARY names a binary to test in place of a fresh build.

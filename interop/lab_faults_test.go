@@ -38,7 +38,7 @@ type trouble struct {
 	why     string        // no command can mend it; with fix none
 	again   []string      // args that show a fix to be one sooner than those above
 	settles time.Duration // how long the server takes to see what was pasted
-	slow    bool          // the fix is tried only where DRAY_LONG is set: that takes a minute more
+	slow    bool          // the fix is tried with DRAY_LONG=1 only: that takes more than a minute
 }
 
 // A side is who mends a fault by a command that the doctor prints.

@@ -60,7 +60,8 @@ rm -rf etc/dray etc/vsftpd* etc/proftpd etc/pure-ftpd etc/resolv.conf etc/ssh/ss
 sed -i "s|^\\(root:[^:]*:[^:]*:[^:]*:[^:]*:\\)[^:]*|\\1$1/root|" etc/passwd
 ln -s "$2" bin/dray
 printf '#!/bin/sh\ncase " $* " in *" reload "*) touch /run/reload ;; *start*|*reload*) touch /run/restart ;; esac\n' >bin/systemctl
-printf '#!/bin/sh\nexec "$@"\n' >bin/sudo
+printf '#!/bin/sh\n[ "$1" = -u ] || exec "$@"\nuser=$2; shift 2; exec runuser -u "$user" -- "$@"\n' >bin/sudo
+printf '#!/bin/sh\ncase "$*" in *yes/no*) echo yes ;; *) echo "$DRAY_PASSWORD" ;; esac\n' >bin/askpass
 cp bin/systemctl bin/service
 chmod 755 bin/*
 for d in etc srv run; do mount --bind $d /$d; done

@@ -339,7 +339,7 @@ func (s *scene) hostKey() {
 		s.t.Fatal(err)
 	}
 	file := s.server.write("/etc/ssh/ssh_host_ed25519_key", string(pem.EncodeToMemory(block)))
-	s.server.must("chmod 600 " + file)
+	s.server.must("chmod 600 " + file + " && ssh-keygen -yf " + file + " >" + file + ".pub")
 }
 
 // knows makes the client know the host key that the server shows on a port.

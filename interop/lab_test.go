@@ -23,7 +23,7 @@ import (
 const sideBySide = 8
 
 // proved is how many faults at least are mended by what dray doctor prints.
-const proved = 25
+const proved = 40
 
 // A diagnosis is what dray doctor --json prints.
 type diagnosis struct {
@@ -228,7 +228,7 @@ func (f trouble) run(t *testing.T, cas *cas, line *labLine) {
 		line.fix = "none: " + f.why
 		return
 	case f.slow && !longRun:
-		line.fix = "tried with DRAY_LONG only"
+		line.fix = "tried with DRAY_LONG=1 only"
 		return
 	case f.again != nil:
 		args = f.again
