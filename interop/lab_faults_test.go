@@ -260,10 +260,10 @@ func troubles() []trouble {
 			shows: asTLS, like: `\[perm\]`},
 
 		// Data connections.
-		{name: "PASV 0.0.0.0", first: "pasv-address", fix: admin,
+		{name: "PASV 0.0.0.0", first: "pasv-address", verdict: "warnings", fix: admin,
 			stage: func(s *scene) { s.vsftpd(21, "pasv_address=0.0.0.0") },
 			shows: asTLS + " --disable-epsv", like: `227 .*\(0,0,0,0,`},
-		{name: "PASV private", first: "pasv-address", fix: admin,
+		{name: "PASV private", first: "pasv-address", verdict: "warnings", fix: admin,
 			stage: func(s *scene) { s.proftpd(21, "MasqueradeAddress 192.168.7.9") },
 			shows: asTLS + " --disable-epsv", like: `227 .*\(192,168,7,9,`},
 		{name: "PASV rewritten on the way", first: "alg-mangle", fix: you, how: routed, args: []string{atFTP, "--tls", "off", "--plain"},

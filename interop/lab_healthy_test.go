@@ -41,9 +41,9 @@ func (c climate) wellIn(write bool) time.Duration {
 
 // Nothing is wrong with servers that are well: no failure and no warning, in five
 // seconds, also with an upload, whatever the version of TLS; and none from far away.
+// Nothing else runs meanwhile, because of the seconds.
 func TestLabHealthy(t *testing.T) {
 	needsLab(t)
-	t.Parallel() // with the other tests of the laboratory: they all mostly wait
 	cas := newCAs(t)
 	servers := []struct {
 		name  string
