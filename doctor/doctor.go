@@ -152,9 +152,15 @@ func Examine(ctx context.Context, o Options) Report {
 	return r
 }
 
+// A subject is what is looked at: a server from outside, or the host that it runs on.
+type subject interface {
+	unfinished(ctx context.Context, f Finding) Finding // f of a check that the end of ctx came upon
+	without(f Finding) Finding                         // f as it may be told
+}
+
 // runAll asks all questions, each as soon as it may begin. done is told of each that is
 // over, one call at a time; nil: nobody is.
-func runAll[P any](ctx context.Context, p P, all []checkOf[P], done func(place int, f Finding)) []Finding {
+func runAll[P subject](ctx context.Context, p P, all []checkOf[P], done func(place int, f Finding)) []Finding {
 	findings := make([]Finding, len(all))
 	over := make([]chan struct{}, len(all))
 	at := make(map[string]int, len(all))
@@ -190,7 +196,7 @@ func runAll[P any](ctx context.Context, p P, all []checkOf[P], done func(place i
 				f = c.run(p, ctx)
 			}
 			if ctx.Err() != nil && f.Verdict != OK && !f.sure {
-				f = p.unfinished(ctx)
+				f = p.unfinished(ctx, f)
 			}
 			f.Took = time.Since(began)
 			f = p.without(f)
@@ -205,7 +211,7 @@ var errNoTime = errors.New("there was no time")
 
 // unfinished is a check that the end of ctx came upon: whatever it has found may be its
 // doing.
-func (p *patient) unfinished(ctx context.Context) Finding {
+func (p *patient) unfinished(ctx context.Context, _ Finding) Finding {
 	if !errors.Is(context.Cause(ctx), errNoTime) {
 		return skip("interrupted")
 	}

@@ -187,9 +187,6 @@ func (h *host) untold(own []netip.Addr) Finding {
 	return f.only(step, local)
 }
 
-// shared is the address space behind a provider's NAT (RFC 6598).
-var shared = netip.MustParsePrefix("100.64.0.0/10")
-
 func private(a netip.Addr) bool {
 	return a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || shared.Contains(a)
 }

@@ -290,7 +290,7 @@ func (c *talk) usual(verb, arg string) {
 			return
 		}
 		c.mu.Lock()
-		delete(c.files, path(arg))
+		delete(c.files, pathOf(arg))
 		c.mu.Unlock()
 		c.say("250 gone")
 	case "QUIT":
@@ -302,7 +302,7 @@ func (c *talk) usual(verb, arg string) {
 }
 
 // path is the file that a name means: all of them are in one directory.
-func path(arg string) string {
+func pathOf(arg string) string {
 	if !strings.HasPrefix(arg, "/") {
 		arg = "/" + arg
 	}
@@ -312,16 +312,16 @@ func path(arg string) string {
 func (f *fake) file(name string) (string, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s, ok := f.files[path(name)]
+	s, ok := f.files[pathOf(name)]
 	return s, ok
 }
 
 func (f *fake) put(name, s string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.files[path(name)] = s
-	if !slices.Contains(f.ever, path(name)) {
-		f.ever = append(f.ever, path(name))
+	f.files[pathOf(name)] = s
+	if !slices.Contains(f.ever, pathOf(name)) {
+		f.ever = append(f.ever, pathOf(name))
 	}
 }
 
