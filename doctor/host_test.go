@@ -54,7 +54,8 @@ type patientHost struct {
 	mu       sync.Mutex
 	acts     []string // of try
 	goos     string
-	lateName bool // the name server hangs
+	lateName bool          // the name server hangs
+	over     chan struct{} // a name server that hangs does so until then
 }
 
 func newPatientHost() *patientHost {
@@ -126,7 +127,7 @@ func (p *patientHost) machine() *machine {
 		lookup: func(ctx context.Context, name string) ([]netip.Addr, error) {
 			if p.lateName {
 				<-ctx.Done()
-				time.Sleep(time.Minute) // and does not hear
+				<-p.over // and does not hear
 			}
 			var out []netip.Addr
 			for word := range strings.FieldsSeq(p.names[name]) {
@@ -528,7 +529,8 @@ func TestHostKeysOfTheHost(t *testing.T) {
 // A name server that hangs does not keep the rest from ending.
 func TestHostEndsInTime(t *testing.T) {
 	p := newPatientHost()
-	p.o.Config.Public, p.lateName = "ftp.example.net", true
+	p.o.Config.Public, p.lateName, p.over = "ftp.example.net", true, make(chan struct{})
+	defer close(p.over)
 	ctx, end := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer end()
 	began := time.Now()
