@@ -3,15 +3,20 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"net/url"
 	"os"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -36,7 +41,7 @@ func doctorCommand() *cobra.Command {
 		Long: `Look at a server layer by layer: name, port, protocol, TLS and its certificate, login,
 data connections, transfers. Each line is a check; the first one that failed is explained,
 with what you and the administrator of the server can do. A password is sent over TLS or
-SSH only, unless --plain or --tls off say otherwise.
+SSH only, unless --plain or ftp+plain:// say otherwise.
 
 Without a scheme FTP is looked at, or SFTP where only that answers. Nothing is written
 to the server without --write. The exit status is 0, or 20 with warnings, 21 with problems.
@@ -72,7 +77,7 @@ network but for names, changes nothing, and sees all of it as root only.`,
 	f.StringVar(&d.compare, "compare", "", "look at the host by each of these `SCHEMES`: ftp, ftps, sftp, with commas between")
 	f.BoolVar(&d.server, "server", false, "look at the server of this host")
 	f.StringVar(&d.config, "config", "", "`FILE` of its configuration (default $"+configEnv+", else ~/.config/dray/dray.toml, else "+DefaultConfig+")")
-	f.StringVar(&d.report, "report", "", "write all of it to `FILE`, with the dialogue and without passwords and your user name, to be sent to who can help")
+	f.StringVar(&d.report, "report", "", "write all of it to `FILE`, with the dialogue and without passwords, your user name and your home, to be sent to who can help")
 	c.flags(f)
 	cmd.RunE = c.run(d.run)
 	return cmd
@@ -87,12 +92,20 @@ type examination struct {
 	server      bool
 	config      string
 
+	to       *os.File // the report; nil: nobody wants one
 	dialogue bytes.Buffer
 }
 
 func (d *examination) run(ctx context.Context, args []string) error {
 	c := d.c
 	c.calm = true
+	var err error
+	if d.report != "" { // before anything is looked at in vain
+		if d.to, err = os.OpenFile(d.report, os.O_CREATE|os.O_WRONLY, 0o600); err != nil {
+			return usagef("--report: %v", err)
+		}
+		defer func() { _ = d.to.Close() }()
+	}
 	if len(args) == 0 {
 		r, err := d.examineHost(ctx)
 		if err != nil {
@@ -129,8 +142,8 @@ func (d *examination) run(ctx context.Context, args []string) error {
 // finish writes what is written at the end, and tells how it was by the exit status.
 func (d *examination) finish(ctx context.Context, reports []doctor.Report, u remote.URL) error {
 	c := d.c
-	if d.report != "" {
-		if err := d.writeReport(reports, u); err != nil {
+	if d.to != nil {
+		if err := d.writeReport(d.to, reports, u); err != nil {
 			return usagef("--report: %v", err)
 		}
 	}
@@ -175,11 +188,20 @@ func (d *examination) target(arg string) (u remote.URL, open bool, err error) {
 	digits := both && port != "" && strings.Trim(port, "0123456789") == ""
 	bare := !strings.Contains(arg, "/") && (!both || digits || strings.Count(arg, ":") > 1)
 	if !stored && bare && host != "" {
-		if strings.Count(arg, ":") > 1 && !strings.HasPrefix(arg, "[") {
-			arg = "[" + arg + "]" // an IPv6 address
+		at := strings.LastIndexByte(arg, '@') + 1
+		if strings.Count(arg[at:], ":") > 1 && arg[at] != '[' {
+			arg = arg[:at] + "[" + arg[at:] + "]" // an IPv6 address
 		}
-		u, err = d.c.parse("ftp://" + arg)
-		return u, true, err
+		if u, err = d.c.parse("ftp://" + arg); err != nil {
+			return u, false, err
+		}
+		for _, s := range []remote.Scheme{remote.SFTP, remote.FTPS} { // the port says it
+			if u.Port == s.Port() {
+				u, err = d.c.parse(string(s) + "://" + arg)
+				return u, false, err
+			}
+		}
+		return u, true, nil
 	}
 	u, err = d.c.parse(arg)
 	return u, false, err
@@ -238,7 +260,7 @@ func (d *examination) examine(ctx context.Context, u remote.URL, open bool) (doc
 		do.Done = shown.add
 	}
 	r := doctor.Examine(ctx, do)
-	if text {
+	if text && ctx.Err() == nil {
 		d.tell(&r, shown)
 	}
 	return r, nil
@@ -257,7 +279,9 @@ func (d *examination) tell(r *doctor.Report, shown *rows) {
 			shown.add(i, f)
 		}
 	}
-	d.conclude(r)
+	if !d.c.quiet || r.Verdict() >= doctor.Warn {
+		d.conclude(r)
+	}
 }
 
 // command is the command line for a URL, with the options of this run.
@@ -444,8 +468,9 @@ func wireFinding(f *doctor.Finding) checkedThing {
 	return t
 }
 
-// writeReport writes all that was found, with the dialogue.
-func (d *examination) writeReport(reports []doctor.Report, u remote.URL) error {
+// writeReport writes all that was found, with the dialogue, for somebody else: who logs
+// in and where the home of the user is are not in it.
+func (d *examination) writeReport(to *os.File, reports []doctor.Report, u remote.URL) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "dray %s on %s/%s\n", version(), runtime.GOOS, runtime.GOARCH)
 	for i := range reports {
@@ -456,7 +481,7 @@ func (d *examination) writeReport(reports []doctor.Report, u remote.URL) error {
 			f := &r.Findings[i]
 			shown.write(f)
 			for _, name := range slices.Sorted(maps.Keys(f.Facts)) {
-				fmt.Fprintf(&b, "      %s: %v\n", name, f.Facts[name])
+				fmt.Fprintf(&b, "      %s: %s\n", name, screen.Line(fmt.Sprint(f.Facts[name])))
 			}
 		}
 	}
@@ -464,8 +489,50 @@ func (d *examination) writeReport(reports []doctor.Report, u remote.URL) error {
 		fmt.Fprintf(&b, "\nThe dialogue:\n%s", d.dialogue.String())
 	}
 	text := b.String()
-	if user := u.User; len(user) > 1 && user != "anonymous" && user != "ftp" {
-		text = strings.ReplaceAll(text, user, "USER")
+	if home := d.c.dirs.Home; len(home) > 1 {
+		text = strings.ReplaceAll(text, home, "~")
 	}
-	return os.WriteFile(d.report, []byte(text), 0o600)
+	users := []string{u.User}
+	for i := range reports {
+		users = append(users, reports[i].User)
+	}
+	for _, user := range users {
+		if user == "" || user == "anonymous" || user == "ftp" {
+			continue
+		}
+		for _, form := range []string{user, url.PathEscape(user), url.QueryEscape(user)} {
+			text = withoutWord(text, form, "USER")
+		}
+	}
+	if err := to.Chmod(0o600); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return err // it was there before
+	}
+	if err := to.Truncate(0); err != nil && !errors.Is(err, syscall.EINVAL) {
+		return err // and no pipe
+	}
+	if _, err := to.WriteString(text); err != nil {
+		return err
+	}
+	return to.Close()
+}
+
+// withoutWord puts by in the place of a word wherever it is no part of a longer one, in
+// upper or lower case.
+func withoutWord(text, word, by string) string {
+	letter := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+	var b strings.Builder
+	before := ' '
+	for len(text) > 0 {
+		if len(text) >= len(word) && strings.EqualFold(text[:len(word)], word) && !letter(before) {
+			if next, _ := utf8.DecodeRuneInString(text[len(word):]); !letter(next) {
+				b.WriteString(by)
+				text, before = text[len(word):], ' '
+				continue
+			}
+		}
+		r, n := utf8.DecodeRuneInString(text)
+		b.WriteString(text[:n])
+		text, before = text[n:], r
+	}
+	return b.String()
 }

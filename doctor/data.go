@@ -63,8 +63,11 @@ func (p *patient) passive(ctx context.Context) Finding {
 		defer func() { _ = c.Close() }()
 	}
 	verb := "EPSV"
+	if p.o.Remote.FTP.EPSV == remote.EPSVNever {
+		verb = "PASV"
+	}
 	told, err := c.Passive(ctx, verb)
-	if err != nil && fault.Of(err).ID != fault.IDPool && c.Err() == nil {
+	if err != nil && fault.Of(err).ID != fault.IDPool && c.Err() == nil && verb == "EPSV" {
 		refused := err
 		verb = "PASV"
 		if told, err = c.Passive(ctx, verb); err != nil && fault.Of(err).ID != fault.IDPool {

@@ -75,6 +75,10 @@ func (p *patient) connection(ctx context.Context) (ftpclient.Options, error) {
 	// In clear text nothing is sent behind a USER that the server refuses: the password
 	// would be on the network for nothing.
 	fo.OneByOne = fo.Plain
+	if o.FTP.EPSV != remote.EPSVAuto {
+		fo.Memory = &ftpclient.Memory{}
+		fo.Memory.SetEPSV(o.FTP.EPSV == remote.EPSVAlways)
+	}
 	return fo, nil
 }
 
@@ -158,6 +162,14 @@ func (p *patient) controlOf(ctx context.Context) Finding {
 	}
 	began := time.Now()
 	c, err := ftpclient.Open(opening, fo)
+	if p.knocked && err != nil && fault.Of(err).ID == fault.IDBusy { // it may count the connection that looked who is there
+		select {
+		case <-time.After(500 * time.Millisecond):
+			p.control.forget()
+			c, err = ftpclient.Open(opening, fo)
+		case <-opening.Done():
+		}
+	}
 	s := &p.control
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,6 +178,10 @@ func (p *patient) controlOf(ctx context.Context) Finding {
 	if err != nil {
 		if e := fault.Of(err); s.greeted.IsZero() && (fo.Mode != ftpclient.TLSImplicit || s.connected.IsZero() || s.tls != nil || e.Kind != fault.Untrusted && e.ID != fault.IDNoAnswer) {
 			f := p.corrected(of(Fail, err), e)
+			if e.ID == fault.IDTLSMissing { // nothing was connected to
+				f.Saw = "without TLS the password would travel in clear text, and only --plain allows that: nothing was sent"
+				f = f.first(you(p.command("doctor", p.u, []string{"--plain"}), "where nobody else can listen, go on in clear text:"))
+			}
 			if e.ID == fault.IDFiltered || e.ID == fault.IDRejected {
 				f = f.first(openPorts)
 			}
@@ -443,10 +459,10 @@ func (p *patient) listingOf(ctx context.Context) Finding {
 		return of(Fail, p.listErr)
 	}
 	name := dir
-	if name == "" {
+	if name == "" || name == "." {
 		name = "the directory of the login"
 	}
-	f := fine("%d names in %s, %s", p.listed, name, millis(time.Since(began)))
+	f := fine("%s in %s, %s", countOf(p.listed), name, millis(time.Since(began)))
 	p.control.mu.Lock()
 	defer p.control.mu.Unlock()
 	if n := len(p.control.data); n > 0 {
@@ -456,6 +472,13 @@ func (p *patient) listingOf(ctx context.Context) Finding {
 		f = f.with("resumed", p.control.data[n-1].DidResume)
 	}
 	return f
+}
+
+func countOf(names int) string {
+	if names == 1 {
+		return "1 name"
+	}
+	return fmt.Sprintf("%d names", names)
 }
 
 // activeOf lets the server connect to us.
@@ -510,7 +533,7 @@ func (p *patient) reuseOf(ctx context.Context) Finding {
 		f.Means = "dray does. Programs that do not fail at the first listing: then update them, or let the server do without."
 		return f
 	}
-	return fine("not asked for")
+	return fine("data connections need not resume the TLS session")
 }
 
 // doorsOf looks at the other ports that file transfer has.

@@ -623,3 +623,71 @@ func TestProxied(t *testing.T) {
 		t.Errorf("%d connections went through the proxy; the server had %d and %d", dialed.Load(), f.count, f.data)
 	}
 }
+
+// Without a scheme that protocol is looked at that somebody speaks.
+func TestChoice(t *testing.T) {
+	ftps, sshd := newFake(t), newSSHFake(t)
+	sshd.known(sshd.key.PublicKey())
+	closed := closedPort(t)
+	for _, row := range []struct {
+		name     string
+		ftp, ssh string // who is at ports 21 and 22
+		full     bool   // FTP lets one connection in, and notices late that it has ended
+		check    string
+		verdict  Verdict
+		target   string
+	}{
+		{"both", ftps.addr, sshd.addr, false, "login", OK, "ftp://"},
+		{"FTP alone", ftps.addr, closed, false, "login", OK, "ftp://"},
+		{"FTP for one connection", ftps.addr, closed, true, "login", OK, "ftp://"},
+		{"SSH alone", closed, sshd.addr, false, "login", OK, "sftp://"},
+		{"neither", closed, closed, false, "control", Fail, "ftp://"},
+	} {
+		ftps.at = nil
+		if row.full {
+			first := ftps.count + 1
+			ftps.at = func(c *talk, verb, _ string) bool {
+				if verb == "greeting" && c.number == first+1 {
+					c.say("421 Too many connections from your address.")
+					c.hangUp()
+				}
+				return false
+			}
+		}
+		o := sshd.options()
+		plain := ftps.options()
+		o.Remote.Trust, o.Remote.FTP, o.Remote.Network = plain.Remote.Trust, plain.Remote.FTP, "tcp4"
+		o.Open, o.URL.Scheme, o.URL.Port = true, remote.FTP, 0
+		o.Remote.SSH.Insecure = true
+		o.Remote.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			switch _, port, _ := net.SplitHostPort(addr); port {
+			case "21":
+				addr = row.ftp
+			case "22":
+				addr = row.ssh
+			case "990":
+				addr = closed
+			}
+			return (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+		}
+		t.Run(row.name, func(t *testing.T) {
+			r := ftps.examine(t.Context(), o)
+			wants(t, r, row.check, row.verdict, findingOf(t, r, row.check).ID, "")
+			if !strings.HasPrefix(r.Target, row.target) || r.User != "alice" {
+				t.Errorf("the target is %s for %s; want %s…", r.Target, r.User, row.target)
+			}
+		})
+	}
+}
+
+// A password needs leave to go in clear text: without it nobody is connected to.
+func TestTLSOffNeedsLeave(t *testing.T) {
+	f := newFake(t)
+	o := f.options()
+	o.Remote.FTP.Plain = false
+	r := f.examine(t.Context(), o)
+	does(t, wants(t, r, "control", Fail, fault.IDTLSMissing, "only --plain allows"), "--plain")
+	if f.count != 0 {
+		t.Errorf("%d connections were made", f.count)
+	}
+}

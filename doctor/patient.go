@@ -31,6 +31,8 @@ type patient struct {
 
 	host    string // where connections end: of ssh_config, or of the URL
 	port    int
+	user    string        // of ssh_config, or of this machine
+	knocked bool          // the port of FTP was looked at for the choice of the scheme
 	between string        // who connects for us, and looks up the name; "": nobody
 	hidden  []string      // secrets, which are in nothing that is told
 	chose   time.Duration // how long the choice of the scheme took
@@ -93,7 +95,7 @@ func (p *patient) prepare(ctx context.Context) error {
 	}
 	if !p.u.Scheme.IsFTP() {
 		if s, err := sshclient.Read(p.o.Remote.SSHConn(p.u)); err == nil {
-			p.host, p.port = s.Name, s.Port
+			p.host, p.port, p.user = s.Name, s.Port, s.User
 			switch {
 			case len(s.Hops) > 0:
 				p.between = "the jump host"
@@ -164,6 +166,7 @@ func (p *patient) choose(ctx context.Context) {
 	looking.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.knocked = true
 	for i, port := range ports {
 		p.doors[port] = all[i]
 	}
@@ -342,6 +345,13 @@ type seen struct {
 	tls       *tls.ConnectionState
 	data      []tls.ConnectionState
 	to        []string
+}
+
+// forget makes it as if nothing had been seen.
+func (s *seen) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.connected, s.greeted, s.greeting, s.address, s.tls = time.Time{}, time.Time{}, "", "", nil
 }
 
 // watch is a trace that fills s and tells the dialogue.

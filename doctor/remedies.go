@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"strings"
 
 	"dray/explain"
@@ -77,11 +78,19 @@ func (p *patient) remedy(f *Finding, ids ...fault.ID) {
 	for _, id := range append(ids, f.ID) {
 		for _, r := range remedies() {
 			if r.id == id && p.server() == r.server {
-				steps = append(steps, admin(strings.NewReplacer("ADDRESS", p.reached(), "USER", p.account()).Replace(r.run), "%s", r.text))
+				steps = append(steps, admin(strings.NewReplacer("ADDRESS", p.reached(), "USER", quoted(p.account())).Replace(r.run), "%s", r.text))
 			}
 		}
 	}
 	f.Do = append(steps, f.Do...)
+}
+
+// quoted is a word for a shell.
+func quoted(s string) string {
+	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+@") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // server is the program that runs there, as far as it says so.
@@ -117,5 +126,5 @@ func (p *patient) account() string {
 	case p.login.User != "":
 		return p.login.User
 	}
-	return p.u.User
+	return cmp.Or(p.u.User, p.user)
 }
