@@ -92,6 +92,8 @@ func TestStories(t *testing.T) {
 			"public":      publicPlace,
 			"appears":     appears,
 			"disappears":  disappears,
+			"pasted":      pasted,
+			"mode":        mode,
 		},
 	})
 }
