@@ -388,7 +388,7 @@ var elsewhere = []Entry{
 		Operator: "A listener has no port. What holds it is often another FTP server of the distribution, or sshd on port 22.",
 		Confirm:  "`ss -ltnp` lists ports with the programs that hold them; root sees all names.",
 		You:      "Nothing; tell the administrator.",
-		Admin:    "End the other program (`systemctl disable --now NAME`), or give the listener another port: dray `listen = [\":2022\"]` under its `[[listener]]`. `dray doctor --server` tells who holds it.",
+		Admin:    "End the other program (`systemctl disable --now NAME`), or give the listener of this server another port: `listen = [\":2022\"]` under its `[[listener]]`. `dray doctor --server` tells who holds it.",
 		Dialects: []string{"bind: address already in use", "EADDRINUSE", "vsftpd: 500 OOPS: could not bind listening IPv4 socket", "ProFTPD: Failed binding to 0.0.0.0, port 21: Address already in use"},
 	},
 	{
