@@ -327,7 +327,10 @@ func troubles() []trouble {
 					if verb != "PASS" {
 						return ""
 					}
-					_, _ = io.WriteString(p.raw, "500 OOPS: cannot change directory:/home/"+user+"\r\n")
+					for _, piece := range []string{"500 OOPS: ", "cannot change directory:/home/" + user, "\r\n"} { // as vsftpd does
+						_, _ = io.WriteString(p.raw, piece)
+						time.Sleep(50 * time.Millisecond)
+					}
 					return "-"
 				}})
 			},
