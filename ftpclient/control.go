@@ -118,20 +118,33 @@ const underLast = 512
 func (u *under) Read(b []byte) (int, error) {
 	n, err := u.Conn.Read(b)
 	if n > 0 {
-		u.last = append(u.last[:0], b[:min(n, underLast)]...)
+		u.last = append(u.last[:0], b[max(n-underLast, 0):n]...)
 	}
 	return n, err
 }
 
-// text is the first line of what came last, if it begins with head; else head.
+// text is the first line in what came last that begins with head; else head. A server
+// that falls over writes its line in pieces (vsFTPd: the code, the reason, the line
+// end): what is missing is waited for.
 func (u *under) text(head []byte) string {
 	text := head
-	if i := bytes.LastIndex(u.last, head); i >= 0 {
-		text = u.last[i:]
+	if i := bytes.Index(u.last, head); i >= 0 { // the first: the process above it complains too
+		text = slices.Clone(u.last[i:])
+		_ = u.Conn.SetReadDeadline(time.Now().Add(lastWords)) // nothing else is read of it
+		for b := make([]byte, underLast); len(text) < underLast && !bytes.ContainsAny(text, "\r\n"); {
+			n, err := u.Conn.Read(b)
+			text = append(text, b[:n]...)
+			if err != nil {
+				break
+			}
+		}
 	}
 	line, _, _ := strings.Cut(string(text), "\r")
 	return strings.ToValidUTF8(line, "?")
 }
+
+// lastWords is how long the rest of a line in clear text may take.
+const lastWords = 500 * time.Millisecond
 
 // reply waits for the next reply, at most as long as wait. After an error the
 // connection can't be used.
