@@ -60,6 +60,8 @@ func remedies() []remedy {
 		{fault.IDTLSReuse, "vsftpd", "for programs that can't, do without:", setting(vsftpdConf, "require_ssl_reuse", "require_ssl_reuse=NO") + restartVsftpd},
 		{fault.IDTLSReuse, "proftpd", "for programs that can't, do without:", setting(proftpdConf, "TLSOptions", "TLSOptions NoSessionReuseRequired") + restartProFTPD},
 
+		{fault.IDNoAnswer, "proftpd", "have it not look up the names of its clients:", setting(proftpdConf, "UseReverseDNS", "UseReverseDNS off") + restartProFTPD},
+
 		{fault.IDWritableRoot, "vsftpd", "let the root of the account be writable:", setting(vsftpdConf, "allow_writeable_chroot", "allow_writeable_chroot=YES") + restartVsftpd},
 
 		{fault.IDPerm, "dray", "let the account see at least what is there:", "dray user set USER --rights read-only"},
