@@ -525,7 +525,7 @@ func (p *patient) reuseOf(ctx context.Context) Finding {
 			why = explain.Cause(err)
 		}
 		switch fault.Of(err).ID {
-		case fault.IDTLSReuse, fault.IDTLSData, fault.IDTLSFailed, fault.IDDataLost, fault.IDListingCut, fault.IDNoDataPort:
+		case fault.IDTLSReuse, fault.IDTLSData, fault.IDTLSFailed, fault.IDDataLost, fault.IDListingCut, fault.IDNoDataPort, fault.IDLost:
 		default:
 			return skip("it could not be looked at: %s", screen.Line(why))
 		}
