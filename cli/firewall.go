@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 type firewallAsk struct {
 	name            string // a dialect of firewall, or auto
 	config          string
+	usual           string // the configuration where none is named; "": that of every command
 	ftp, ftps, sftp []string
 	passive, from   []string
 	undo, apply     bool
@@ -171,7 +173,7 @@ func (ask *firewallAsk) named() (needs, error) {
 func (ask *firewallAsk) configured(h *firewall.Host) (needs, error) {
 	file := ask.config
 	if file == "" {
-		file = configFile(nil)
+		file = cmp.Or(ask.usual, configFile(nil))
 	}
 	c, problems, err := config.Load(file, os.Environ())
 	switch {
@@ -353,7 +355,7 @@ func (ask *firewallAsk) run(h *firewall.Host, stdout, stderr io.Writer) error {
 				return usagef("firewall %s: --apply can't do this from here\n      %s", p.Dialect, p.Elsewhere)
 			}
 		}
-		if os.Geteuid() > 0 && !n.ports.None() {
+		if !h.Root && !n.ports.None() {
 			return usagef("--apply needs root, and nothing was done\n      run it with sudo")
 		}
 	}

@@ -27,6 +27,7 @@ type machine struct {
 func (m *machine) host() *firewall.Host {
 	return &firewall.Host{
 		GOOS: "linux",
+		Root: true,
 		Run: func(name string, args ...string) (string, error) {
 			command := strings.Join(append([]string{name}, args...), " ")
 			m.ran = append(m.ran, command)
@@ -91,12 +92,8 @@ func TestFirewallLeavesPortsOfOthersAlone(t *testing.T) {
 // Without a configuration, that of another server decides, and what it lacks is
 // said.
 func TestFirewallOfAnotherServer(t *testing.T) {
-	t.Setenv("HOME", t.TempDir())
-	t.Setenv("XDG_CONFIG_HOME", "")
 	t.Setenv(configEnv, "")
-	if _, err := os.Stat(DefaultConfig); err == nil {
-		t.Skip("this machine has a configuration of dray")
-	}
+	nowhere := filepath.Join(t.TempDir(), "dray.toml")
 	for _, tt := range []struct {
 		name, config string
 		want         []string
@@ -106,7 +103,7 @@ func TestFirewallOfAnotherServer(t *testing.T) {
 	} {
 		m := &machine{files: map[string]string{"/etc/vsftpd.conf": tt.config}, says: map[string]string{"ufw status verbose": "Status: active\n", "ufw show added": ""}}
 		var out bytes.Buffer
-		if err := (&firewallAsk{name: "ufw"}).run(m.host(), &out, &out); err != nil {
+		if err := (&firewallAsk{name: "ufw", usual: nowhere}).run(m.host(), &out, &out); err != nil {
 			t.Fatal(err)
 		}
 		for _, want := range tt.want {
@@ -119,7 +116,7 @@ func TestFirewallOfAnotherServer(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	if err := (&firewallAsk{name: "aws"}).run((&machine{}).host(), &out, &out); err != nil || !strings.Contains(out.String(), "the ports that dray serve takes") {
+	if err := (&firewallAsk{name: "aws", usual: nowhere}).run((&machine{}).host(), &out, &out); err != nil || !strings.Contains(out.String(), "the ports that dray serve takes") {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 }
@@ -127,9 +124,6 @@ func TestFirewallOfAnotherServer(t *testing.T) {
 // What is printed is what is run, in order, until something fails; then it is
 // said what was done. Without --apply nothing is run that changes anything.
 func TestFirewallApply(t *testing.T) {
-	if os.Geteuid() > 0 {
-		t.Skip("--apply needs root")
-	}
 	says := func() map[string]string {
 		return map[string]string{
 			"ufw status": "Status: active\n", "ufw status verbose": "Status: active\nDefault: deny (incoming), deny (outgoing), disabled (routed)\n", "ufw show added": "",
@@ -197,5 +191,22 @@ func TestFirewallUndoOfAuto(t *testing.T) {
 	out.Reset()
 	if err := (&firewallAsk{name: "auto", undo: true, ftp: []string{"21"}}).run((&machine{}).host(), &out, &out); err != nil || !strings.Contains(out.String(), "nothing to take back") {
 		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
+// Who may not change rules is told so before anything is run.
+func TestFirewallApplyNeedsRoot(t *testing.T) {
+	m := &machine{says: map[string]string{"ufw status verbose": "Status: active\n", "ufw show added": ""}}
+	h := m.host()
+	h.Root = false
+	var out bytes.Buffer
+	err := (&firewallAsk{name: "ufw", ftp: []string{"21"}, apply: true}).run(h, &out, &out)
+	if err == nil || !strings.Contains(err.Error(), "--apply needs root, and nothing was done") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+	for _, command := range m.ran {
+		if strings.HasPrefix(command, "ufw allow") {
+			t.Errorf("%s was run", command)
+		}
 	}
 }

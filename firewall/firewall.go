@@ -25,11 +25,13 @@ type Host struct {
 	Glob  func(pattern string) []string   // sorted
 	Owner func(port uint16) (name string) // of the program that listens on the TCP port; "": none, or it can't be seen
 	GOOS  string
+	Root  bool // this process may change rules
 }
 
 // Here is this machine. A program that doesn't answer is ended after half a minute.
 func Here(ctx context.Context) *Host {
 	return &Host{
+		Root: os.Geteuid() <= 0, // below 0: a system without numbers of users
 		Run: func(name string, args ...string) (string, error) {
 			ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 			defer cancel()
