@@ -108,7 +108,6 @@ func (p *patient) sighted(ctx context.Context, c *ftpclient.Conn, told ftpclient
 
 // compared tells what is different at the two ends.
 func (p *patient) compared(verb string, told ftpclient.Port, seen ftp.Attempt, dialed error, peer netip.Addr) (Finding, bool) {
-	in := "tls"
 	u := p.u
 	u.Scheme = remote.FTPTLS
 	switch {
@@ -118,10 +117,10 @@ func (p *patient) compared(verb string, told ftpclient.Port, seen ftp.Attempt, d
 			what = "port " + port(told)
 		}
 		f := found(Fail, fault.IDALG, "the server answered %s with %s, and %s arrived here: something between changes it", verb, seen.At, what)
-		return f.first(you(p.command("doctor", u, nil, in, "plain"), "over TLS nobody on the way can change it:")), true
+		return f.first(you(p.command("doctor", u, nil, "tls", "plain"), "over TLS nobody on the way can change it:")), true
 	case dialed == nil && seen.Seen == ftp.SeenNothing && seen.Outcome == ftp.Waiting:
 		f := found(Fail, fault.IDALG, "the connection to port %s of the server stands here, and the server has none: another machine answers for it", port(told))
-		return f.first(you(p.command("doctor", u, nil, in, "plain"), "over TLS nobody on the way can take part:")), true
+		return f.first(you(p.command("doctor", u, nil, "tls", "plain"), "over TLS nobody on the way can take part:")), true
 	case seen.From.IsValid() && seen.From.Addr().Unmap() != peer.Unmap():
 		return found(Fail, fault.IDDataPeer, "the server sees the login come from %s and the data from %s: a NAT with several exits", peer, seen.From.Addr()), true
 	case seen.Stranger.IsValid():

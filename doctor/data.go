@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
@@ -407,6 +406,26 @@ func (sized) Sys() any           { return nil }
 // one window, so that an end that is cut off shows.
 const probeSize = 300 << 10
 
+// probe is a file that nobody has, and where it goes.
+func probe(dir string) (path string, content []byte) {
+	content = make([]byte, probeSize)
+	_, _ = rand.Read(content)
+	return remote.Join(dir, "dray-doctor-"+hex.EncodeToString(content[:4])+".tmp"), content
+}
+
+// cameBack is what came back of a probe.
+func cameBack(path string, content, got []byte, err error) trial {
+	switch id := fault.Of(err).ID; {
+	case err != nil && (id == fault.IDPerm || id == fault.IDNotFound): // an account that may not, or somebody who has fetched it already
+		return trial{note: "not compared, because it may not be read"}
+	case err != nil:
+		return trial{err: err}
+	case !bytes.Equal(got, content):
+		return trial{err: fault.New(fault.Mismatch, fault.IDVerify, path, "bytes")}
+	}
+	return trial{}
+}
+
 // A trial is one upload: what came of it.
 type trial struct {
 	err   error
@@ -423,11 +442,7 @@ func (p *patient) uploadOf(ctx context.Context) Finding {
 			versions = []uint16{tls.VersionTLS13, tls.VersionTLS12}
 		}
 	}
-	content := make([]byte, probeSize)
-	_, _ = rand.Read(content)
-	var token [4]byte
-	_, _ = rand.Read(token[:])
-	path := remote.Join(p.directoryOf(), "dray-doctor-"+hex.EncodeToString(token[:])+".tmp")
+	path, content := probe(p.directoryOf())
 	var told []string
 	var first error // of TLS 1.3
 	for i, version := range versions {
@@ -525,15 +540,7 @@ func (p *patient) upload(ctx context.Context, path string, content []byte, versi
 	}
 	got := make(buffer, len(content))
 	_, err = c.Receive(ctx, path, ftpclient.Get{Size: int64(len(content))}, got, transfer.Options{Idle: p.times.answer})
-	switch id := fault.Of(err).ID; {
-	case err != nil && (id == fault.IDPerm || id == fault.IDNotFound): // an account that may not, or somebody who has fetched it already
-		return trial{note: "not compared, because it may not be read"}
-	case err != nil:
-		return trial{err: err}
-	case sha256.Sum256(got) != sha256.Sum256(content):
-		return trial{err: fault.New(fault.Mismatch, fault.IDVerify, path, "bytes")}
-	}
-	return trial{}
+	return cameBack(path, content, got, err)
 }
 
 // remove removes the file of an upload, over another connection where that one is lost,

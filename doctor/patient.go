@@ -344,7 +344,6 @@ type seen struct {
 	greeting  string
 	tls       *tls.ConnectionState
 	data      []tls.ConnectionState
-	to        []string
 }
 
 // forget makes it as if nothing had been seen.
@@ -387,10 +386,7 @@ func (p *patient) watch(who string, s *seen) *ftpclient.Trace {
 			})
 			p.trace(who, "-- %s: %s, %s, resumed %v", step, tls.VersionName(cs.Version), tls.CipherSuiteName(cs.CipherSuite), cs.DidResume)
 		},
-		Data: func(addr string) {
-			locked(func() { s.to = append(s.to, addr) })
-			p.trace(who, "-- data connection to %s", addr)
-		},
+		Data: func(addr string) { p.trace(who, "-- data connection to %s", addr) },
 		Road: func(verb string, r transfer.Report) { p.trace(who, "-- %s: %d bytes in %v", verb, r.Bytes, r.Took) },
 		Note: func(text string) { p.trace(who, "-- %s", text) },
 	}
@@ -481,8 +477,7 @@ func (p *patient) elsewhere(id fault.ID) []explain.Step {
 		if way.speaks != speaksSSH && (id == fault.IDDataBlocked || id == fault.IDUnpublished) {
 			continue // its data goes the same way
 		}
-		u := p.u
-		u = other(u, way.scheme)
+		u := other(p.u, way.scheme)
 		u.Port = 0
 		steps = append(steps, you(p.command("doctor", u, nil, "tls", "plain"), "port %d of this host answers with %s", way.scheme.Port(), way.speaks))
 	}

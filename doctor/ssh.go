@@ -3,8 +3,6 @@ package doctor
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -298,11 +296,7 @@ func (p *patient) sftpDownloadOf(ctx context.Context) Finding {
 
 // sftpUploadOf sends a file, compares it, and removes it.
 func (p *patient) sftpUploadOf(ctx context.Context) Finding {
-	content := make([]byte, probeSize)
-	_, _ = rand.Read(content)
-	var token [4]byte
-	_, _ = rand.Read(token[:])
-	path := remote.Join(p.listedIn, "dray-doctor-"+hex.EncodeToString(token[:])+".tmp")
+	path, content := probe(p.listedIn)
 	began := time.Now()
 	t := p.sftpUpload(ctx, path, content)
 	switch {
@@ -331,15 +325,7 @@ func (p *patient) sftpUpload(ctx context.Context, path string, content []byte) (
 	sent = true
 	got := make(buffer, len(content))
 	_, err := p.sftp.Receive(ctx, path, 0, int64(len(content)), got, transfer.Options{Idle: p.times.answer})
-	switch id := fault.Of(err).ID; {
-	case err != nil && (id == fault.IDPerm || id == fault.IDNotFound): // an account that may not, or somebody who has fetched it already
-		return trial{note: "not compared, because it may not be read"}
-	case err != nil:
-		return trial{err: err}
-	case !bytes.Equal(got, content):
-		return trial{err: fault.New(fault.Mismatch, fault.IDVerify, path, "bytes")}
-	}
-	return trial{}
+	return cameBack(path, content, got, err)
 }
 
 // sshIdleOf says nothing for a while, and then asks whether the server is there.
