@@ -160,7 +160,11 @@ func (rd reading) fate(c *chain, expr []map[string]any) fate {
 					return f
 				}
 			case "vmap":
-				if f := limited(rd.vmap(c, v)); f != passes {
+				found := passes
+				for _, one := range verdicts(v) {
+					found = max(found, rd.fate(c, one))
+				}
+				if f := limited(found); f != passes {
 					return f
 				}
 			}
@@ -192,12 +196,11 @@ func worst(fates []fate) fate {
 	return slices.Max(fates)
 }
 
-// vmap is what a map of verdicts does: its elements are rules. Of a map with a
-// name the elements are elsewhere; it is left alone.
-func (rd reading) vmap(c *chain, v map[string]any) fate {
+// verdicts are the rules that a map of verdicts stands for. Of a map with a name the
+// elements are elsewhere; it has none here.
+func verdicts(v map[string]any) (rules [][]map[string]any) {
 	data, _ := v["data"].(map[string]any)
 	elements, _ := data["set"].([]any)
-	found := passes
 	for _, e := range elements {
 		pair, _ := e.([]any)
 		if len(pair) != 2 {
@@ -211,9 +214,9 @@ func (rd reading) vmap(c *chain, v map[string]any) fate {
 		if pair[0] == "*" {
 			rule = rule[1:]
 		}
-		found = max(found, rd.fate(c, rule))
+		rules = append(rules, rule)
 	}
-	return found
+	return rules
 }
 
 // established tells whether a chain, or one that it goes to, lets in what belongs

@@ -273,21 +273,7 @@ func (j *judge) rule(c *chain, expr []map[string]any, depth int) (o outcome, lef
 					return undecided, true
 				}
 			case "vmap":
-				data, _ := v["data"].(map[string]any)
-				elements, _ := data["set"].([]any)
-				for _, e := range elements {
-					pair, _ := e.([]any)
-					if len(pair) != 2 {
-						continue
-					}
-					verdict, ok := pair[1].(map[string]any)
-					if !ok {
-						continue
-					}
-					one := []map[string]any{{"match": map[string]any{"op": "==", "left": v["key"], "right": pair[0]}}, verdict}
-					if pair[0] == "*" {
-						one = one[1:]
-					}
+				for _, one := range verdicts(v) {
 					o, left := j.rule(c, one, depth)
 					if o = j.decide(m, o); o != undecided || left && m == always {
 						return o, left
