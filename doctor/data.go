@@ -306,7 +306,24 @@ func (p *patient) downloadOf(ctx context.Context) Finding {
 			files = append(files, sample{e.Name, e.Size})
 		}
 	}
-	return p.download(ctx, files, p.directoryOf(), p.fetch)
+	var c *ftpclient.Conn
+	over := func() {}
+	defer func() { over() }()
+	return p.download(ctx, files, p.directoryOf(), func(ctx context.Context, path string, size, limit int64) (int64, error) {
+		if c == nil || c.Err() != nil {
+			over()
+			another, end, err := p.spare(ctx, "download", nil)
+			if err != nil {
+				c, over = nil, func() {}
+				return 0, err
+			}
+			c, over = another, end
+		}
+		s := newSink(ctx, size, limit)
+		defer s.stop(nil)
+		_, err := c.Receive(s.ctx, path, ftpclient.Get{Size: -1}, s, transfer.Options{Idle: p.times.answer})
+		return s.came(err)
+	})
 }
 
 // download fetches the smallest and the largest of files: packets that are too large for
@@ -372,19 +389,6 @@ func (p *patient) stalled(ctx context.Context, f Finding, fetch fetcher, path st
 
 // smallSegments makes what clients say to take smaller on its way in (RFC 9293, 3.7.1).
 const smallSegments = "nft 'add table inet mss; add chain inet mss input { type filter hook input priority mangle; }; add rule inet mss input tcp flags syn tcp option maxseg size set 1200'"
-
-// fetch fetches a file as far as limit, and tells how much came.
-func (p *patient) fetch(ctx context.Context, path string, size, limit int64) (int64, error) {
-	c, over, err := p.spare(ctx, "download", nil)
-	if err != nil {
-		return 0, err
-	}
-	defer over()
-	s := newSink(ctx, size, limit)
-	defer s.stop(nil)
-	_, err = c.Receive(s.ctx, path, ftpclient.Get{Size: -1}, s, transfer.Options{Idle: p.times.answer})
-	return s.came(err)
-}
 
 // A memory is a file in memory, to be sent.
 type memory struct{ *bytes.Reader }

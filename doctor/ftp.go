@@ -48,9 +48,9 @@ func ftpChecks(o *Options) []check {
 		{name: "passive", needs: []string{"login"}, after: []string{"listing"}, run: (*patient).passiveOf},
 		{name: "pasv", needs: []string{"login"}, after: []string{"both ends"}, run: (*patient).pasvOf},
 		{name: "listing", needs: []string{"login"}, run: (*patient).listingOf},
-		{name: "active", needs: []string{"login"}, after: []string{"passive"}, run: (*patient).activeOf},
+		{name: "active", needs: []string{"login"}, after: []string{"listing"}, run: (*patient).activeOf},
 		{name: "reuse", needs: []string{"listing"}, after: []string{"active"}, run: (*patient).reuseOf},
-		{name: "download", needs: []string{"listing"}, after: []string{"passive"}, run: (*patient).downloadOf},
+		{name: "download", needs: []string{"listing"}, run: (*patient).downloadOf},
 	}
 	if o.Write {
 		all = append(all, check{name: "upload", needs: []string{"listing"}, after: []string{"download"}, run: (*patient).uploadOf})

@@ -36,7 +36,7 @@ func (c climate) wellIn(write bool) time.Duration {
 	case write:
 		return 15 * time.Second
 	}
-	return 8 * time.Second
+	return 6 * time.Second
 }
 
 // Nothing is wrong with servers that are well: no failure and no warning, in five
