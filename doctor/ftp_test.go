@@ -122,7 +122,7 @@ func TestFTPFaults(t *testing.T) {
 		{name: "the session need not be resumed", tls: true, check: "reuse", verdict: OK, all: OK},
 		{name: "the directory may not be listed", at: func(c *talk, verb, _ string) bool {
 			return (verb == "MLSD" || verb == "LIST") && c.say("550 Permission denied.")
-		}, check: "listing", verdict: Fail, id: fault.IDServerSaysNo, all: Fail},
+		}, check: "listing", verdict: Fail, id: fault.IDPerm, all: Fail},
 
 		{name: "a download stands still", at: func(c *talk, verb, arg string) bool {
 			if verb != "RETR" || !strings.HasSuffix(arg, "b.bin") {

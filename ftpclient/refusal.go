@@ -1,6 +1,7 @@
 package ftpclient
 
 import (
+	"slices"
 	"strings"
 
 	"dray/explain"
@@ -80,6 +81,9 @@ var files = []phrase{
 	{[]string{"in use", "used by another", "locked", "busy"}, fault.Busy, fault.IDInUse},
 	{[]string{"prohibited", "illegal", "invalid name", "invalid path", "invalid file", "bad name", "filename", "file name"}, fault.BadName, fault.IDBadName},
 }
+
+// listings are the commands that are about the working directory where they name none.
+var listings = []string{"MLSD", "MLST", "LIST", "NLST"}
 
 // bracketed are the ids that a server of ours says at the end of a reply and that
 // are as true here. Those that only a client can find out are not among them.
@@ -202,6 +206,9 @@ func (c *Conn) rejected(step ftp.Command, r ftp.Reply) error {
 // An id of ours at the end of the reply wins, then the code where it has one
 // meaning, then the words that servers use.
 func (c *Conn) refused(cmd ftp.Command, r ftp.Reply, path string) error {
+	if path == "" && slices.Contains(listings, cmd.Verb) {
+		path = "." // the directory of the login
+	}
 	err := c.replyError(cmd, r)
 	if id, ok := idOf(r); ok {
 		return c.named(id, path, err)
