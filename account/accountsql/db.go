@@ -253,11 +253,15 @@ func (db *DB) Close() error {
 // Lookup returns an account. Fields of its settings that this dray does not know
 // are passed over; Put keeps them.
 func (db *DB) Lookup(ctx context.Context, name string) (account.Account, error) {
-	r, _, err := db.row(ctx, name)
+	r, failed, err := db.row(ctx, name)
 	if err != nil {
 		return account.Account{}, err
 	}
-	return db.account(name, r)
+	a, err := db.account(name, r)
+	if err == nil && failed == nil {
+		db.keeper().told(a)
+	}
+	return a, err
 }
 
 // A row is what the database has of one account.

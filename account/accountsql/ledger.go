@@ -309,6 +309,19 @@ func (l *Ledger) learn(e *entry, turn int, r row, failed, err error) (bool, erro
 	return true, nil
 }
 
+// told takes up the limits of an account that somebody has just looked up: another
+// process may have changed them, and its owner logs in. A Ledger of nil has none.
+func (l *Ledger) told(a account.Account) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e := l.entries[a.Name]; e != nil && e.loaded {
+		e.max = amount{a.MaxFiles, a.MaxBytes}
+	}
+}
+
 // changed makes the next Hold read the limits. A Ledger of nil has none.
 func (l *Ledger) changed(name string) {
 	if l == nil {

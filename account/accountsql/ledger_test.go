@@ -194,6 +194,13 @@ func TestWhatOtherProcessesChangeActsWithinASecond(t *testing.T) {
 		if _, err := l.Hold(t.Context(), "anna", 1, 1); fault.KindOf(err) != fault.OverQuota {
 			t.Errorf("a quota that another process has set: %v", err)
 		}
+		// With a login it acts at once.
+		need(t, other.Put(t.Context(), account.Account{Name: "anna", MaxBytes: 600}))
+		if _, err := server.Lookup(t.Context(), "anna"); err != nil {
+			t.Error(err)
+		}
+		upload(t, l, "anna", 0, 100)
+		time.Sleep(2 * flushEvery)
 		// Removed and made again: the new one has used nothing.
 		need(t, other.Remove(t.Context(), "anna"))
 		put(t, other, "anna")
