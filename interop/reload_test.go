@@ -71,22 +71,24 @@ func sockets() (all [][]string, err error) {
 // listensAt is the port on which this machine listens at an address, 0 for none.
 func listensAt(t *testing.T, addr string) int {
 	t.Helper()
-	all, err := sockets()
-	if err != nil {
-		t.Fatal(err)
-	}
 	ip := net.ParseIP(addr).To4()
 	slices.Reverse(ip) // as the kernel prints it on little-endian machines
-	for _, f := range all {
-		if f[3] != "0A" {
-			continue
+	for range 3 {      // the table is read in pieces: one may be missed while others come and go
+		all, err := sockets()
+		if err != nil {
+			t.Fatal(err)
 		}
-		if at, port, ok := strings.Cut(f[1], ":"); ok && at == strings.ToUpper(hex.EncodeToString(ip)) {
-			n, err := strconv.ParseUint(port, 16, 16)
-			if err != nil {
-				t.Fatal(err)
+		for _, f := range all {
+			if f[3] != "0A" {
+				continue
 			}
-			return int(n)
+			if at, port, ok := strings.Cut(f[1], ":"); ok && at == strings.ToUpper(hex.EncodeToString(ip)) {
+				n, err := strconv.ParseUint(port, 16, 16)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return int(n)
+			}
 		}
 	}
 	return 0
