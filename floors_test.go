@@ -14,7 +14,7 @@ import (
 // floors are the floors of doc/map.md, the lowest first. A package imports only
 // from floors below its own.
 var floors = [][]string{
-	{"ftp", "sftp", "kexinit", "fault"},
+	{"ftp", "sftp", "kexinit", "spelling", "fault"},
 	{"explain", "vfs", "meter", "account", "event"},
 	{"vfs/osfs", "vfs/memfs", "vfs/mount", "vfs/vfstest", "account/accountsql", "account/accounttest", "transfer", "guard", "certs", "config", "record", "accept"},
 	{"gate"},

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"dray/account"
+	"dray/spelling"
 )
 
 // switches are the words of commands.allow.
@@ -546,7 +547,7 @@ func (ch *checker) commands() {
 			ch.add("commands.deny", fmt.Sprintf("nobody can log in without %s", word), "remove it; dray user set NAME --disable locks one account")
 		case ch.o.Commands != nil && !slices.Contains(ch.o.Commands, word):
 			do := "remove it; HELP lists all commands"
-			if near := nearest(word, ch.o.Commands); near != "" {
+			if near := spelling.Nearest(word, ch.o.Commands); near != "" {
 				do = fmt.Sprintf("write %q", near)
 			}
 			ch.add("commands.deny", strconv.Quote(short(word))+" is no command that the server has", do)
@@ -579,7 +580,7 @@ func (ch *checker) exceptions() {
 		}
 		if e.Listener != "" && !slices.Contains(names, e.Listener) {
 			do := "write " + alternatives(names)
-			if near := nearest(e.Listener, names); near != "" {
+			if near := spelling.Nearest(e.Listener, names); near != "" {
 				do = fmt.Sprintf("write %q", near)
 			}
 			ch.add(path("listener"), fmt.Sprintf("%q is no listener", short(e.Listener)), do)

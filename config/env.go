@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"dray/spelling"
 )
 
 const envPrefix = "DRAY_"
@@ -137,7 +139,7 @@ func (p *parser) strange(name string) {
 	}
 	do := "unset it; dray config example lists all keys"
 	numbered := indexed(name)
-	if near := nearest(numbered.pattern, names); near != "" {
+	if near := spelling.Nearest(numbered.pattern, names); near != "" {
 		do = "write " + numbered.fill(near)
 	}
 	pr := Problem{Field: name, What: "stands for no key", Do: do, Warning: true}

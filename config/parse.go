@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"dray/spelling"
 )
 
 // maxFile is the size of the largest file that is read, in bytes.
@@ -125,7 +127,7 @@ func (p *parser) unknown(t *table, n *node, name, path string) *field {
 			keys = append(keys, f.key)
 		}
 	}
-	near, homes := nearest(name, keys), homesOf(name, tables)
+	near, homes := spelling.Nearest(name, keys), homesOf(name, tables)
 	var do string
 	switch {
 	case near != "" && tables:
@@ -133,7 +135,7 @@ func (p *parser) unknown(t *table, n *node, name, path string) *field {
 	case near != "":
 		do = "write " + near
 	case len(homes) == 0 && !tables: // a misspelled key of another table
-		if word := nearest(name, everyKey()); word != "" {
+		if word := spelling.Nearest(name, everyKey()); word != "" {
 			do = word + " belongs in " + strings.Join(homesOf(word, false), " or ")
 		}
 	}

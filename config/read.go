@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"dray/account"
+	"dray/spelling"
 )
 
 // A flaw is what is wrong with one value: a verb with what follows, as "is no
@@ -230,7 +231,7 @@ func (f *field) checkString(s string) *flaw {
 			}
 		}
 		do := "write " + alternatives(f.oneOf)
-		if near := nearest(s, f.oneOf); near != "" {
+		if near := spelling.Nearest(s, f.oneOf); near != "" {
 			do = fmt.Sprintf("write %q", near)
 		}
 		return &flaw{"is not one of its values", do}
@@ -271,7 +272,7 @@ func (f *field) checkString(s string) *flaw {
 			}
 		}
 		do := "write one of " + strings.Join(switches, ", ")
-		if near := nearest(strings.ToUpper(s), switches); near != "" {
+		if near := spelling.Nearest(strings.ToUpper(s), switches); near != "" {
 			do = fmt.Sprintf("write %q", near)
 		}
 		return &flaw{"is not off by default, or unknown", do}

@@ -97,18 +97,6 @@ func TestNetworks(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	words := []string{"idle", "idle-max", "tries", "sessions-per-address", "file", "key"}
-	for in, want := range map[string]string{
-		"idel": "idle", "idlemax": "idle-max", "idle_max": "idle-max", "IDLE": "idle", "sessions_per_adress": "sessions-per-address",
-		"try": "", "trie": "tries", "flie": "file", "keys": "key", "ky": "key", "k": "", "": "", "zzzz": "", "idle-maximum": "",
-	} {
-		if got := nearest(in, words); got != want {
-			t.Errorf("nearest(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
 func TestAProblemIsOneLine(t *testing.T) {
 	for want, p := range map[string]Problem{
 		"--ftp: is no port; write one":                           {Field: "--ftp", What: "is no port", Do: "write one"},

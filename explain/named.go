@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"dray/fault"
+	"dray/spelling"
 )
 
 // aliases are words that lists of such failures have for what has another id here.
@@ -37,14 +38,14 @@ func Close(word string) []fault.ID {
 	var near, begin []fault.ID
 	for _, e := range table {
 		switch {
-		case distance(word, string(e.ID)) <= min(2, len(word)/3):
+		case spelling.Distance(word, string(e.ID)) <= min(2, len(word)/3):
 			near = append(near, e.ID)
 		case len(word) > 2 && strings.HasPrefix(string(e.ID), word):
 			begin = append(begin, e.ID)
 		}
 	}
 	for _, other := range slices.Sorted(maps.Keys(aliases)) {
-		if id := aliases[other]; distance(word, other) <= min(2, len(word)/3) && !slices.Contains(near, id) {
+		if id := aliases[other]; spelling.Distance(word, other) <= min(2, len(word)/3) && !slices.Contains(near, id) {
 			near = append(near, id)
 		}
 	}
@@ -52,28 +53,4 @@ func Close(word string) []fault.ID {
 		near = begin
 	}
 	return near[:min(3, len(near))]
-}
-
-// distance is how many bytes have to be put in, taken out or changed to make b of a.
-func distance(a, b string) int {
-	if len(a) > 64 {
-		return len(a)
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		last := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := last
-			if a[i] != b[j] {
-				change++
-			}
-			last = row[j+1]
-			row[j+1] = min(change, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -1,24 +1,25 @@
-package config
+// Package spelling finds the word that somebody has mistyped.
+package spelling
 
 import "strings"
 
-// nearest is the word that s was probably meant to be, "" for none: at most two
+// Nearest is the word that s was probably meant to be, "" for none: at most two
 // letters off, fewer in short words. Case, and - for _, do not count.
-func nearest(s string, words []string) string {
+func Nearest(s string, words []string) string {
 	plain := func(s string) string { return strings.ReplaceAll(strings.ToLower(s), "_", "-") }
 	best, at := "", 3
 	for _, word := range words {
 		a, b := plain(s), plain(word)
-		if d := distance(a, b); d < at && d*2 < max(len(a), len(b)) {
+		if d := Distance(a, b); d < at && d*2 < max(len(a), len(b)) {
 			best, at = word, d
 		}
 	}
 	return best
 }
 
-// distance counts the letters to insert, remove, change or swap with their
-// neighbour, to get from a to b; more than two are told as three.
-func distance(a, b string) int {
+// Distance counts the bytes to insert, remove, change or swap with their neighbour, to
+// get from a to b; more than two are told as three.
+func Distance(a, b string) int {
 	const far = 3
 	if len(a)-len(b) >= far || len(b)-len(a) >= far {
 		return far
