@@ -359,7 +359,7 @@ func (c *client) conclude(ctx context.Context, err error) error {
 	case c.asJSON || c.asJSONL:
 		c.jsonError(err)
 	}
-	complain(c.show, err)
+	complain(c.show, err, c.advice)
 	return &exitError{exitOf(err), ""}
 }
 

@@ -130,7 +130,7 @@ func advice(err error) [][2]string {
 }
 
 // complain writes an error with what to do about it.
-func complain(w io.Writer, err error) {
+func complain(w io.Writer, err error, advice func(error) [][2]string) {
 	fmt.Fprintln(w, "dray: "+headline(err))
 	var ee *exitError
 	if errors.As(err, &ee) {

@@ -121,7 +121,7 @@ func TestAHeadlineIsOneLineWithTheWordsOfTheServer(t *testing.T) {
 				t.Errorf("%s: the server's words are not in %q", e.ID, line)
 			}
 			var b bytes.Buffer
-			complain(&b, err)
+			complain(&b, err, advice)
 			for i, l := range strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n") {
 				if i > 0 && !strings.HasPrefix(l, "      ") || steers.MatchString(l) {
 					t.Errorf("%s: line %d is %q", e.ID, i, l)
@@ -143,7 +143,7 @@ func TestAHeadlineIsOneLineWithTheWordsOfTheServer(t *testing.T) {
 func TestAdviceIsFoldedAndCommandsAreNot(t *testing.T) {
 	command := "dray trust " + strings.Repeat("SHA256:abc", 30)
 	var b bytes.Buffer
-	complain(&b, &fault.Error{Kind: fault.Untrusted, ID: fault.IDSelfSigned, Facts: []any{"h", "SHA256:x"}, Do: []string{"Compare it with what the administrator says, then: " + command}})
+	complain(&b, &fault.Error{Kind: fault.Untrusted, ID: fault.IDSelfSigned, Facts: []any{"h", "SHA256:x"}, Do: []string{"Compare it with what the administrator says, then: " + command}}, advice)
 	if !strings.Contains(b.String(), "\n              "+command+"\n") {
 		t.Errorf("the command is not whole:\n%s", b.String())
 	}

@@ -240,7 +240,7 @@ func (d *examination) examine(ctx context.Context, u remote.URL, open bool) (doc
 	}
 	o.Trace = nil
 	shown := &rows{out: c.stdout, all: c.verbose > 0, wait: map[int]doctor.Finding{}}
-	do := doctor.Options{URL: u, Open: open, Remote: o, Deep: d.deep, Write: d.write, Command: d.command}
+	do := doctor.Options{URL: u, Open: open, Remote: o, Deep: d.deep, Write: d.write, Command: d.command, Near: c.near}
 	var mu sync.Mutex
 	do.Trace = func(line string) {
 		mu.Lock()

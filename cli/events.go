@@ -335,7 +335,7 @@ func (r *reporter) finish() error {
 		if len(r.order) > 1 {
 			fmt.Fprintf(c.show, "   [%s]\n", id)
 		}
-		writeAdvice(c.show, advice(r.told[id]))
+		writeAdvice(c.show, c.advice(r.told[id]))
 	}
 	for i, again := range r.resume {
 		if i == 0 {

@@ -174,7 +174,7 @@ func (f *failures) end() error {
 		if len(f.order) > 1 {
 			fmt.Fprintf(f.c.show, "   [%s]\n", f.order[i])
 		}
-		writeAdvice(f.c.show, advice(f.told[id]))
+		writeAdvice(f.c.show, f.c.advice(f.told[id]))
 	}
 	return &exitError{f.status, ""}
 }

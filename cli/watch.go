@@ -162,7 +162,7 @@ func (w *watcher) run(ctx context.Context) error {
 			retry = min(max(2*retry, time.Second), time.Minute)
 			w.all = true
 			if told := new(exitError); !errors.As(err, &told) {
-				complain(w.c.show, err)
+				complain(w.c.show, err, w.c.advice)
 			}
 			w.c.warn("again in %s", screen.Duration(retry))
 			timer.Reset(retry)

@@ -81,6 +81,9 @@ type Options struct {
 	// of this examination, more of them, and without those called leave. nil: the bare
 	// command.
 	Command func(verb string, u remote.URL, more []string, leave ...string) string
+	// Near is a host that is known here and that was probably meant where a name has no
+	// address, "" for none. nil: none is known.
+	Near func(host string) string
 	// Trace hears the dialogue, a line at a time, without secrets; nil: nobody does.
 	Trace func(line string)
 

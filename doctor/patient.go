@@ -232,6 +232,15 @@ func (p *patient) name(ctx context.Context) Finding {
 		var dns *net.DNSError
 		if errors.As(err, &dns) && dns.IsTimeout {
 			f.Saw += ": the resolver does not answer"
+			return f
+		}
+		if p.o.Near == nil {
+			return f
+		}
+		if near := p.o.Near(p.host); near != "" {
+			u := p.u
+			u.Host = near
+			f = f.first(you(p.command("doctor", u, nil), "did you mean %s? You have been there before:", near))
 		}
 		return f
 	}

@@ -87,6 +87,12 @@ func troubles() []trouble {
 		{name: "name unknown", first: "dns",
 			shows: "getent hosts nowhere.example.test; echo $?", like: `^2`, args: []string{"ftp://" + user + "@nowhere.example.test/"},
 			why: "names are published by a name server, which is neither of the two hosts"},
+		{name: "name mistyped", first: "dns", fix: you, args: []string{"ftp://" + user + "@ftp.exmaple.test/"},
+			stage: func(s *scene) {
+				s.dray("", "")
+				s.knows(22)
+			},
+			shows: "getent hosts ftp.exmaple.test; echo $?", like: `^2`},
 		{name: "refused", first: "refused", fix: anyone,
 			stage: func(s *scene) { s.sftpBeside() },
 			shows: reachFTP, like: `refused|Couldn't connect|Failed to connect`},

@@ -189,6 +189,27 @@ func Known(files []string, host string, port int) ([]KnownKey, error) {
 	return all, nil
 }
 
+// KnownNames are the hosts that files of known hosts name readably. What can't be read
+// is left out.
+func KnownNames(files []string) []string {
+	var names []string
+	for _, file := range files {
+		_ = eachLine(file, func(_ int, line string) {
+			k, ok := parseKnownLine(line)
+			if !ok || k.marker != "" || strings.ContainsAny(k.names, "|*?!") {
+				return
+			}
+			for name := range strings.SplitSeq(k.names, ",") {
+				if host, _, err := net.SplitHostPort(name); err == nil {
+					name = host // "[host]:port"
+				}
+				names = append(names, name)
+			}
+		})
+	}
+	return names
+}
+
 // eachLine reads a file of known hosts. A missing one has no lines.
 func eachLine(file string, use func(n int, line string)) error {
 	data, err := readKnown(file)

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +17,19 @@ import (
 // line is one of known_hosts.
 func line(names string, key ssh.PublicKey) string {
 	return names + " " + strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))) + "\n"
+}
+
+func TestKnownNamesAreThoseThatCanBeRead(t *testing.T) {
+	k := newKey(t).PublicKey()
+	file := filepath.Join(t.TempDir(), "known_hosts")
+	text := "# a comment\n" + line("b.example,[a.example]:2222,192.0.2.1", k) + line("|1|c2FsdA==|aGFzaA==", k) + line("*.example", k) + line("@cert-authority ca.example", k) + line("[::1]:23", k) + "cut off\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := KnownNames([]string{filepath.Join(t.TempDir(), "missing"), file})
+	if want := []string{"b.example", "a.example", "192.0.2.1", "::1"}; !slices.Equal(got, want) {
+		t.Errorf("the names are %q; want %q", got, want)
+	}
 }
 
 func TestKnownFindsLines(t *testing.T) {

@@ -1,0 +1,53 @@
+package cli
+
+import (
+	"net"
+	"slices"
+	"strings"
+
+	"dray/fault"
+	"dray/remote"
+	"dray/spelling"
+	"dray/sshclient"
+)
+
+// near is a host that is stored or trusted here and that host was probably meant to be;
+// "" for none.
+func (c *client) near(host string) string {
+	var known []string
+	if c.hosts != nil {
+		for _, h := range c.hosts.List() {
+			known = append(known, h.Name)
+			if u, err := h.Place(); err == nil {
+				known = append(known, u.Host)
+			}
+		}
+	}
+	certs, _, _ := remote.NewCertStore(c.dirs.CertsFile()).List()
+	for _, cert := range certs {
+		if host, _, err := net.SplitHostPort(cert.Address); err == nil {
+			known = append(known, host)
+		}
+	}
+	if so, err := c.sshOptions(remote.URL{Scheme: remote.SFTP, Host: host}); err == nil {
+		if s, err := sshclient.Read(so); err == nil {
+			known = append(known, sshclient.KnownNames(s.KnownHosts)...)
+		}
+	}
+	return spelling.Nearest(host, slices.DeleteFunc(known, func(name string) bool { return strings.EqualFold(name, host) }))
+}
+
+// advice is what to do about an error of a command, a row for each side.
+func (c *client) advice(err error) [][2]string {
+	rows := advice(err)
+	e := fault.Of(err)
+	if e.ID != fault.IDDNS || len(e.Facts) == 0 {
+		return rows
+	}
+	host, _ := e.Facts[0].(string)
+	if near := c.near(host); near != "" {
+		at := slices.IndexFunc(rows, func(row [2]string) bool { return row[0] != "cause" })
+		rows = slices.Insert(rows, at, [2]string{"you", "Did you mean " + near + "? You have been there before."})
+	}
+	return rows
+}
