@@ -14,6 +14,7 @@ import (
 
 // A wrong password over SSH is found as well, and a right one is none.
 func TestFail2banFindsFailedLoginsOverSSH(t *testing.T) {
+	t.Parallel() // it waits for the answers to wrong passwords
 	fail2ban(t, "fail2ban-regex")
 	filter, err := filepath.Abs("../contrib/fail2ban/filter.d/dray.conf")
 	if err != nil {

@@ -407,6 +407,7 @@ func fail2ban(t *testing.T, program string) {
 }
 
 func TestFail2banFindsEveryFailedLogin(t *testing.T) {
+	t.Parallel() // it waits for the answers to wrong passwords
 	fail2ban(t, "fail2ban-regex")
 	filter, err := filepath.Abs("../contrib/fail2ban/filter.d/dray.conf")
 	if err != nil {
@@ -414,6 +415,7 @@ func TestFail2banFindsEveryFailedLogin(t *testing.T) {
 	}
 	for _, format := range []string{"text", "json"} {
 		t.Run(format, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			log, auth := filepath.Join(dir, "dray.log"), filepath.Join(dir, "auth.log")
 			s := recorded(t, fmt.Sprintf("[log]\nformat = %q\nlevel = \"debug\"\nfile = %q\nauth = %q\n", format, log, auth),
