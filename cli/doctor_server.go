@@ -62,7 +62,11 @@ func (d *examination) hostOptions(ctx context.Context) (doctor.HostOptions, erro
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !named && os.Getenv(configEnv) == "":
 		o.Config = config.Quick{}.Defaults().Config()
+		if info, ok := runs(&o.Config); ok {
+			o.Config = asItRuns(o.Config, info)
+		}
 		o.Ports = ofConfig(firewall.Here(ctx), &o.Config).ports
+		o.Config = unnamed(o.Config)
 		return o, nil
 	case errors.Is(err, fs.ErrNotExist):
 		return o, usagef("there is no configuration %s\n      dray init writes one, with the first account", file)
@@ -79,7 +83,11 @@ func (d *examination) hostOptions(ctx context.Context) (doctor.HostOptions, erro
 		c.Listeners = config.DefaultListeners()
 	}
 	o.Config = c
-	o.Ports = ofConfig(firewall.Here(ctx), &c).ports
+	settled := c
+	if info, ok := runs(&c); ok {
+		settled = asItRuns(c, info)
+	}
+	o.Ports = ofConfig(firewall.Here(ctx), &settled).ports
 	o.Accounts = func(ctx context.Context) ([]doctor.Account, error) { return accountsOf(ctx, file, &c) }
 	return o, nil
 }

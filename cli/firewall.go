@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"dray/admin"
 	"dray/config"
 	"dray/firewall"
 )
@@ -27,10 +28,12 @@ type firewallAsk struct {
 	passive, from   []string
 	undo, apply     bool
 	json            bool
+
+	runs func(*config.Config) (admin.Info, bool) // what the server that runs by it says
 }
 
 func firewallCommand() *cobra.Command {
-	var ask firewallAsk
+	ask := firewallAsk{runs: runs}
 	names, doc := firewall.Dialects()
 	var rows strings.Builder
 	for _, name := range names {
@@ -49,8 +52,8 @@ each, known by the name "dray"; what is there already is left out, so a second r
 adds nothing. --undo takes them back.
 
 The ports are those of the configuration (dray config --help says which); without
-one those of vsftpd, ProFTPD or Pure-FTPd where one of them is configured here, else
-those that "dray serve" takes. --ftp, --ftps and --sftp name them in place of all
+one those of the "dray serve DIR" that runs, else those of vsftpd, ProFTPD or
+Pure-FTPd where one of them is configured here, else those that "dray serve" takes. --ftp, --ftps and --sftp name them in place of all
 that.`,
 		Example: `  dray firewall
   dray firewall --apply
@@ -178,10 +181,17 @@ func (ask *firewallAsk) configured(h *firewall.Host) (needs, error) {
 	c, problems, err := config.Load(file, os.Environ())
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && ask.config == "" && os.Getenv(configEnv) == "":
+		bare := config.Config{State: config.StateDir(), Listeners: config.DefaultListeners(), Passive: config.DefaultPassive}
+		if info, ok := ask.runs(&bare); ok {
+			bare = asItRuns(bare, info)
+			n := ofConfig(h, &bare)
+			n.source = fmt.Sprintf("the server that runs (pid %d)", info.PID)
+			return n, nil
+		}
 		if s, ok := firewall.Installed(h); ok {
 			return ofServer(s), nil
 		}
-		n := ofConfig(h, &config.Config{Listeners: config.DefaultListeners(), Passive: config.DefaultPassive})
+		n := ofConfig(h, &bare)
 		n.source = "the ports that dray serve takes: there is no configuration " + file
 		return n, nil
 	case errors.Is(err, fs.ErrNotExist):
@@ -194,6 +204,9 @@ func (ask *firewallAsk) configured(h *firewall.Host) (needs, error) {
 	}
 	if len(c.Listeners) == 0 {
 		c.Listeners = config.DefaultListeners()
+	}
+	if info, ok := ask.runs(&c); ok {
+		c = asItRuns(c, info)
 	}
 	n := ofConfig(h, &c)
 	n.source = file
@@ -245,10 +258,13 @@ func ofConfig(h *firewall.Host, c *config.Config) needs {
 	return n
 }
 
-// taken is the port of a listener that names none: the first of its protocol that
-// no other program has.
+// taken is the port of a listener that names none: the one that dray has, else the
+// first of its protocol that no other program has.
 func (n *needs) taken(h *firewall.Host, protocol string) uint16 {
 	ports := config.Ports(protocol)
+	if i := slices.IndexFunc(ports, func(port uint16) bool { return h.Owner(port) == "dray" }); i >= 0 {
+		return ports[i]
+	}
 	for i, port := range ports {
 		owner := h.Owner(port)
 		if !isOther(owner, port) {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"dray/admin"
+	"dray/config"
 	"dray/firewall"
 )
 
@@ -52,6 +54,9 @@ func (m *machine) host() *firewall.Host {
 	}
 }
 
+// noneRuns is what a machine without a server of dray says.
+func noneRuns(*config.Config) (admin.Info, bool) { return admin.Info{}, false }
+
 const insert = "ufw allow proto tcp to any port "
 
 // A port of another program is left as it is; where a listener names none, the
@@ -79,7 +84,7 @@ func TestFirewallLeavesPortsOfOthersAlone(t *testing.T) {
 		}
 		m := &machine{owners: tt.owners, says: map[string]string{"ufw status verbose": "Status: active\n", "ufw show added": ""}}
 		var out bytes.Buffer
-		if err := (&firewallAsk{name: "ufw", config: file}).run(m.host(), &out, &out); err != nil {
+		if err := (&firewallAsk{runs: noneRuns, name: "ufw", config: file}).run(m.host(), &out, &out); err != nil {
 			t.Fatal(err)
 		}
 		want := insert + strings.ReplaceAll(tt.want, " ", ",") + " comment dray\n"
@@ -103,7 +108,7 @@ func TestFirewallOfAnotherServer(t *testing.T) {
 	} {
 		m := &machine{files: map[string]string{"/etc/vsftpd.conf": tt.config}, says: map[string]string{"ufw status verbose": "Status: active\n", "ufw show added": ""}}
 		var out bytes.Buffer
-		if err := (&firewallAsk{name: "ufw", usual: nowhere}).run(m.host(), &out, &out); err != nil {
+		if err := (&firewallAsk{runs: noneRuns, name: "ufw", usual: nowhere}).run(m.host(), &out, &out); err != nil {
 			t.Fatal(err)
 		}
 		for _, want := range tt.want {
@@ -116,8 +121,42 @@ func TestFirewallOfAnotherServer(t *testing.T) {
 		}
 	}
 	var out bytes.Buffer
-	if err := (&firewallAsk{name: "aws", usual: nowhere}).run((&machine{}).host(), &out, &out); err != nil || !strings.Contains(out.String(), "the ports that dray serve takes") {
+	if err := (&firewallAsk{runs: noneRuns, name: "aws", usual: nowhere}).run((&machine{}).host(), &out, &out); err != nil || !strings.Contains(out.String(), "the ports that dray serve takes") {
 		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
+// The ports are those that the server that runs has taken: all of them where it has no
+// configuration, and else those of listeners that name none.
+func TestFirewallOfTheServerThatRuns(t *testing.T) {
+	t.Setenv(configEnv, "")
+	file := filepath.Join(t.TempDir(), "dray.toml")
+	if err := os.WriteFile(file, []byte("passive = \"30000-30099\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	runs := func(*config.Config) (admin.Info, bool) {
+		return admin.Info{PID: 42, Listeners: []admin.Listener{
+			{Name: "ftp", Protocol: "ftp", Address: "[::]:2121", Passive: "41000-41010"}, {Name: "sftp", Protocol: "sftp", Address: "[::]:2022"}, {Name: "ftps", Protocol: "ftps", Address: "127.0.0.1:2990", Passive: "41000-41010"},
+		}}, true
+	}
+	vsftpd := map[string]string{"/etc/vsftpd.conf": "listen_port=2100\npasv_min_port=40000\npasv_max_port=40010\n"}
+	for _, tt := range []struct {
+		name   string
+		ask    firewallAsk
+		owners map[uint16]string
+		want   string
+	}{
+		{"of no file", firewallAsk{runs: runs, usual: filepath.Join(t.TempDir(), "none")}, nil, insert + "2022,2121,41000:41010 comment"},
+		{"of a file", firewallAsk{runs: runs, config: file}, nil, insert + "2022,2121,30000:30099 comment"},
+		{"another's, seen by its port", firewallAsk{runs: noneRuns, config: file}, map[uint16]string{2121: "dray"}, insert + "22,990,2121,30000:30099 comment"},
+		{"none", firewallAsk{runs: noneRuns, config: file}, nil, insert + "21,22,990,30000:30099 comment"},
+	} {
+		m := &machine{files: vsftpd, owners: tt.owners, says: map[string]string{"ufw status verbose": "Status: active\n", "ufw show added": ""}}
+		tt.ask.name = "ufw"
+		var out bytes.Buffer
+		if err := tt.ask.run(m.host(), &out, &out); err != nil || !strings.Contains(out.String(), tt.want) {
+			t.Errorf("%s: %v, no %q in\n%s", tt.name, err, tt.want, out.String())
+		}
 	}
 }
 
@@ -141,14 +180,14 @@ func TestFirewallApply(t *testing.T) {
 		run  []string
 		err  string
 	}{
-		{"printed only", firewallAsk{name: "auto"}, "", nil, ""},
-		{"applied", firewallAsk{name: "auto", apply: true}, "", []string{insert + "21,30000:30999 comment dray", "ufw allow out proto tcp from any port 20 to any comment dray"}, ""},
-		{"as JSON", firewallAsk{name: "auto", apply: true, json: true}, "", []string{insert + "21,30000:30999 comment dray", "ufw allow out proto tcp from any port 20 to any comment dray"}, ""},
-		{"the first fails", firewallAsk{name: "ufw", apply: true, from: []string{"192.0.2.9/24"}}, "", []string{"ufw allow proto tcp from 192.0.2.0/24 to any port 21,30000:30999 comment dray"},
+		{"printed only", firewallAsk{runs: noneRuns, name: "auto"}, "", nil, ""},
+		{"applied", firewallAsk{runs: noneRuns, name: "auto", apply: true}, "", []string{insert + "21,30000:30999 comment dray", "ufw allow out proto tcp from any port 20 to any comment dray"}, ""},
+		{"as JSON", firewallAsk{runs: noneRuns, name: "auto", apply: true, json: true}, "", []string{insert + "21,30000:30999 comment dray", "ufw allow out proto tcp from any port 20 to any comment dray"}, ""},
+		{"the first fails", firewallAsk{runs: noneRuns, name: "ufw", apply: true, from: []string{"192.0.2.9/24"}}, "", []string{"ufw allow proto tcp from 192.0.2.0/24 to any port 21,30000:30999 comment dray"},
 			"ufw allow proto tcp from 192.0.2.0/24 to any port 21,30000:30999 comment dray: exit status 1: broken\ndone before it: 0 commands of 2, and none behind it"},
-		{"an undo that fails", firewallAsk{name: "ufw", apply: true, undo: true}, "ufw allow 21/tcp comment 'dray'\nufw allow out from any port 20 proto tcp comment 'dray'\n", []string{"ufw delete allow 21/tcp", "ufw delete allow out from any port 20 proto tcp"},
+		{"an undo that fails", firewallAsk{runs: noneRuns, name: "ufw", apply: true, undo: true}, "ufw allow 21/tcp comment 'dray'\nufw allow out from any port 20 proto tcp comment 'dray'\n", []string{"ufw delete allow 21/tcp", "ufw delete allow out from any port 20 proto tcp"},
 			"ufw delete allow out from any port 20 proto tcp: exit status 1: no such rule\ndone before it: 1 command of 2, and none behind it\nwhat is left to be taken back: dray firewall ufw --undo"},
-		{"an undo of nothing", firewallAsk{name: "ufw", apply: true, undo: true}, "", nil, ""},
+		{"an undo of nothing", firewallAsk{runs: noneRuns, name: "ufw", apply: true, undo: true}, "", nil, ""},
 	} {
 		m := &machine{says: says()}
 		m.says["ufw show added"] = tt.said
@@ -182,14 +221,14 @@ func TestFirewallUndoOfAuto(t *testing.T) {
 	m := &machine{says: map[string]string{"nft -j list ruleset": `{"nftables":[{"chain":{"family":"inet","table":"f","name":"in","hook":"input","policy":"accept"}},` +
 		`{"rule":{"family":"inet","table":"f","chain":"in","handle":7,"comment":"dray","expr":[{"accept":null}]}}]}`}}
 	var out bytes.Buffer
-	if err := (&firewallAsk{name: "auto", undo: true, ftp: []string{"21"}}).run(m.host(), &out, &out); err != nil {
+	if err := (&firewallAsk{runs: noneRuns, name: "auto", undo: true, ftp: []string{"21"}}).run(m.host(), &out, &out); err != nil {
 		t.Fatal(err)
 	}
 	if got := out.String(); !strings.HasPrefix(got, "# nft\nnft delete rule inet f in handle 7\n") {
 		t.Errorf("got\n%s", got)
 	}
 	out.Reset()
-	if err := (&firewallAsk{name: "auto", undo: true, ftp: []string{"21"}}).run((&machine{}).host(), &out, &out); err != nil || !strings.Contains(out.String(), "nothing to take back") {
+	if err := (&firewallAsk{runs: noneRuns, name: "auto", undo: true, ftp: []string{"21"}}).run((&machine{}).host(), &out, &out); err != nil || !strings.Contains(out.String(), "nothing to take back") {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 }
@@ -200,7 +239,7 @@ func TestFirewallApplyNeedsRoot(t *testing.T) {
 	h := m.host()
 	h.Root = false
 	var out bytes.Buffer
-	err := (&firewallAsk{name: "ufw", ftp: []string{"21"}, apply: true}).run(h, &out, &out)
+	err := (&firewallAsk{runs: noneRuns, name: "ufw", ftp: []string{"21"}, apply: true}).run(h, &out, &out)
 	if err == nil || !strings.Contains(err.Error(), "--apply needs root, and nothing was done") {
 		t.Errorf("%v\n%s", err, out.String())
 	}
