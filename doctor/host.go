@@ -293,12 +293,11 @@ func (h *host) serving() identity {
 		own.UID, own.name = uint32(h.m.uid), nameOf(uint32(h.m.uid))
 	}
 	who := own
+	usual := h.m.uid == 0 || h.c.File == drayConf // others may serve by a file of their own
 	switch {
 	case h.process.id.name != "":
 		who = h.process.id
-	case h.m.uid != 0:
-		return own
-	case h.unit["User"] != "" && h.unit["User"] != "root":
+	case usual && h.unit["User"] != "" && h.unit["User"] != "root":
 		if id, err := h.m.user(h.unit["User"]); err == nil {
 			who = id
 		}
@@ -394,6 +393,11 @@ func (f Finding) means(text string, args ...any) Finding {
 func (f Finding) only(steps ...explain.Step) Finding {
 	f.Do = steps
 	return f
+}
+
+// unseen tells that a server may run that does not answer this user.
+func (h *host) unseen() bool {
+	return !h.running && !errors.Is(h.why, fs.ErrNotExist) && !errors.Is(h.why, running.ErrSilent)
 }
 
 // speaks tells whether a listener has one of the protocols.

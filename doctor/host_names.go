@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"dray/explain"
 	"dray/fault"
 )
 
@@ -124,7 +125,11 @@ func (h *host) public(ctx context.Context) Finding {
 			return fine("%v, which is an address of this host", a)
 		case private(a):
 			return found(Warn, fault.IDPasvAddress, "%v is told to clients elsewhere; it is private, and not this host's", a).
-				only(h.set("write the address that clients dial, for example:", "public", `"ftp.example.net"`))
+				only(h.tells("write the address or name that clients elsewhere dial"))
+		case len(own) > 0 && !slices.ContainsFunc(own, private):
+			return plain(Note, "%v is no address of this host, which has %s", a, joined(own)).with("public", a.String()).
+				means("PASV leads clients to another host, unless a router or balancer in front of this one has that address.").
+				only(admin("", "see that the address is right"))
 		}
 		return fine("%v; this host has %s: %s", a, joined(own), fromInside).with("public", a.String())
 	}
@@ -155,7 +160,7 @@ func (h *host) public(ctx context.Context) Finding {
 	case slices.ContainsFunc(four, netip.Addr.IsLoopback):
 		return about(found(Warn, fault.IDPasvAddress, "%s is %s here, and clients elsewhere would be told that", name, joined(four))).
 			only(admin("", "take the name out of /etc/hosts, or write the address itself: public = \"ADDRESS\""))
-	case len(own) > 0 && !slices.ContainsFunc(own, func(a netip.Addr) bool { return private(a) }):
+	case len(own) > 0 && !slices.ContainsFunc(own, private):
 		return about(plain(Note, "%s is %s, and this host has %s", name, joined(four), joined(own))).
 			means("DNS leads clients to another host, unless a router or balancer in front of this one has that address.").
 			only(admin("", "see that the A record is right"))
@@ -179,12 +184,14 @@ func (h *host) untold(own []netip.Addr) Finding {
 	}
 	f := found(Warn, fault.IDPasvAddress, "this host has private addresses alone (%s), and no public one is configured", joined(four)).with("addresses", joined(four)).
 		means("Clients elsewhere reach this host by another address, of a router or a provider. PASV tells them a private one, and programs that believe it can't list or transfer.")
-	step := h.set("write the address or name that clients elsewhere dial:", "public", `"ftp.example.net"`)
 	local := h.set("when all clients are in networks of this host, say so:", "public", fmt.Sprintf("%q", four[0]))
-	if step.Run != "" { // a name that nobody has is no command to paste
-		step.Run, step.Text = "", "write the address or name that clients elsewhere dial: public = \"ADDRESS\", first in "+h.c.File
-	}
-	return f.only(step, local)
+	return f.only(h.tells("write the address or name that clients elsewhere dial"), local)
+}
+
+// tells is the step that names the public address, which nobody here knows: there is no
+// command to paste.
+func (h *host) tells(text string) explain.Step {
+	return admin("", "%s: public = \"ADDRESS\", first in %s", text, orDefault(h.c.File))
 }
 
 func private(a netip.Addr) bool {

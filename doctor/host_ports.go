@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -119,9 +120,16 @@ func (h *host) holders(host string, port uint16) []holder {
 	return out
 }
 
-// ours tells whether a holder is the server.
-func (h *host) ours(who holder) bool {
-	return h.running && who.pid == h.info.PID
+// ours tells whether the holder of a port is the server: it says so itself where this
+// user may not see whose the port is. A server that does not answer is known by its name.
+func (h *host) ours(who holder, port uint16) bool {
+	switch {
+	case h.running:
+		return who.pid == h.info.PID || who.pid == 0 && h.listens(port)
+	case h.unseen():
+		return who.name == "dray"
+	}
+	return false
 }
 
 // handed tells whether a holder may keep a socket for the server.
@@ -174,9 +182,12 @@ func (h *host) port(l config.Listener, at string) Finding {
 		held := h.holders(address, port)
 		for _, who := range held {
 			switch {
-			case h.ours(who), h.handed(who, port) && h.running, !h.running && who.name == "dray":
+			case h.ours(who, port), h.handed(who, port) && h.running:
 				if i > 0 {
 					return h.fallback(l, ports[0], port, first, "listens on")
+				}
+				if who.pid == 0 {
+					who = holder{h.info.PID, "dray"}
 				}
 				return fine("%s: %v listens on %d", l.Name, who, port)
 			case h.handed(who, port):
@@ -223,8 +234,13 @@ var unitName = regexp.MustCompile(`^[A-Za-z0-9@:_.\\-]+\.service$`)
 // taken is a port that another program has.
 func (h *host) taken(l config.Listener, port uint16, by holder) Finding {
 	f := found(Fail, fault.IDPortTaken, "%s: %d is held by %v", l.Name, port, by).with("port", port).with("pid", by.pid).with("program", by.name)
+	if by.name == "dray" {
+		f.Saw += ", which is not the server of this configuration"
+	}
 	elsewhere := admin("", "or let the listener %s take another one: listen = [\":%d\"] under its [[listener]] in %s", l.Name, others(l.Protocol), orDefault(h.c.File))
 	switch {
+	case by.pid == 0 && h.unseen():
+		return plain(Skipped, "%s: %d is held by a program that this user may not see, most likely the server", l.Name, port).only(h.asRoot("root sees which one that is:"))
 	case by.pid == 0:
 		return f.only(h.asRoot("root sees which program that is:"), elsewhere)
 	case by.name == "sshd" || by.name == "systemd":
@@ -287,7 +303,7 @@ func (h *host) lowPorts(context.Context) Finding {
 		return fine("root starts the server by its unit, and it keeps the right to bind %s", strings.Join(wanted, ", "))
 	case unit && strings.Contains(h.unit["AmbientCapabilities"], "cap_net_bind_service"):
 		return fine("the unit gives %s CAP_NET_BIND_SERVICE", h.unit["User"])
-	case !h.running && !unit && h.m.uid == 0:
+	case !h.running && !unit && h.m.uid == 0 && h.read("self").caps&capNetBindService != 0:
 		return fine("a server that root starts keeps the right to bind %s", strings.Join(wanted, ", "))
 	case !h.running && !unit && h.read("self").caps&capNetBindService != 0:
 		return fine("this user may bind ports below %d (CAP_NET_BIND_SERVICE)", start)
@@ -303,6 +319,10 @@ func (h *host) lowPorts(context.Context) Finding {
 	}
 	if unit {
 		return f.only(admin("mkdir -p /etc/systemd/system/dray.service.d && printf '[Service]\\nAmbientCapabilities=CAP_NET_BIND_SERVICE\\n' > /etc/systemd/system/dray.service.d/ports.conf && systemctl daemon-reload && systemctl restart dray", "let the unit give it the right:"))
+	}
+	if h.m.uid == 0 { // a container, mostly
+		f.Saw = fmt.Sprintf("root may not bind %s here: CAP_NET_BIND_SERVICE was taken from it", strings.Join(wanted, ", "))
+		return f.only(admin("", "give it back: --cap-add NET_BIND_SERVICE for Docker and Podman, capabilities.add in Kubernetes, CapabilityBoundingSet= of a unit"))
 	}
 	lowest := slices.MinFunc(wanted, func(a, b string) int { return len(a)*1000 - len(b)*1000 + strings.Compare(a, b) })
 	return f.only(
@@ -441,7 +461,7 @@ func (h *host) rangeTaken(p passive) Finding {
 			continue
 		}
 		who := h.holder(s)
-		if h.ours(who) || who.name == "dray" || who.pid == 0 && h.running && !h.who.own && h.m.uid != 0 { // it may be the server's
+		if h.ours(who, s.port) || who.pid == 0 && h.m.uid != 0 && (h.unseen() || h.running && h.process.id.UID != uint32(h.m.uid)) { // it may be the server's
 			continue
 		}
 		if len(held) == 0 {
@@ -457,7 +477,22 @@ func (h *host) rangeTaken(p passive) Finding {
 	if len(held) > 1 {
 		f.Saw += fmt.Sprintf(", and %d more", len(held)-1)
 	}
-	return f.only(admin("", "let %s listen elsewhere, or move the range: passive = %q in %s", by.name, config.DefaultPassive, orDefault(h.c.File)))
+	step := admin("", "let %s listen elsewhere", cmp.Or(by.name, "that program"))
+	if other, ok := h.spare(p); ok {
+		step.Text += fmt.Sprintf(", or move the range: passive = %q in %s", other, orDefault(h.c.File))
+	}
+	return f.only(step)
+}
+
+// spare is a range like the usual one at which nobody listens.
+func (h *host) spare(p passive) (firewall.Range, bool) {
+	for first := uint16(30000); first < 32000; first += 1000 {
+		r := firewall.Range{First: first, Last: first + 999}
+		if (p.Last < r.First || r.Last < p.First) && !slices.ContainsFunc(h.listening(), func(s socket) bool { return r.First <= s.port && s.port <= r.Last }) {
+			return r, true
+		}
+	}
+	return firewall.Range{}, false
 }
 
 // firewall looks whether the rules of this host let clients in.
@@ -485,14 +520,30 @@ func (h *host) firewall(context.Context) Finding {
 	if len(shut) > 0 {
 		f := h.shut(v, p, shut)
 		f.Saw = fmt.Sprintf("%s drops TCP %s%s", by, ports(shut), family)
-		return f.with("shut", ports(shut)).with("by", by).only(admin("dray firewall"+h.config()+" --apply", "let clients in (without --apply it prints what it would do):"))
+		return f.with("shut", ports(shut)).with("by", by).only(admin("dray firewall"+h.asked()+" --apply", "let clients in (without --apply it prints what it would do):"))
 	}
 	if some := four.Some; len(some) > 0 {
 		return plain(Note, "the rules of this host let some peers alone reach TCP %s", ports(some)).
 			means("Rules name networks, interfaces or rates. When that is meant, nothing is wrong.").with("some", ports(some)).
-			only(admin("dray firewall"+h.config(), "to let everybody in, see what it would add:"))
+			only(admin("dray firewall"+h.asked(), "to let everybody in, see what it would add:"))
 	}
 	return fine("the rules of this host let TCP %s in; a provider's or router's are not seen from here", ports(four.Open)).with("open", ports(four.Open))
+}
+
+// asked are the options by which dray firewall means the same ports: without a
+// configuration it may find that of another server.
+func (h *host) asked() string {
+	if h.c.File != "" {
+		return h.config()
+	}
+	var words strings.Builder
+	for _, l := range h.o.Ports.Listeners {
+		fmt.Fprintf(&words, " --%s %d", l.Protocol, l.Port)
+	}
+	for _, r := range h.o.Ports.Passive {
+		fmt.Fprintf(&words, " --passive %v", r)
+	}
+	return words.String()
 }
 
 // shut is the finding for ports that are shut: those of listeners matter more than those

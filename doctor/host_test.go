@@ -277,7 +277,7 @@ func TestHostFaults(t *testing.T) {
 		{"a unit with the right", "low ports", func(p *patientHost) { p.said[show] = unit("dray", "cap_net_bind_service") }, OK, "", "CAP_NET_BIND_SERVICE", ""},
 
 		{"a range for half of the sessions", "range", func(p *patientHost) { p.o.Config.Limits.Sessions, p.o.Config.Passive = 100, "30000-30099" }, Warn, fault.IDPool, "100 ports for up to 100 sessions",
-			`sed -i '1i passive = "30000-30199"' /etc/dray/dray.toml`},
+			`sed -i -e '1i passive = "30000-30199"' /etc/dray/dray.toml`},
 		{"a range as it should be", "range", func(p *patientHost) { p.o.Config.Limits.Sessions = 500 }, OK, "", "1000 ports", ""},
 		{"ten ports", "range", func(p *patientHost) { p.o.Config.Passive = "30000-30009" }, Warn, fault.IDPool, "10 ports", `passive = "30000-30999"`},
 		{"outgoing connections in the range", "ephemeral", func(p *patientHost) {

@@ -35,9 +35,10 @@ func setting(file, key, line string) string {
 	return "sed -i '/^ *" + key + "/d' " + file + " && echo '" + line + "' >> " + file
 }
 
-// heading is setting for files whose beginning is outside of all blocks.
+// heading is setting for files whose beginning is outside of all blocks; what stands in
+// the tables of TOML stays.
 func heading(file, key, line string) string {
-	return "sed -i '/^ *" + key + "/d' " + file + " && sed -i '1i " + line + "' " + file
+	return "sed -i -e '1i " + line + "' -e '0,/^ *\\[/{/^ *" + key + "/d}' " + file
 }
 
 // remedies are those that were tried in the laboratory, with the paths of Debian.
