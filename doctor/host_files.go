@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -90,9 +92,7 @@ func tryDir(ctx context.Context, dir string, who identity, write bool) (err erro
 
 // tryFile opens a file as somebody.
 func tryFile(ctx context.Context, file string, who identity) error {
-	if real, err := filepath.EvalSymlinks(file); err == nil {
-		file = real
-	}
+	file = resolved(file)
 	tree, err := openAs(filepath.Dir(file), who)
 	if err != nil {
 		return err
@@ -159,7 +159,8 @@ type place struct {
 	dir     string
 	who     identity
 	write   bool
-	made    bool // when it is missing
+	made    bool   // when it is missing
+	missing string // what is to be made in dir; "": nothing is
 }
 
 func (p place) key() string { return fmt.Sprint(p.dir, p.who.UID, p.write, p.made) }
@@ -194,15 +195,15 @@ func (h *host) places(accounts []Account) []place {
 			who.own = h.m.uid > 0 && o.UID == uint32(h.m.uid)
 		}
 		write := a.AnyRights()&account.Write != 0
-		add(place{a.Name, a.Home, who, write, a.Made})
+		add(place{account: a.Name, dir: a.Home, who: who, write: write, made: a.Made})
 		for _, m := range a.Mounts {
-			add(place{a.Name, m.Dir, who, write, false})
+			add(place{account: a.Name, dir: m.Dir, who: who, write: write})
 		}
 	}
 	if an := h.c.Anonymous; an.Directory != "" {
-		add(place{"anonymous", an.Directory, h.who, false, false})
+		add(place{account: "anonymous", dir: an.Directory, who: h.who})
 		if an.Incoming != "" {
-			add(place{"anonymous", filepath.Join(an.Directory, an.Incoming), h.who, true, false})
+			add(place{account: "anonymous", dir: filepath.Join(an.Directory, an.Incoming), who: h.who, write: true})
 		}
 	}
 	return out
@@ -226,6 +227,12 @@ func (h *host) homes(ctx context.Context) Finding {
 	}
 	var bad []Finding
 	tried, untried := 0, 0
+	for _, a := range accounts {
+		if a.Owner != nil && !a.Disabled && h.c.User != "" && !h.c.Accounts.Owners && a.Owner.UID != h.who.UID {
+			bad = append(bad, found(Fail, fault.IDHome, "%s has an owner, uid %d, and the server may not act as anybody but %s: its login is refused", a.Name, a.Owner.UID, h.who.name).
+				only(admin("", "let it, owners = true under [accounts] in %s, and restart the server; or take the owner away: dray user set %s --owner none", orDefault(h.c.File), firewall.Quote(a.Name))))
+		}
+	}
 	for _, p := range places {
 		if ctx.Err() != nil {
 			break
@@ -244,7 +251,7 @@ func (h *host) homes(ctx context.Context) Finding {
 				}
 				above = filepath.Dir(above)
 			}
-			p.dir, p.who = above, h.who
+			p.missing, p.dir, p.who = p.dir, above, h.who
 			err = h.m.try(ctx, above, h.who, true)
 		}
 		if errors.Is(err, errUntried) {
@@ -266,10 +273,16 @@ func (h *host) homes(ctx context.Context) Finding {
 		}
 		if len(bad) > 1 {
 			var all []string
-			for _, one := range bad {
+			saw := f.Saw
+			for i, one := range bad {
 				all = append(all, one.Saw)
+				if one.Saw != saw && i < 3 {
+					f.Saw += "; " + one.Saw
+				}
 			}
-			f.Saw += fmt.Sprintf("; and %d more directories", len(bad)-1)
+			if len(bad) > 3 {
+				f.Saw += fmt.Sprintf("; %d in all, and --json has each", len(bad))
+			}
 			f = f.with("all", all)
 		}
 		return f
@@ -318,6 +331,11 @@ func (h *host) directory(whose string, p place, err error) Finding {
 			what = "write in"
 		}
 		step := admin(fmt.Sprintf("chown %s %s && chmod u+rwx %s", owner, dir, dir), "give it to who serves it; with what is in it: chown -R")
+		if p.missing != "" {
+			f := found(Fail, fault.IDPerm, "%s of %s is missing, and %s may not make it: it may not write in %s", p.missing, whose, p.who.name, p.dir)
+			return f.with("directory", p.missing).with("user", p.who.name).
+				only(admin(fmt.Sprintf("install -d -o %s -g %d -m 750 %s", p.who.name, p.who.GID, firewall.Quote(p.missing)), "make it:"), step)
+		}
 		return found(Fail, fault.IDPerm, "%s of %s: %s may not %s it", p.dir, whose, p.who.name, what).with("directory", p.dir).with("user", p.who.name).only(step)
 	}
 	return plain(Fail, "%s of %s can't be used as %s: %v", p.dir, whose, p.who.name, screen.Line(err.Error())).with("directory", p.dir)
@@ -442,9 +460,21 @@ func (h *host) certificate(ctx context.Context, pair config.Certificate) Finding
 func (h *host) flaws(ctx context.Context, c *certs.Certificate, pair config.Certificate, key string) []Finding {
 	var out []Finding
 	if err := h.m.readable(ctx, key, h.who); fault.KindOf(err) == fault.Denied && err != nil {
-		out = append(out, found(Fail, fault.IDPerm, "%s: %s, as whom the server runs, may not read it", key, h.who.name).
-			means("A server that starts as this user has no certificate, and does not start.").
-			only(admin(h.then(fmt.Sprintf("chgrp %d %s && chmod g+r %s", h.who.GID, firewall.Quote(key), firewall.Quote(key))), "let the group of the server read it; the directories above it have to let it pass:")))
+		f := found(Fail, fault.IDPerm, "%s: %s, as whom the server runs, may not read it", key, h.who.name).
+			means("A server that starts as this user has no certificate, and does not start.")
+		closed := h.closed(key)
+		var commands []string
+		for _, dir := range closed {
+			commands = append(commands, fmt.Sprintf("chgrp %d %s && chmod g+x %s", h.who.GID, firewall.Quote(dir), firewall.Quote(dir)))
+		}
+		text := "let the group of the server read it:"
+		if len(closed) > 0 {
+			f.Saw += ", nor pass through " + strings.Join(closed, " and ")
+			text = "let the group of the server pass through what is above it, and read it:"
+		}
+		real := resolved(key)
+		commands = append(commands, fmt.Sprintf("chgrp %d %s && chmod g+r %s", h.who.GID, firewall.Quote(real), firewall.Quote(real)))
+		out = append(out, f.only(admin(h.then(strings.Join(commands, " && ")), "%s", text)))
 	}
 	for _, p := range c.Problems() { // what is wrong, a colon, and what to do
 		what, do := p, ""
@@ -475,6 +505,34 @@ func (h *host) flaws(ctx context.Context, c *certs.Certificate, pair config.Cert
 		}
 	}
 	return out
+}
+
+// closed are the directories above a file, and above what it leads to, that the server
+// may not pass through, the highest first.
+func (h *host) closed(file string) []string {
+	var out []string
+	for _, name := range []string{file, resolved(file)} {
+		var above []string
+		for dir := filepath.Dir(name); ; dir = filepath.Dir(dir) {
+			above = append(above, dir)
+			if dir == filepath.Dir(dir) {
+				break
+			}
+		}
+		for _, dir := range slices.Backward(above) {
+			if info, err := os.Stat(dir); err == nil && !passes(info, h.who) && !slices.Contains(out, dir) {
+				out = append(out, dir)
+			}
+		}
+	}
+	return out
+}
+
+func resolved(file string) string {
+	if real, err := filepath.EvalSymlinks(file); err == nil {
+		return real
+	}
+	return file
 }
 
 func names(c *certs.Certificate) string {

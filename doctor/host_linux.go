@@ -1,7 +1,10 @@
 package doctor
 
 import (
+	"io/fs"
+	"slices"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,6 +24,21 @@ func roomAt(dir string) (room, error) {
 		device: strconv.FormatUint(uint64(st.Dev), 16),
 		free:   fs.Bavail * size, total: fs.Blocks * size, names: fs.Ffree, inodes: fs.Files,
 	}, nil
+}
+
+// passes tells whether the mode of a directory lets somebody pass through it.
+func passes(dir fs.FileInfo, who identity) bool {
+	st, ok := dir.Sys().(*syscall.Stat_t)
+	mode := dir.Mode().Perm()
+	switch {
+	case !ok || who.UID == 0:
+		return true
+	case st.Uid == who.UID:
+		return mode&0o100 != 0
+	case st.Gid == who.GID || slices.Contains(who.Groups, st.Gid):
+		return mode&0o010 != 0
+	}
+	return mode&0o001 != 0
 }
 
 // maxDescriptors is the hard limit: the Go runtime raises the soft one to it.

@@ -240,6 +240,20 @@ func TestHostFaults(t *testing.T) {
 			p.listener(2121, 77, "vsftpd")
 			p.links = nil
 		}, Fail, fault.IDPortTaken, "another program", "sudo dray doctor --server"},
+		{"a port of the server that can't be seen", "port 21", func(p *patientHost) {
+			serves(p)
+			p.uid, p.links = 1000, nil
+			p.server.Listeners = []running.Listener{{Name: "ftp", Protocol: "ftp", Address: "[::]:21"}}
+		}, OK, "", "dray (pid 40) listens on 21", ""},
+		{"a port where nobody may look", "port 21", func(p *patientHost) {
+			p.listener(21, 40, "dray")
+			p.listener(2121, 41, "other")
+			p.uid, p.links, p.askErr = 1000, nil, fs.ErrPermission
+		}, Skipped, "", "most likely the server", "sudo dray doctor --server"},
+		{"a port of another dray", "port 21", func(p *patientHost) {
+			p.listener(21, 77, "dray")
+			p.o.Config.Listeners[0].Listen = []string{":21"}
+		}, Fail, fault.IDPortTaken, "dray (pid 77), which is not the server of this configuration", "kill 77"},
 		{"sshd on 22, and SFTP takes another", "port 22", func(p *patientHost) { p.listener(22, 5, "sshd") }, Note, "", "22 is held by sshd (pid 5), so dray takes 2022", ""},
 		{"sshd on 22, and SFTP wants it", "port 22", func(p *patientHost) {
 			p.listener(22, 5, "sshd")
@@ -270,6 +284,11 @@ func TestHostFaults(t *testing.T) {
 			p.uid = 1000
 			p.files["/proc/sys/net/ipv4/ip_unprivileged_port_start"] = "0\n"
 		}, OK, "", "no port below 0", ""},
+		{"low ports for a root that may", "low ports", func(p *patientHost) { p.files["/proc/self/status"] = "CapEff:\t00000000a80425fb\n" }, OK, "", "keeps the right", ""},
+		{"low ports for a root that may not", "low ports", func(p *patientHost) {
+			p.files["/proc/self/status"] = "CapEff:\t00000000a80421fb\n"
+			p.o.Config.Listeners[0].Listen = []string{":21"}
+		}, Fail, fault.IDLowPort, "root may not bind 21, 990, 22 here", ""},
 		{"a unit without the right", "low ports", func(p *patientHost) {
 			p.said[show] = unit("dray", "")
 			p.o.Config.Listeners[0].Listen = []string{":21"}
@@ -277,7 +296,7 @@ func TestHostFaults(t *testing.T) {
 		{"a unit with the right", "low ports", func(p *patientHost) { p.said[show] = unit("dray", "cap_net_bind_service") }, OK, "", "CAP_NET_BIND_SERVICE", ""},
 
 		{"a range for half of the sessions", "range", func(p *patientHost) { p.o.Config.Limits.Sessions, p.o.Config.Passive = 100, "30000-30099" }, Warn, fault.IDPool, "100 ports for up to 100 sessions",
-			`sed -i -e '1i passive = "30000-30199"' /etc/dray/dray.toml`},
+			`sed -i -e '1i passive = "30000-30199"' -e '0,/^ *\[/{/^ *passive *=/d}' /etc/dray/dray.toml`},
 		{"a range as it should be", "range", func(p *patientHost) { p.o.Config.Limits.Sessions = 500 }, OK, "", "1000 ports", ""},
 		{"ten ports", "range", func(p *patientHost) { p.o.Config.Passive = "30000-30009" }, Warn, fault.IDPool, "10 ports", `passive = "30000-30999"`},
 		{"outgoing connections in the range", "ephemeral", func(p *patientHost) {
@@ -290,6 +309,14 @@ func TestHostFaults(t *testing.T) {
 		}, OK, "", "is kept", ""},
 		{"another program in the range", "range ports", func(p *patientHost) { p.listener(30005, 9, "node") }, Warn, fault.IDPool, "port 30005 is held by node (pid 9)", ""},
 
+		{"another program in the usual range", "range ports", func(p *patientHost) {
+			p.o.Config.Passive = "30000-30999"
+			p.listener(30005, 9, "node")
+		}, Warn, fault.IDPool, "port 30005 is held by node (pid 9)", ""},
+		{"without a configuration", "firewall", func(p *patientHost) {
+			p.said["nft -j list ruleset"] = dropping
+			p.o.Config.File = ""
+		}, Fail, fault.IDDataBlocked, "drops TCP 30000-30999", "dray firewall --ftp 21 --sftp 22 --passive 30000-30999 --apply"},
 		{"a range that nobody reaches", "firewall", func(p *patientHost) { p.said["nft -j list ruleset"] = dropping }, Fail, fault.IDDataBlocked, "drops TCP 30000-30999", "dray firewall --apply"},
 		{"a port that nobody reaches", "firewall", func(p *patientHost) {
 			p.said["nft -j list ruleset"] = dropping
@@ -312,6 +339,7 @@ func TestHostFaults(t *testing.T) {
 			p.o.Config.Public = "192.168.1.5"
 		}, OK, "", "an address of this host", ""},
 		{"a private public address", "public", func(p *patientHost) { p.o.Config.Public = "10.0.0.1" }, Warn, fault.IDPasvAddress, "it is private", ""},
+		{"an address of another host", "public", func(p *patientHost) { p.o.Config.Public = "198.51.100.7" }, Note, "", "no address of this host, which has 203.0.113.20", ""},
 		{"a name without an address", "public", func(p *patientHost) { p.o.Config.Public = "ftp.example.net" }, Fail, fault.IDDNS, "has no address", "getent ahosts ftp.example.net"},
 		{"a name of another host", "public", func(p *patientHost) {
 			p.o.Config.Public = "ftp.example.net"
@@ -349,7 +377,24 @@ func TestHostFaults(t *testing.T) {
 			p.o.Accounts = func(context.Context) ([]Account, error) {
 				return []Account{{Account: account.Account{Name: "anna", Rights: account.Full}, Home: "/srv/ftp/anna", Made: true}}, nil
 			}
-		}, Fail, fault.IDPerm, "/srv of anna", "chown dray:997 /srv"},
+		}, Fail, fault.IDPerm, "/srv/ftp/anna of anna is missing, and dray may not make it: it may not write in /srv", "install -d -o dray -g 997 -m 750 /srv/ftp/anna"},
+		{"two homes", "homes", func(p *patientHost) {
+			p.o.Accounts = func(context.Context) ([]Account, error) {
+				return []Account{{Account: account.Account{Name: "anna"}, Home: "/srv/anna"}, {Account: account.Account{Name: "bert"}, Home: "/srv/bert"}}, nil
+			}
+			p.tried["/srv/anna"], p.tried["/srv/bert"] = fs.ErrNotExist, fs.ErrNotExist
+		}, Fail, fault.IDHome, "/srv/anna of anna is missing; /srv/bert of bert is missing", "install -d"},
+		{"an owner that the server may not be", "homes", func(p *patientHost) {
+			p.o.Accounts = func(context.Context) ([]Account, error) {
+				return []Account{{Account: account.Account{Name: "carl", Owner: &account.Owner{UID: 1001, GID: 1001}}, Home: "/srv/carl"}}, nil
+			}
+		}, Fail, fault.IDHome, "carl has an owner, uid 1001", ""},
+		{"an owner that the server may be", "homes", func(p *patientHost) {
+			p.o.Config.Accounts.Owners = true
+			p.o.Accounts = func(context.Context) ([]Account, error) {
+				return []Account{{Account: account.Account{Name: "carl", Owner: &account.Owner{UID: 1001, GID: 1001}}, Home: "/srv/carl"}}, nil
+			}
+		}, OK, "", "can be used", ""},
 		{"accounts that can't be read", "homes", func(p *patientHost) {
 			p.o.Accounts = func(context.Context) ([]Account, error) { return nil, errors.New("the database is damaged") }
 		}, Warn, "", "the database is damaged", "dray user ls"},
@@ -359,6 +404,10 @@ func TestHostFaults(t *testing.T) {
 			}
 			p.tried["/srv/anna"] = fs.ErrNotExist
 		}, Skipped, "", "no accounts yet", ""},
+		{"the state directory, for somebody who is not the server", "state", func(p *patientHost) {
+			p.uid = 65534
+			p.tried["/var/lib/dray"] = errUntried
+		}, Skipped, "", "only root can try it", "sudo dray doctor --server"},
 		{"a state directory of somebody else", "state", func(p *patientHost) { p.tried["/var/lib/dray"] = syscall.EACCES }, Fail, fault.IDPerm, "/var/lib/dray", "chown dray:997 /var/lib/dray"},
 		{"no state directory yet", "state", func(p *patientHost) { p.tried["/var/lib/dray"] = fs.ErrNotExist }, OK, "", "made at the first start", ""},
 

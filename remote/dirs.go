@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,11 +20,17 @@ type Dirs struct {
 }
 
 // FindDirs looks them up by the rules of XDG: $XDG_CONFIG_HOME/dray and
-// $XDG_STATE_HOME/dray, below $HOME where those are missing or not absolute.
+// $XDG_STATE_HOME/dray, below $HOME where those are missing or not absolute. Without
+// HOME the home is that of the account of this machine.
 func FindDirs(getenv func(string) string) (Dirs, error) {
 	home := getenv("HOME")
 	if home == "" {
 		home, _ = os.UserHomeDir()
+	}
+	if home == "" { // services of systemd have no HOME
+		if u, err := user.Current(); err == nil {
+			home = u.HomeDir
+		}
 	}
 	config, state := getenv("XDG_CONFIG_HOME"), getenv("XDG_STATE_HOME")
 	if !filepath.IsAbs(home) {
