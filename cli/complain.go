@@ -112,25 +112,40 @@ func headline(err error) string {
 	return line + "   [" + string(e.ID) + "]"
 }
 
-// advice is what to do about an error, a row for each side.
-func advice(err error) [][2]string {
+// An advised is something to do or to know: whose it is, and the command that does it,
+// which is there to be copied; "" where there is none.
+type advised struct {
+	side string // you, server; cause, why, also, more
+	text string
+	run  string
+}
+
+// advice is what to do about an error.
+func advice(err error) []advised {
 	e := fault.Of(err)
-	var rows [][2]string
+	var rows []advised
 	if cause := screen.Line(explain.Cause(err)); cause != "" && saidBy(err) == "" && e.ID != fault.IDInternal && !strings.Contains(explain.Line(e), cause) {
-		rows = append(rows, [2]string{"cause", cause})
+		rows = append(rows, advised{side: "cause", text: cause})
 	}
-	for _, step := range explain.Steps(e) {
-		if step.Side == explain.Admin {
-			rows = append(rows, [2]string{"server", screen.Line(step.Text)})
-			continue
+	rows = append(rows, steps(explain.Steps(e))...)
+	return append(rows, advised{side: "more", text: "dray explain " + string(e.ID)})
+}
+
+// steps are those of both sides, as they are told.
+func steps(all []explain.Step) []advised {
+	var rows []advised
+	for _, s := range all {
+		side := "you"
+		if s.Side == explain.Admin {
+			side = "server"
 		}
-		rows = append(rows, [2]string{"you", screen.Line(step.Text)}, [2]string{"do", screen.Line(step.Run)})
+		rows = append(rows, advised{side, screen.Line(s.Text), screen.Line(s.Run)})
 	}
-	return append(rows, [2]string{"more", "dray explain " + string(e.ID)})
+	return rows
 }
 
 // complain writes an error with what to do about it.
-func complain(w io.Writer, err error, advice func(error) [][2]string) {
+func complain(w io.Writer, err error, advice func(error) []advised) {
 	fmt.Fprintln(w, "dray: "+headline(err))
 	var ee *exitError
 	if errors.As(err, &ee) {
@@ -139,29 +154,23 @@ func complain(w io.Writer, err error, advice func(error) [][2]string) {
 	writeAdvice(w, advice(err))
 }
 
-func writeAdvice(w io.Writer, rows [][2]string) {
+func writeAdvice(w io.Writer, rows []advised) {
 	last := ""
 	for _, row := range rows {
-		if row[1] == "" {
-			continue
+		var lines []string
+		if row.text != "" {
+			lines = fold(strings.ReplaceAll(row.text, "`", ""), 96)
 		}
-		name := row[0]
-		if name == last || name == "do" && last == "you" {
-			name = ""
+		if row.run != "" {
+			lines = append(lines, row.run)
 		}
-		last = strings.Replace(row[0], "do", "you", 1)
-		width := 96
-		if row[0] == "do" {
-			width = 1 << 20 // it is there to be copied
-			if name != "" {
-				name = "you"
-			}
-		}
-		for i, line := range fold(strings.ReplaceAll(row[1], "`", ""), width) {
-			if i > 0 {
+		for _, line := range lines {
+			name := row.side
+			if name == last {
 				name = ""
 			}
 			fmt.Fprintf(w, "      %-8s%s\n", name, line)
+			last = row.side
 		}
 	}
 }

@@ -140,6 +140,18 @@ func TestAHeadlineIsOneLineWithTheWordsOfTheServer(t *testing.T) {
 	}
 }
 
+// A command stands under the side that it is for, as it is.
+func TestCommandsStandUnderTheirSide(t *testing.T) {
+	var b bytes.Buffer
+	writeAdvice(&b, steps([]explain.Step{
+		{Side: explain.You, Text: "try this:", Run: "dray ls 'a  b`c'"}, {Side: explain.Admin, Text: "open `21`:", Run: "dray firewall --apply"}, {Side: explain.Admin, Run: "true"},
+	}))
+	want := "      you     try this:\n              dray ls 'a  b`c'\n      server  open 21:\n              dray firewall --apply\n              true\n"
+	if b.String() != want {
+		t.Errorf("got\n%swant\n%s", b.String(), want)
+	}
+}
+
 func TestAdviceIsFoldedAndCommandsAreNot(t *testing.T) {
 	command := "dray trust " + strings.Repeat("SHA256:abc", 30)
 	var b bytes.Buffer

@@ -291,6 +291,13 @@ func (d *examination) command(verb string, u remote.URL, more []string, leave ..
 		others = onlySFTP
 	}
 	line := d.c.again(verb, slices.Concat(leave, others)...)
+	if verb == "doctor" { // what was looked at is looked at again
+		for _, name := range []string{"deep", "write"} {
+			if d.c.given(name) && !slices.Contains(more, "--"+name) {
+				line += " --" + name
+			}
+		}
+	}
 	for _, m := range more {
 		line += " " + shellWord(m)
 	}
@@ -370,26 +377,18 @@ func (d *examination) conclude(r *doctor.Report) {
 		}
 	}
 	if len(also) > 0 {
-		writeAdvice(out, [][2]string{{"also", strings.Join(also, ", ")}})
+		writeAdvice(out, []advised{{side: "also", text: strings.Join(also, ", ")}})
 	}
 }
 
-// adviceOf is what to do about a finding, a row for each side.
-func adviceOf(f *doctor.Finding) [][2]string {
-	rows := [][2]string{{"why", f.Means}}
+// adviceOf is what to do about a finding, your side first.
+func adviceOf(f *doctor.Finding) []advised {
+	rows := []advised{{side: "why", text: f.Means}}
 	for _, side := range []explain.Side{explain.You, explain.Admin} {
-		name := "you"
-		if side == explain.Admin {
-			name = "server"
-		}
-		for _, s := range f.Do {
-			if s.Side == side {
-				rows = append(rows, [2]string{name, s.Text}, [2]string{"do", s.Run})
-			}
-		}
+		rows = append(rows, steps(slices.DeleteFunc(slices.Clone(f.Do), func(s explain.Step) bool { return s.Side != side }))...)
 	}
 	if f.ID != "" {
-		rows = append(rows, [2]string{"more", "dray explain " + string(f.ID)})
+		rows = append(rows, advised{side: "more", text: "dray explain " + string(f.ID)})
 	}
 	return rows
 }

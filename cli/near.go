@@ -37,8 +37,8 @@ func (c *client) near(host string) string {
 	return spelling.Nearest(host, slices.DeleteFunc(known, func(name string) bool { return strings.EqualFold(name, host) }))
 }
 
-// advice is what to do about an error of a command, a row for each side.
-func (c *client) advice(err error) [][2]string {
+// advice is what to do about an error of a command, the host that was meant first.
+func (c *client) advice(err error) []advised {
 	rows := advice(err)
 	e := fault.Of(err)
 	if e.ID != fault.IDDNS || len(e.Facts) == 0 {
@@ -46,8 +46,8 @@ func (c *client) advice(err error) [][2]string {
 	}
 	host, _ := e.Facts[0].(string)
 	if near := c.near(host); near != "" {
-		at := slices.IndexFunc(rows, func(row [2]string) bool { return row[0] != "cause" })
-		rows = slices.Insert(rows, at, [2]string{"you", "Did you mean " + near + "? You have been there before."})
+		at := slices.IndexFunc(rows, func(row advised) bool { return row.side != "cause" })
+		rows = slices.Insert(rows, at, advised{side: "you", text: "Did you mean " + near + "? You have been there before."})
 	}
 	return rows
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -150,14 +151,14 @@ func (j *judge) check(ctx context.Context, remote net.Addr, key ssh.PublicKey) e
 			name, fingerprint(plain), kind.Where())
 		e.Do = []string{
 			"Ask the administrator of the server whether its key was changed. Only if it was, and the fingerprint is the same:",
-			"dray trust " + shown + " " + ssh.FingerprintSHA256(plain) + " --replace",
+			"dray trust " + place(name, port) + " " + ssh.FingerprintSHA256(plain) + " --replace",
 		}
 		return e
 	}
 	unknown := fault.Because(why, fault.Untrusted, fault.IDHostKeyNew, name, fingerprint(plain))
 	unknown.Do = []string{
 		"Compare the fingerprint with what the administrator of the server says, then:",
-		"dray trust " + shown + " " + ssh.FingerprintSHA256(plain),
+		"dray trust " + place(name, port) + " " + ssh.FingerprintSHA256(plain),
 	}
 	file := ""
 	if len(j.s.KnownHosts) > 0 {
@@ -233,4 +234,16 @@ func samePin(pin string, key ssh.PublicKey) bool {
 		pin = "SHA256:" + pin[7:]
 	}
 	return strings.TrimRight(pin, "=") == ssh.FingerprintSHA256(key)
+}
+
+// place is a host and port for a command, in quotes where a shell would take its
+// brackets for a pattern.
+func place(host string, port int) string {
+	if port != 22 {
+		host = net.JoinHostPort(host, strconv.Itoa(port))
+	}
+	if strings.HasPrefix(host, "[") {
+		return "'" + host + "'"
+	}
+	return host
 }

@@ -19,14 +19,14 @@ import (
 func TestUnknownHostKeys(t *testing.T) {
 	host := newKey(t)
 	p := newPeer(t, open(), host)
-	name, print := HostName(p.host, p.port), ssh.FingerprintSHA256(host.PublicKey())
+	print := ssh.FingerprintSHA256(host.PublicKey())
 
 	st := newStage(t)
 	fe := st.fails(st.options(p), fault.IDHostKeyNew)
 	if fe.Kind != fault.Untrusted || fe.Facts[0] != "127.0.0.1" || fe.Facts[1] != "ED25519 "+print {
 		t.Errorf("%v: %v", fe.Kind, fe.Facts)
 	}
-	if fe.Do[len(fe.Do)-1] != "dray trust "+name+" "+print {
+	if fe.Do[len(fe.Do)-1] != "dray trust "+place(p.host, p.port)+" "+print {
 		t.Errorf("what to do: %q", fe.Do)
 	}
 	for _, answer := range []Answer{No, Once, Yes} {
@@ -84,7 +84,6 @@ func TestUnknownHostKeys(t *testing.T) {
 func TestChangedHostKeys(t *testing.T) {
 	host, other := newKey(t), newKey(t)
 	p := newPeer(t, takesPassword(), host)
-	name := HostName(p.host, p.port)
 	for _, config := range []string{"", "StrictHostKeyChecking no\n", "StrictHostKeyChecking accept-new\n"} {
 		for _, on := range []ssh.PublicKey{other.PublicKey(), ecdsaKey(t).PublicKey()} {
 			st := newStage(t)
@@ -97,7 +96,7 @@ func TestChangedHostKeys(t *testing.T) {
 			}
 			o.Ask = func(context.Context, HostKey) (Answer, error) { t.Error("asked about a changed key"); return Yes, nil }
 			fe := st.fails(o, fault.IDHostKeyOther)
-			if fe.Facts[2] != st.known+":1" || fe.Do[len(fe.Do)-1] != "dray trust "+name+" "+ssh.FingerprintSHA256(host.PublicKey())+" --replace" {
+			if fe.Facts[2] != st.known+":1" || fe.Do[len(fe.Do)-1] != "dray trust "+place(p.host, p.port)+" "+ssh.FingerprintSHA256(host.PublicKey())+" --replace" {
 				t.Errorf("%v, %q", fe.Facts, fe.Do)
 			}
 		}
@@ -231,6 +230,18 @@ func TestFetch(t *testing.T) {
 	for i, k := range keys {
 		if !same(got[i], k.PublicKey()) {
 			t.Errorf("key %d is %s", i, fingerprint(got[i]))
+		}
+	}
+}
+
+func TestPlacesForShells(t *testing.T) {
+	for _, row := range []struct {
+		host string
+		port int
+		want string
+	}{{"h.example", 22, "h.example"}, {"h.example", 2222, "h.example:2222"}, {"::1", 22, "::1"}, {"::1", 2222, "'[::1]:2222'"}} {
+		if got := place(row.host, row.port); got != row.want {
+			t.Errorf("place(%q, %d) = %s; want %s", row.host, row.port, got, row.want)
 		}
 	}
 }
