@@ -17,6 +17,7 @@ package certs
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
@@ -43,6 +44,13 @@ func (c *Certificate) Fingerprint() [sha256.Size]byte { return sha256.Sum256(c.L
 func (c *Certificate) SHA256() string {
 	sum := c.Fingerprint()
 	return strings.ReplaceAll(fmt.Sprintf("% X", sum[:]), " ", ":")
+}
+
+// KeySHA256 is the fingerprint of its key, SHA256: and base64, by which dray knows a
+// server: it stays through renewals with the same key.
+func (c *Certificate) KeySHA256() string {
+	sum := sha256.Sum256(c.Leaf.RawSubjectPublicKeyInfo)
+	return "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:])
 }
 
 // Hex is the fingerprint as 64 lower-case hexadecimal digits.

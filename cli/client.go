@@ -842,15 +842,15 @@ func (c *client) askHostKey(ctx context.Context, k sshclient.HostKey) (sshclient
 
 func (c *client) askCertificate(ctx context.Context, q remote.CertQuestion) (remote.Answer, error) {
 	leaf := q.Chain[0]
-	s, err := c.tty.ask(ctx, fmt.Sprintf("%s\n  host     %s\n  for      %s\n  issued   %s, valid %s to %s\n  key      %s\nTrust it? [yes = and remember it, once, no] ",
+	s, err := c.tty.ask(ctx, fmt.Sprintf("%s\n  host     %s\n  for      %s\n  issued   %s, valid %s to %s\n  key      %s\n  whole    SHA-256 %s\nTrust it? [yes = and remember it, once, no] ",
 		headline(q.Why), screen.Line(net.JoinHostPort(q.Host, strconv.Itoa(q.Port))), screen.Line(strings.Join(append(leaf.DNSNames, leaf.Subject.CommonName), " ")), screen.Line("by "+leaf.Issuer.String()),
-		leaf.NotBefore.Format("2 Jan 2006"), leaf.NotAfter.Format("2 Jan 2006"), q.Key), true)
+		leaf.NotBefore.Format("2 Jan 2006"), leaf.NotAfter.Format("2 Jan 2006"), q.Key, remote.CertPrint(leaf).Pairs()), true)
 	if err != nil {
 		return remote.AnswerNo, err
 	}
 	s = strings.TrimSpace(s)
 	switch {
-	case strings.EqualFold(s, "yes"), s == q.Key.String():
+	case strings.EqualFold(s, "yes"), s == q.Key.String(), s == remote.CertPrint(leaf).Pairs():
 		return remote.AnswerAlways, nil
 	case strings.EqualFold(s, "once"):
 		return remote.AnswerOnce, nil

@@ -396,6 +396,7 @@ func printCard(w io.Writer, card serve.Card, password account.Secret, from strin
 		kind = "self-signed, SHA-256 "
 	}
 	row("certificate", kind+card.SHA256)
+	row("", "dray shows its users the key: "+card.KeySHA256)
 	if card.Certificate != "" {
 		row("", card.Certificate)
 	}

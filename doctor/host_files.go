@@ -593,7 +593,7 @@ func (h *host) selfSigned(context.Context) Finding {
 			return found(Warn, fault.IDKeyExposed, "the key %s is open to everybody on this machine", file).only(admin("chmod 600 "+firewall.Quote(file), "close it:"))
 		}
 	}
-	return note("the server made it itself, for %s; SHA-256 %s", names(c), c.SHA256())
+	return note("the server made it itself, for %s; SHA-256 %s, that of its key %s", names(c), c.SHA256(), c.KeySHA256())
 }
 
 // hostKeys looks at the keys of SSH.

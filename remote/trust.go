@@ -51,6 +51,12 @@ func (f Fingerprint) String() string {
 	return "SHA256:" + base64.RawStdEncoding.EncodeToString(f[:])
 }
 
+// Pairs is the fingerprint as openssl writes it: pairs of upper-case hexadecimal digits
+// with colons between them.
+func (f Fingerprint) Pairs() string {
+	return strings.ReplaceAll(fmt.Sprintf("% X", f[:]), " ", ":")
+}
+
 // ParseFingerprint reads SHA256: or curl's sha256// and base64, or 64
 // hexadecimal digits, with or without colons between pairs and sha256: before
 // them.

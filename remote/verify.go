@@ -59,6 +59,7 @@ func judge(host string, port int, roots *x509.CertPool, chain []*x509.Certificat
 		f.Err = x509.CertificateInvalidError{Cert: late, Reason: x509.Expired}
 		f.Do = []string{trust}
 	}
+	f.Do = append(f.Do, "Other programs show the fingerprint of the whole certificate: SHA-256 "+CertPrint(leaf).Pairs())
 	// What else is wrong, so that it is not found out one by one.
 	if late != nil {
 		if f.ID != fault.IDExpired {

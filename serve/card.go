@@ -33,6 +33,7 @@ type Card struct {
 	Excepted    bool     // an exception lets clear text in from some networks
 	Public      string
 	SHA256      string // of the certificate, colon separated
+	KeySHA256   string // of its key, "SHA256:…"
 	SHA256Hex   string
 	SelfSigned  bool
 	Certificate string // its file, without the key: for clients
@@ -41,7 +42,7 @@ type Card struct {
 func (r *Running) card(g *generation) Card {
 	card := Card{
 		Anonymous: g.c.Anonymous.Directory != "", Public: g.c.Public,
-		SHA256: g.cert.SHA256(), SHA256Hex: g.cert.Hex(), SelfSigned: len(g.c.TLS.Certificates) == 0, Certificate: g.publicCert,
+		SHA256: g.cert.SHA256(), KeySHA256: g.cert.KeySHA256(), SHA256Hex: g.cert.Hex(), SelfSigned: len(g.c.TLS.Certificates) == 0, Certificate: g.publicCert,
 	}
 	if s := r.single; s != nil {
 		card.Dir, card.User = s.Dir, s.Account.Name
