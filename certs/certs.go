@@ -17,9 +17,9 @@ package certs
 
 import (
 	"crypto/sha256"
-	"encoding/base64"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"strings"
