@@ -1,15 +1,38 @@
 package firewall
 
 import (
+	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
 
 // ufwStatus is what "ufw status verbose" says first.
 type ufwStatus struct {
-	active     bool
-	in, out    string // default policies: allow, deny or reject
-	addedRules [][]string
+	active  bool
+	in, out string // default policies: allow, deny or reject
+	rules   []ufwRule
+}
+
+// A ufwRule is a rule in the words in which "ufw show added" prints it.
+type ufwRule struct {
+	words   []string // all of them, without "ufw"
+	action  string   // allow, limit, deny or reject
+	same    []string // by which ufw knows a rule again: all but action, log and comment
+	comment string
+	route   bool
+	out     bool
+	device  string // "": any
+	from    ufwEnd
+	to      ufwEnd
+	proto   string // "": any
+}
+
+// A ufwEnd is one end of the connections that a rule is about.
+type ufwEnd struct {
+	addr  string // "" and "any": every address
+	ports []Range
+	app   string // the profile that has the ports in their place
 }
 
 // parseUFW reads "ufw status verbose" and "ufw show added".
@@ -37,10 +60,158 @@ func parseUFW(status, added string) ufwStatus {
 	for line := range strings.Lines(added) {
 		words, err := split(line)
 		if err == nil && len(words) > 2 && words[0] == "ufw" && printable(strings.Join(words, "")) {
-			s.addedRules = append(s.addedRules, words[1:])
+			s.rules = append(s.rules, parseUFWRule(words[1:]))
 		}
 	}
 	return s
+}
+
+// parseUFWRule reads a rule of "ufw show added", which has two forms:
+//
+//	allow [out] [log] PORTS[/PROTO]|APP [comment TEXT]
+//	[route] allow [in on DEV] [out [on DEV]] [log] [from ADDR [port PORTS|app APP]] [to ADDR [port PORTS|app APP]] [proto PROTO] [comment TEXT]
+func parseUFWRule(words []string) ufwRule {
+	r := ufwRule{words: words}
+	w := words
+	if n := len(w); n > 2 && w[n-2] == "comment" {
+		w, r.comment = w[:n-2], w[n-1]
+	}
+	if w[0] == "route" && len(w) > 1 {
+		r.route, r.same, w = true, w[:1:1], w[1:]
+	}
+	r.action, w = w[0], w[1:]
+	for len(w) > 0 && slices.Contains([]string{"in", "out", "log", "log-all"}, w[0]) {
+		n := 1
+		if len(w) > 2 && w[1] == "on" {
+			n, r.device = 3, w[2]
+		}
+		r.out = r.out || w[0] == "out"
+		if !strings.HasPrefix(w[0], "log") {
+			r.same = append(r.same, w[:n]...)
+		}
+		w = w[n:]
+	}
+	r.same = append(r.same, w...)
+	if len(w) == 1 {
+		ports, proto, _ := strings.Cut(w[0], "/")
+		if r.to.ports = parsePorts(ports, ":"); r.to.ports != nil {
+			r.proto = proto
+		} else {
+			r.to.app = w[0]
+		}
+		return r
+	}
+	end := &r.to
+	for ; len(w) > 1; w = w[2:] {
+		switch value := w[1]; w[0] {
+		case "from":
+			end, r.from.addr = &r.from, value
+		case "to":
+			end, r.to.addr = &r.to, value
+		case "port":
+			end.ports = parsePorts(value, ":")
+		case "app":
+			end.app = value
+		case "proto":
+			r.proto = value
+		}
+	}
+	return r
+}
+
+// parsePorts reads ranges with commas between them; nil: something else stands there.
+func parsePorts(text, within string) []Range {
+	var ports []Range
+	for part := range strings.SplitSeq(text, ",") {
+		r, ok := ParseRange(part, within)
+		if !ok {
+			return nil
+		}
+		ports = append(ports, r)
+	}
+	return ports
+}
+
+// everywhere tells whether an end is every address.
+func (e ufwEnd) everywhere() bool { return e.addr == "" || e.addr == "any" }
+
+// holds tells whether an end is about all of an address or network, and of a range.
+func (e ufwEnd) holds(addr ufwEnd, ports Range) bool {
+	if len(e.ports) > 0 && !slices.ContainsFunc(union(e.ports, 1), func(r Range) bool { return r.First <= ports.First && ports.Last <= r.Last }) {
+		return false
+	}
+	if e.everywhere() || addr.everywhere() {
+		return e.everywhere()
+	}
+	outer, inner := network(e.addr), network(addr.addr)
+	return outer.IsValid() && inner.IsValid() && outer.Bits() <= inner.Bits() && outer.Contains(inner.Addr())
+}
+
+// network reads an address or a network; the zero one when it is neither.
+func network(s string) netip.Prefix {
+	if n, err := netip.ParsePrefix(s); err == nil {
+		return n
+	}
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(a, a.BitLen())
+	}
+	return netip.Prefix{}
+}
+
+// allowing are rules that are not of dray, and that together let in all that the rule
+// w would, or out; none when something is left over.
+func (s ufwStatus) allowing(w ufwRule) (by []ufwRule) {
+	each := func(ports []Range, none Range) []Range {
+		if len(ports) == 0 {
+			return []Range{none}
+		}
+		return ports
+	}
+	for _, sport := range each(w.from.ports, Range{1, 65535}) {
+		for _, dport := range each(w.to.ports, high) { // active mode goes no lower
+			i := slices.IndexFunc(s.rules, func(r ufwRule) bool {
+				return r.comment != mark && r.action == "allow" && !r.route && r.out == w.out && r.device == "" && (r.proto == "" || r.proto == "tcp") &&
+					r.from.app == "" && r.to.app == "" && r.from.holds(w.from, sport) && r.to.holds(w.to, dport)
+			})
+			if i < 0 {
+				return nil
+			}
+			if !slices.ContainsFunc(by, func(r ufwRule) bool { return slices.Equal(r.words, s.rules[i].words) }) {
+				by = append(by, s.rules[i])
+			}
+		}
+	}
+	return by
+}
+
+// whom says for whom a rule does what w would do.
+func (r ufwRule) whom(w ufwRule) string {
+	switch {
+	case w.out:
+		return "active mode out"
+	case r.from.everywhere() && !w.from.everywhere():
+		return "everybody in, whatever --from says"
+	case r.from.everywhere():
+		return "everybody in"
+	}
+	return r.from.addr + " in"
+}
+
+// appPorts reads the TCP ports of "ufw app info":
+//
+//	Ports:
+//	  80,443/tcp
+//	  53
+func appPorts(text string) []Range {
+	var ports []Range
+	_, text, _ = strings.Cut(text, "\nPort")
+	for line := range strings.Lines(text) {
+		some, proto, _ := strings.Cut(strings.TrimSpace(line), "/")
+		if proto == "" || proto == "tcp" {
+			ports = append(ports, parsePorts(some, ":")...)
+		}
+	}
+	return ports
 }
 
 // ufwRules are the rules that the ports need, in the words in which ufw is told,
@@ -89,7 +260,17 @@ func (h *Host) ufw() (ufwStatus, error) {
 	if err != nil {
 		return ufwStatus{}, err
 	}
-	return parseUFW(status, added), nil
+	s := parseUFW(status, added)
+	for i, r := range s.rules {
+		if app := r.to.app; app != "" && !strings.HasPrefix(app, "-") {
+			if out, err := h.Run("ufw", "app", "info", app); err == nil {
+				if ports := appPorts(out); len(ports) > 0 {
+					s.rules[i].to = ufwEnd{addr: r.to.addr, ports: ports}
+				}
+			}
+		}
+	}
+	return s, nil
 }
 
 func ufw(h *Host, p Ports) Plan {
@@ -98,7 +279,7 @@ func ufw(h *Host, p Ports) Plan {
 	s, err := h.ufw()
 	outgoing := p.out() && (err != nil || s.out != "" && s.out != "allow")
 	if err != nil {
-		plan.say("ufw can't be asked (%s): these are the commands for one that has no rule of dray.", reason(err))
+		plan.say("ufw can't be asked (%s): these are the commands for one that has no rule of dray. Leave out one for which you have a rule of the same ports: ufw would make it dray's.", reason(err))
 	} else if !s.active {
 		plan.say("ufw is not active: it filters nothing now, and the rules wait for \"ufw enable\". Before that see that a rule lets you in by SSH.")
 	}
@@ -106,50 +287,64 @@ func ufw(h *Host, p Ports) Plan {
 		t, sh := p.ufwRules(true)
 		told, shown = append(told, t...), append(shown, sh...)
 	}
-	there := make([]bool, len(told))
-	var older [][]string
-	for _, rule := range s.addedRules {
-		if option(rule, "comment") != mark {
-			continue
-		}
-		if i := slices.IndexFunc(shown, func(w []string) bool { return slices.Equal(w, rule) }); i >= 0 && !there[i] {
-			there[i] = true
-			continue
-		}
-		older = append(older, rule)
-	}
+	kept := map[int]bool{} // of s.rules: ours that stay
+	var taken []ufwRule    // of others, in the places of ours
 	for i, rule := range told {
-		if !there[i] {
-			comment := ""
-			if err != nil && rule[1] == "out" {
-				comment = "where \"ufw status verbose\" says deny (outgoing), for active mode"
+		w := parseUFWRule(shown[i])
+		at := slices.IndexFunc(s.rules, func(r ufwRule) bool { return slices.Equal(r.same, w.same) })
+		if at >= 0 && s.rules[at].comment == mark {
+			kept[at] = true
+			if s.rules[at].action == w.action {
+				continue
 			}
-			plan.run(comment, append([]string{"ufw"}, rule...)...)
+		} else if at >= 0 && s.rules[at].action != w.action { // ufw would put ours in its place
+			taken = append(taken, s.rules[at])
+			continue
+		}
+		by := s.allowing(w)
+		if at >= 0 && !kept[at] {
+			by = s.rules[at : at+1]
+		}
+		for _, r := range by {
+			line := fmt.Sprintf("\"ufw %s\" is there, and lets %s. It is not dray's: it is left as it is, also by --undo.", plan.Line(r.words), r.whom(w))
+			if !slices.Contains(plan.Found, line) {
+				plan.Found = append(plan.Found, line)
+			}
+		}
+		if len(by) > 0 {
+			continue
+		}
+		comment := ""
+		if err != nil && rule[1] == "out" {
+			comment = "where \"ufw status verbose\" says deny (outgoing), for active mode"
+		}
+		plan.run(comment, append([]string{"ufw"}, rule...)...)
+	}
+	for i, r := range s.rules {
+		if r.comment == mark && !kept[i] {
+			plan.run("an older rule of dray", deleteUFW(r.words)...)
 		}
 	}
-	for _, rule := range older {
-		plan.run("an older rule of dray", deleteUFW(rule)...)
+	for _, r := range taken {
+		allow := slices.Clone(deleteUFW(r.words)[2:])
+		allow[0] = "allow"
+		what := "It shuts these ports"
+		if r.action == "limit" {
+			what = "It lets clients in, and cuts off who opens more than six connections in half a minute"
+		}
+		plan.say("\"ufw %s\" is there, and is not dray's. %s. An allow would take its place, so it is left as it is. Where it should give way: ufw %s", plan.Line(r.words), what, plan.Line(allow))
 	}
-	if err == nil && len(plan.Steps) == 0 {
+	if err == nil && len(plan.Steps) == 0 && len(taken) == 0 {
 		plan.say("All rules are there already.")
 	}
-	for _, rule := range s.addedRules {
-		var ports []Range
-		for _, word := range rule {
-			word, _, _ = strings.Cut(word, "/")
-			for part := range strings.SplitSeq(word, ",") {
-				if r, ok := ParseRange(part, ":"); ok {
-					ports = append(ports, r)
-				}
-			}
-		}
-		out := slices.Contains(rule, "out")
+	for _, r := range s.rules {
+		line := plan.Line(r.words)
 		switch {
-		case out || rule[0] == "allow" || rule[0] == "route" || !meet(ports, p.in()):
-		case rule[0] == "limit" && meet(ports, p.passive()):
-			plan.note("\"ufw %s\" comes before and cuts off who opens more than six connections in half a minute: each file is a connection of its own. Take it away for these ports.", strings.Join(rule, " "))
-		case rule[0] == "deny" || rule[0] == "reject":
-			plan.note("\"ufw %s\" comes before and goes on to hold: the first rule that fits decides. Where it should not: ufw delete %s", strings.Join(rule, " "), strings.Join(rule, " "))
+		case r.out || r.route || r.action == "allow" || !meet(r.to.ports, p.in()) || slices.ContainsFunc(taken, func(t ufwRule) bool { return slices.Equal(t.words, r.words) }):
+		case r.action == "limit" && meet(r.to.ports, p.passive()):
+			plan.note("\"ufw %s\" comes before and cuts off who opens more than six connections in half a minute: each file is a connection of its own. Take it away for these ports.", line)
+		case r.action == "deny" || r.action == "reject":
+			plan.note("\"ufw %s\" comes before and goes on to hold: the first rule that fits decides. Where it should not: %s", line, plan.Line(deleteUFW(r.words)))
 		}
 	}
 	plan.note("ufw keeps its rules over the next start, and has them for IPv6 too unless /etc/default/ufw says IPV6=no. Never use \"ufw limit\" for the passive range: each file is a connection of its own.")
@@ -170,16 +365,16 @@ func undoUFW(h *Host, p Ports) Plan {
 	var plan Plan
 	s, err := h.ufw()
 	if err != nil {
-		plan.say("ufw can't be asked (%s): these are the commands for the rules of these ports.", reason(err))
+		plan.say("ufw can't be asked (%s): these are the commands for the rules of these ports. Delete only what \"ufw show added\" shows with the comment 'dray': another rule for the same ports is yours.", reason(err))
 		told, _ := p.ufwRules(false)
 		for _, rule := range told {
 			plan.run("", deleteUFW(rule)...)
 		}
 		return plan
 	}
-	for _, rule := range s.addedRules {
-		if option(rule, "comment") == mark {
-			plan.run("", deleteUFW(rule)...)
+	for _, r := range s.rules {
+		if r.comment == mark {
+			plan.run("", deleteUFW(r.words)...)
 		}
 	}
 	if len(plan.Steps) == 0 {

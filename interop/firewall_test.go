@@ -455,6 +455,39 @@ func TestFirewallUFW(t *testing.T) {
 	}
 }
 
+// Rules of the administrator for the same ports are neither taken over nor taken back,
+// and a limit stays one. ufw itself knows a rule without its comment and its action.
+func TestFirewallUFWKeepsRulesOfOthers(t *testing.T) {
+	t.Parallel()
+	tool(t, "ufw", "ufw")
+	s := newStreet(t)
+	if out, err := s.in(t.Context(), "sh", "-c", "ufw --force reset && ufw --force enable").CombinedOutput(); err != nil {
+		missing(t, "MISSING PEER ufw: it can't be enabled in a namespace: "+string(out))
+	}
+	s.listing = []string{"ufw", "show", "added"}
+	s.run(t, "", "sh", "-ec", "ufw allow 22/tcp comment 'admin ssh'; ufw limit 2222/tcp; ufw deny 21/tcp; ufw allow log 990/tcp; ufw allow from 192.0.2.0/24 to any port 80 proto tcp")
+	was := s.rules(t)
+	for _, args := range [][]string{{"--sftp", "22"}, {"--sftp", "2222"}, {"--sftp", "990"}, {"--sftp", "21"}, {"--sftp", "80", "--from", "192.0.2.64/26"}} {
+		s.firewall(t, append([]string{"ufw", "--apply"}, args...)...)
+		if now := s.rules(t); now != was {
+			t.Errorf("after %q the rules are\n%s\nbefore\n%s", args, now, was)
+		}
+		s.firewall(t, "ufw", "--undo", "--apply")
+		if now := s.rules(t); now != was {
+			t.Errorf("after %q and --undo the rules are\n%s\nbefore\n%s", args, now, was)
+		}
+	}
+	// A rule for more ports is another rule.
+	s.firewall(t, "ufw", "--apply", "--sftp", "22", "--sftp", "2022")
+	if now := s.rules(t); !strings.Contains(now, "ufw allow 22/tcp comment 'admin ssh'\n") || !strings.Contains(now, "ufw allow 22,2022/tcp comment 'dray'") {
+		t.Errorf("with one more port the rules are\n%s", now)
+	}
+	s.firewall(t, "ufw", "--undo", "--apply")
+	if now := s.rules(t); now != was {
+		t.Errorf("after --undo the rules are\n%s\nbefore\n%s", now, was)
+	}
+}
+
 // firewalld itself, with a bus of its own, in the namespaces of the room.
 func TestFirewallFirewalld(t *testing.T) {
 	t.Parallel()
