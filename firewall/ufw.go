@@ -215,8 +215,8 @@ func appPorts(text string) []Range {
 }
 
 // ufwRules are the rules that the ports need, in the words in which ufw is told,
-// and behind them as "ufw show added" prints them.
-func (p Ports) ufwRules(out bool) (told, shown [][]string) {
+// and behind them as "ufw show added" prints them. six: IPv6 has rules too.
+func (p Ports) ufwRules(out, six bool) (told, shown [][]string) {
 	add := func(from, short string, ports []Range) {
 		for _, some := range chunks(ports, 15) {
 			text := list(some, ":", ",")
@@ -240,6 +240,9 @@ func (p Ports) ufwRules(out bool) (told, shown [][]string) {
 	v4, v6, everybody := p.from()
 	if everybody {
 		add("", "", p.in())
+	}
+	if !six {
+		v6 = nil
 	}
 	for _, n := range append(v4, v6...) {
 		short := n.String()
@@ -273,9 +276,28 @@ func (h *Host) ufw() (ufwStatus, error) {
 	return s, nil
 }
 
+// ufwDefaults is where ufw is told whether it has rules for IPv6.
+const ufwDefaults = "/etc/default/ufw"
+
+// ufwSix tells whether ufw takes rules for IPv6.
+func (h *Host) ufwSix() bool {
+	b, err := h.Read(ufwDefaults)
+	if err != nil {
+		return true
+	}
+	six := true
+	for line := range strings.Lines(string(b)) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "IPV6="); ok {
+			six = strings.EqualFold(strings.Trim(value, `"'`), "yes")
+		}
+	}
+	return six
+}
+
 func ufw(h *Host, p Ports) Plan {
 	var plan Plan
-	told, shown := p.ufwRules(false)
+	six := h.ufwSix()
+	told, shown := p.ufwRules(false, six)
 	s, err := h.ufw()
 	outgoing := p.out() && (err != nil || s.out != "" && s.out != "allow")
 	if err != nil {
@@ -283,8 +305,11 @@ func ufw(h *Host, p Ports) Plan {
 	} else if !s.active {
 		plan.say("ufw is not active: it filters nothing now, and the rules wait for \"ufw enable\". Before that see that a rule lets you in by SSH.")
 	}
+	if _, v6, _ := p.from(); len(v6) > 0 && !six {
+		plan.say("%s says IPV6=no: ufw drops all of IPv6 and takes no rule for it. %s gets in after IPV6=yes there, \"ufw reload\", and this command again.", ufwDefaults, prefixes(v6, ", "))
+	}
 	if outgoing {
-		t, sh := p.ufwRules(true)
+		t, sh := p.ufwRules(true, six)
 		told, shown = append(told, t...), append(shown, sh...)
 	}
 	kept := map[int]bool{} // of s.rules: ours that stay
@@ -334,7 +359,7 @@ func ufw(h *Host, p Ports) Plan {
 		}
 		plan.say("\"ufw %s\" is there, and is not dray's. %s. An allow would take its place, so it is left as it is. Where it should give way: ufw %s", plan.Line(r.words), what, plan.Line(allow))
 	}
-	if err == nil && len(plan.Steps) == 0 && len(taken) == 0 {
+	if err == nil && len(plan.Steps) == 0 && len(taken) == 0 && len(told) > 0 {
 		plan.say("All rules are there already.")
 	}
 	for _, r := range s.rules {
@@ -347,7 +372,7 @@ func ufw(h *Host, p Ports) Plan {
 			plan.note("\"ufw %s\" comes before and goes on to hold: the first rule that fits decides. Where it should not: %s", line, plan.Line(deleteUFW(r.words)))
 		}
 	}
-	plan.note("ufw keeps its rules over the next start, and has them for IPv6 too unless /etc/default/ufw says IPV6=no. Never use \"ufw limit\" for the passive range: each file is a connection of its own.")
+	plan.note("ufw keeps its rules over the next start, and has them for IPv6 too unless " + ufwDefaults + " says IPV6=no. Never use \"ufw limit\" for the passive range: each file is a connection of its own.")
 	plan.Notes = append(plan.Notes, p.notes(h)...)
 	return plan
 }
@@ -366,7 +391,7 @@ func undoUFW(h *Host, p Ports) Plan {
 	s, err := h.ufw()
 	if err != nil {
 		plan.say("ufw can't be asked (%s): these are the commands for the rules of these ports. Delete only what \"ufw show added\" shows with the comment 'dray': another rule for the same ports is yours.", reason(err))
-		told, _ := p.ufwRules(false)
+		told, _ := p.ufwRules(false, h.ufwSix())
 		for _, rule := range told {
 			plan.run("", deleteUFW(rule)...)
 		}
