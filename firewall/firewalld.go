@@ -73,19 +73,23 @@ func firewalld(h *Host, p Ports) Plan {
 	services, serr := h.permanent("--get-services")
 	if exists := serr == nil && slices.Contains(parseNames(services), mark); exists {
 		out, _ := h.permanent("--service="+mark, "--get-ports")
-		var change []string
-		for _, port := range parseNames(out) {
-			if !slices.Contains(want, port) {
-				change = append(change, "--remove-port="+port)
+		have := parseNames(out)
+		service := []string{"--service=" + mark}
+		comment := "the service of dray, with other ports"
+		for _, c := range []struct {
+			option      string
+			ports, than []string
+		}{{"--remove-port=", have, want}, {"--add-port=", want, have}} { // firewall-cmd takes one of them at a time
+			args := service[:1:1]
+			for _, port := range c.ports {
+				if !slices.Contains(c.than, port) {
+					args = append(args, c.option+port)
+				}
 			}
-		}
-		for _, port := range want {
-			if !slices.Contains(parseNames(out), port) {
-				change = append(change, "--add-port="+port)
+			if len(args) > 1 {
+				plan.run(comment, set(args...)...)
+				comment = ""
 			}
-		}
-		if len(change) > 0 {
-			plan.run("the service of dray, with other ports", set(append([]string{"--service=" + mark}, change...)...)...)
 		}
 	} else {
 		plan.run("a service of its own: the stock \"ftp\" opens 21 and relies on the helper", set("--new-service="+mark)...)

@@ -537,6 +537,12 @@ func TestFirewallFirewalld(t *testing.T) {
 	if again := s.firewall(t, append([]string{"--from", "192.0.2.0/26", "--from", "2001:db8::/32"}, askPorts...)...); !strings.Contains(again, "All rules are there already") {
 		t.Errorf("after --apply it prints\n%s", again)
 	}
+
+	// Other ports: of the range some go and some come.
+	s.firewall(t, "--apply", "--ftp", "21", "--sftp", "22", "--passive", "30005-30010", "--passive", "80")
+	s.sees(t, "with other ports", view{open: []uint16{21, 22, 80, 30005, 30009, 30010}, active: served.active, banned: true})
+	s.firewall(t, append([]string{"--apply"}, askPorts...)...)
+	s.sees(t, "with the first ports again", served)
 	s.firewall(t, "--undo", "--apply")
 	s.sees(t, "after --undo", shut)
 }
