@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -35,6 +36,40 @@ func (p Ports) inContainer() []string {
 	return append(out, p.protocol()...)
 }
 
+// dockerUser are the rules for Docker's chain DOCKER-USER that let in some networks
+// only. All that is forwarded passes there, in both directions and of all containers,
+// with the addresses and ports of the container: only the connection still has the port
+// that was asked for (ctorigdstport), and that it was sent on (DNAT).
+func (p Ports) dockerUser() (lines [][]string) {
+	v4, v6, _ := p.from()
+	for _, f := range []struct {
+		program  string
+		networks []netip.Prefix
+	}{{"iptables", v4}, {"ip6tables", v6}} {
+		for _, r := range p.in() {
+			// Each goes before the one above it.
+			rule := func(last ...string) {
+				line := []string{f.program, "-I", "DOCKER-USER", "-p", "tcp", "-m", "conntrack", "--ctstate", "DNAT", "--ctdir", "ORIGINAL", "--ctorigdstport", r.with(":"), "-m", "comment", "--comment", mark}
+				lines = append(lines, append(line, last...))
+			}
+			rule("-j", "DROP")
+			for _, n := range f.networks {
+				rule("-s", n.String(), "-j", "RETURN")
+			}
+		}
+	}
+	return lines
+}
+
+// undoDockerUser notes how the rules of DOCKER-USER are taken back, whatever ports and
+// networks they are for.
+func (p *Plan) undoDockerUser() {
+	p.note("With --from there were rules for Docker's chain DOCKER-USER too, which the next start of this host takes away. These lines do it now:")
+	for _, program := range []string{"iptables", "ip6tables"} {
+		p.line(program + " -S DOCKER-USER | sed -n '/ --comment " + mark + " /s/^-A/" + program + " -D/p' | sh")
+	}
+}
+
 func docker(_ *Host, p Ports) Plan {
 	var plan Plan
 	args := []string{"docker", "run", "-d", "--name", mark}
@@ -48,23 +83,12 @@ func docker(_ *Host, p Ports) Plan {
 		plan.line(plan.Line([]string{"docker", "run", "-d", "--name", mark, "--network", "host", "IMAGE"}))
 	}
 	plan.note("Published ports pass by the INPUT chain and by ufw: Docker forwards them. Who may connect is decided in its chain DOCKER-USER.")
-	v4, v6, everybody := p.from()
-	if !everybody {
-		for i, program := range []string{"iptables", "ip6tables"} {
-			networks := v4
-			if i == 1 {
-				networks = v6
-			}
-			for _, ports := range chunks(p.in(), 15) {
-				match := func(last ...string) string {
-					return plan.Line(append([]string{program, "-I", "DOCKER-USER", "-p", "tcp", "-m", "conntrack", "--ctstate", "NEW", "-m", "multiport", "--dports", list(ports, ":", ",")}, last...))
-				}
-				plan.line(match("-j", "DROP"))
-				for _, n := range networks {
-					plan.line(match("-s", n.String(), "-j", "RETURN"))
-				}
-			}
+	if len(p.From) > 0 {
+		plan.note("These lines go there. They are about the ports as they were before Docker's DNAT, so what other containers publish and open goes on. They are gone after the next start of this host, unless iptables-persistent or the like keeps them. Take older ones back first: dray firewall docker --undo.")
+		for _, line := range p.dockerUser() {
+			plan.line(plan.Line(line))
 		}
+		plan.note("Where ip6tables has no chain DOCKER-USER, Docker does not forward IPv6: docker-proxy takes those connections as a program of the host, and its INPUT chain decides.")
 	}
 	plan.Notes = append(plan.Notes, p.inContainer()...)
 	return plan
@@ -73,6 +97,7 @@ func docker(_ *Host, p Ports) Plan {
 func undoDocker(*Host, Ports) Plan {
 	var plan Plan
 	plan.run("the ports go with the container; its volumes stay", "docker", "rm", "--force", mark)
+	plan.undoDockerUser()
 	return plan
 }
 
@@ -98,6 +123,7 @@ func compose(_ *Host, p Ports) Plan {
 func undoCompose(*Host, Ports) Plan {
 	var plan Plan
 	plan.say("Take the lines out of \"ports:\", then: docker compose up -d")
+	plan.undoDockerUser()
 	return plan
 }
 

@@ -52,6 +52,26 @@ func newStreet(t *testing.T) *street {
 	s := &street{room: newRoom(t)}
 	s.run(t, "", "mount", "-t", "tmpfs", "none", "/run") // for locks and sockets
 
+	s.outside = newNetwork(t)
+	lay := fmt.Sprintf("ip link add eth0 type veth peer name eth0 netns %d && ip link set eth0 up && "+
+		"ip addr add %v/24 dev eth0 && ip addr add %v/24 dev eth0 && ip addr add %v/64 dev eth0 nodad", s.outside, inside4, "192.0.2.11", inside6)
+	if out, err := s.in(t.Context(), "sh", "-c", lay).CombinedOutput(); err != nil {
+		missing(t, "MISSING PEER veth: no pair of network devices here: "+string(out))
+	}
+	enter := []string{"-t", fmt.Sprint(s.outside), "-n", "--", "sh", "-ec", fmt.Sprintf("ip link set lo up; ip link set eth0 up; ip addr add %v/24 dev eth0; ip addr add %v/24 dev eth0; ip addr add %v/64 dev eth0 nodad", client4, banned4, client6)}
+	if out, err := exec.Command("nsenter", enter...).CombinedOutput(); err != nil {
+		t.Fatalf("the other network: %v\n%s", err, out)
+	}
+	for _, port := range append(slices.Clone(serverPorts), closedPorts...) {
+		s.listen(t, s.pid, port)
+	}
+	s.listen(t, s.outside, activePort)
+	return s
+}
+
+// newNetwork is the process that keeps a network without devices until the test ends.
+func newNetwork(t *testing.T) int {
+	t.Helper()
 	cmd := exec.Command("unshare", "-n", "sh", "-c", "echo ready; cat >/dev/null")
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -70,22 +90,7 @@ func newStreet(t *testing.T) *street {
 			t.Fatal(err)
 		}
 	}
-	s.outside = cmd.Process.Pid
-
-	lay := fmt.Sprintf("ip link add eth0 type veth peer name eth0 netns %d && ip link set eth0 up && "+
-		"ip addr add %v/24 dev eth0 && ip addr add %v/24 dev eth0 && ip addr add %v/64 dev eth0 nodad", s.outside, inside4, "192.0.2.11", inside6)
-	if out, err := s.in(t.Context(), "sh", "-c", lay).CombinedOutput(); err != nil {
-		missing(t, "MISSING PEER veth: no pair of network devices here: "+string(out))
-	}
-	enter := []string{"-t", fmt.Sprint(s.outside), "-n", "--", "sh", "-ec", fmt.Sprintf("ip link set lo up; ip link set eth0 up; ip addr add %v/24 dev eth0; ip addr add %v/24 dev eth0; ip addr add %v/64 dev eth0 nodad", client4, banned4, client6)}
-	if out, err := exec.Command("nsenter", enter...).CombinedOutput(); err != nil {
-		t.Fatalf("the other network: %v\n%s", err, out)
-	}
-	for _, port := range append(slices.Clone(serverPorts), closedPorts...) {
-		s.listen(t, s.pid, port)
-	}
-	s.listen(t, s.outside, activePort)
-	return s
+	return cmd.Process.Pid
 }
 
 // inNetwork runs f on a thread in the network of a process. The thread ends with it.
@@ -545,6 +550,81 @@ func TestFirewallFirewalld(t *testing.T) {
 	s.sees(t, "with the first ports again", served)
 	s.firewall(t, "--undo", "--apply")
 	s.sees(t, "after --undo", shut)
+}
+
+// Rules for DOCKER-USER let in who is named to the ports that were published, and are
+// about no other traffic of containers. Chains as Docker makes them stand for it.
+func TestFirewallDocker(t *testing.T) {
+	t.Parallel()
+	tool(t, "iptables", "iptables")
+	s := newStreet(t)
+	box := newNetwork(t)
+	if out, err := s.in(t.Context(), "sh", "-ec", fmt.Sprintf(`ip link add docker0 type veth peer name eth0 netns %d
+ip addr add 172.30.0.1/24 dev docker0; ip link set docker0 up; echo 1 >/proc/sys/net/ipv4/ip_forward
+iptables -t nat -N DOCKER; iptables -t nat -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+for p in 21 30000:30009; do iptables -t nat -A DOCKER ! -i docker0 -p tcp --dport $p -j DNAT --to-destination 172.30.0.2; done
+iptables -t nat -A DOCKER ! -i docker0 -p tcp --dport 8021 -j DNAT --to-destination 172.30.0.3:21
+iptables -t nat -A POSTROUTING -s 172.30.0.0/24 ! -o docker0 -j MASQUERADE
+for i in iptables ip6tables; do $i -N DOCKER-USER; $i -A FORWARD -j DOCKER-USER; $i -A DOCKER-USER -s 203.0.113.9 -j DROP || $i -A DOCKER-USER -s 2001:db8:9::9 -j DROP; done 2>/dev/null`, box)).CombinedOutput(); err != nil {
+		missing(t, "MISSING PEER iptables: no NAT in a namespace: "+string(out))
+	}
+	if out, err := exec.Command("nsenter", "-t", fmt.Sprint(box), "-n", "--", "sh", "-ec", "ip link set lo up; ip link set eth0 up; ip addr add 172.30.0.2/24 dev eth0; ip addr add 172.30.0.3/24 dev eth0; ip route add default via 172.30.0.1").CombinedOutput(); err != nil {
+		t.Fatalf("the network of containers: %v\n%s", err, out)
+	}
+	for _, port := range []uint16{21, 30005} {
+		s.listen(t, box, port)
+		s.listen(t, s.outside, port)
+	}
+	container, other := netip.MustParseAddr("172.30.0.2"), netip.MustParseAddr("172.30.0.3")
+	look := func(when string, banned bool) {
+		t.Helper()
+		for _, x := range []struct {
+			what     string
+			pid      int
+			from, to netip.AddrPort
+			want     bool
+		}{
+			{"the client to 21", s.outside, netip.AddrPortFrom(client4, 0), netip.AddrPortFrom(inside4, 21), true},
+			{"the client to 30005", s.outside, netip.AddrPortFrom(client4, 0), netip.AddrPortFrom(inside4, 30005), true},
+			{"the banned one to 21", s.outside, netip.AddrPortFrom(banned4, 0), netip.AddrPortFrom(inside4, 21), banned},
+			{"the banned one to 30005", s.outside, netip.AddrPortFrom(banned4, 0), netip.AddrPortFrom(inside4, 30005), banned},
+			{"the banned one to port 21 of another container", s.outside, netip.AddrPortFrom(banned4, 0), netip.AddrPortFrom(inside4, 8021), true},
+			{"the container out to port 21", box, netip.AddrPortFrom(container, 0), netip.AddrPortFrom(banned4, 21), true},
+			{"another container out to port 30005", box, netip.AddrPortFrom(other, 0), netip.AddrPortFrom(client4, 30005), true},
+		} {
+			got := reaches(x.pid, x.from, x.to)
+			for range 2 { // a machine with much to do may answer late
+				got = got || x.want && reaches(x.pid, x.from, x.to)
+			}
+			if got != x.want {
+				t.Errorf("%s: %s: %v; want %v", when, x.what, got, x.want)
+			}
+		}
+	}
+	// lines are those to be copied for DOCKER-USER.
+	lines := func(args ...string) string {
+		text := ""
+		for line := range strings.Lines(s.firewall(t, append([]string{"docker"}, args...)...)) {
+			if command, ok := strings.CutPrefix(line, "#     "); ok && strings.Contains(command, "DOCKER-USER") {
+				text += command
+			}
+		}
+		return text
+	}
+	s.listing = []string{"sh", "-c", "iptables -S; ip6tables -S"}
+	look("before", true)
+	was := s.rules(t)
+	ports := []string{"--ftp", "21", "--passive", "30000-30009", "--from", "192.0.2.0/26"}
+	s.run(t, lines(ports...), "sh", "-e")
+	look("with --from", false)
+	if now := s.rules(t); strings.Count(now, "--comment dray ") != 6 {
+		t.Errorf("the lines make\n%s", now)
+	}
+	s.run(t, lines("--undo"), "sh", "-e") // it needs no --from
+	look("after --undo", true)
+	if now := s.rules(t); now != was {
+		t.Errorf("after --undo the rules are\n%s\nbefore\n%s", now, was)
+	}
 }
 
 // The first command that fails ends it, and says what was done.
