@@ -378,7 +378,7 @@ func (ask *firewallAsk) run(h *firewall.Host, stdout, stderr io.Writer) error {
 	if ask.json {
 		return ask.writeJSON(h, stdout, n, head, plans)
 	}
-	if ask.undo && !slices.ContainsFunc(plans, func(p firewall.Plan) bool { return p.Elsewhere != "" }) {
+	if ask.undo {
 		head.Found = head.Found[1+len(n.remarks):] // what is there decides, not the ports
 	}
 	fmt.Fprint(stdout, head)
@@ -468,7 +468,6 @@ type (
 		Command string   `json:"command"` // to paste
 		Args    []string `json:"args"`
 		Comment string   `json:"comment,omitempty"`
-		Undo    []string `json:"undo,omitempty"`
 		Done    bool     `json:"done"`
 	}
 )
@@ -491,7 +490,7 @@ func (ask *firewallAsk) writeJSON(h *firewall.Host, w io.Writer, n needs, head f
 			j.Notes = append(j.Notes, strings.TrimPrefix(line, "\t"))
 		}
 		for _, s := range p.Steps {
-			j.Steps = append(j.Steps, stepJSON{Command: p.Line(s.Args), Args: s.Args, Comment: s.Comment, Undo: s.Undo})
+			j.Steps = append(j.Steps, stepJSON{Command: p.Line(s.Args), Args: s.Args, Comment: s.Comment})
 		}
 		if ask.apply && failed == nil {
 			done := 0

@@ -71,7 +71,6 @@ func absent(err error) bool { return errors.Is(err, exec.ErrNotFound) }
 type Step struct {
 	Comment string
 	Args    []string // the program and its arguments
-	Undo    []string // the command that takes it back, for firewalls that are not here; else the plan of an undo is made from what is there
 }
 
 // A Plan is what to do for one firewall.
@@ -98,9 +97,9 @@ func dialects() []dialect {
 		{"ufw", "Ubuntu", ufw, undoUFW, ""},
 		{"nft", "nftables, in the input chains that are there", nft, undoNFT, ""},
 		{"iptables", "iptables and ip6tables", iptables, undoIPTables, ""},
-		{"aws", "a security group of EC2", aws, undoOf(aws), "a security group is changed with the rights of its owner, and names have to be filled in: paste the commands where the aws program is logged in"},
-		{"gcp", "a firewall rule of Google's Compute Engine", gcp, undoOf(gcp), "firewall rules are changed with the rights of the project, and names have to be filled in: paste the commands where the gcloud program is logged in"},
-		{"azure", "a network security group of Azure", azure, undoOf(azure), "a security group is changed with the rights of its owner, and names have to be filled in: paste the commands where the az program is logged in"},
+		{"aws", "a security group of EC2", aws, undoAWS, "a security group is changed with the rights of its owner, and names have to be filled in: paste the commands where the aws program is logged in"},
+		{"gcp", "a firewall rule of Google's Compute Engine", gcp, undoGCP, "firewall rules are changed with the rights of the project, and names have to be filled in: paste the commands where the gcloud program is logged in"},
+		{"azure", "a network security group of Azure", azure, undoAzure, "a security group is changed with the rights of its owner, and names have to be filled in: paste the commands where the az program is logged in"},
 		{"docker", "the ports that docker run publishes", docker, undoDocker, "published ports belong to a container: they are set when it is made"},
 		{"compose", "the ports of a Compose file", compose, undoCompose, "the lines belong in your compose.yaml"},
 		{"kubernetes", "a Service", kubernetes, undoKubernetes, "the Service belongs to your cluster: dray firewall kubernetes | kubectl apply -f -"},
@@ -142,20 +141,6 @@ func planOf(h *Host, name string, p Ports, undo bool) (Plan, error) {
 		return plan, nil
 	}
 	return Plan{}, fmt.Errorf("there is no firewall %q", name)
-}
-
-// undoOf is the undo of a dialect whose steps know it.
-func undoOf(do func(*Host, Ports) Plan) func(*Host, Ports) Plan {
-	return func(h *Host, p Ports) Plan {
-		plan := do(h, p)
-		var undo Plan
-		for i := len(plan.Steps) - 1; i >= 0; i-- {
-			if s := plan.Steps[i]; len(s.Undo) > 0 {
-				undo.Steps = append(undo.Steps, Step{Args: s.Undo})
-			}
-		}
-		return undo
-	}
 }
 
 // width is how long the lines of comments are.
