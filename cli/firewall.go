@@ -243,7 +243,9 @@ func ofConfig(h *firewall.Host, c *config.Config) needs {
 		if passive == "" {
 			passive = c.Passive
 		}
-		n.ports.Passive = append(n.ports.Passive, passiveRange(passive))
+		if r := passiveRange(passive); !slices.Contains(n.ports.Passive, r) {
+			n.ports.Passive = append(n.ports.Passive, r)
+		}
 		if l.Active {
 			from := uint16(20)
 			if l.Protocol == "ftps" {
@@ -252,7 +254,9 @@ func ofConfig(h *firewall.Host, c *config.Config) needs {
 			if l.ActivePort >= 0 {
 				from = uint16(l.ActivePort)
 			}
-			n.ports.Active = append(n.ports.Active, from)
+			if !slices.Contains(n.ports.Active, from) {
+				n.ports.Active = append(n.ports.Active, from)
+			}
 		}
 	}
 	return n

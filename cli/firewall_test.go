@@ -160,6 +160,23 @@ func TestFirewallOfTheServerThatRuns(t *testing.T) {
 	}
 }
 
+// Listeners that share a range and a port for active mode name them once.
+func TestFirewallJSONNamesPortsOnce(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "dray.toml")
+	const text = "[[listener]]\n[[listener]]\nlisten = [\":2121\"]\n[[listener]]\nprotocol = \"ftps\"\npassive = \"40000-40009\"\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := (&firewallAsk{runs: noneRuns, name: "windows", config: file, json: true}).run((&machine{}).host(), &out, &out); err != nil {
+		t.Fatal(err)
+	}
+	var got firewallJSON
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil || !slices.Equal(got.Passive, []string{"30000-30999", "40000-40009"}) || !slices.Equal(got.Active, []uint16{20, 989}) {
+		t.Errorf("%v, passive %q, active %d", err, got.Passive, got.Active)
+	}
+}
+
 // What is printed is what is run, in order, until something fails; then it is
 // said what was done. Without --apply nothing is run that changes anything.
 func TestFirewallApply(t *testing.T) {
