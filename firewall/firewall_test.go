@@ -324,6 +324,8 @@ func TestInstalled(t *testing.T) {
 		{"ProFTPD with hosts and an include", "-- file /etc/proftpd/proftpd.conf --\nInclude /etc/proftpd/conf.d/*.conf\nPort 2121\n  PassivePorts 49152 65534\nMasqueradeAddress ftp.example.net\n<VirtualHost 0.0.0.0>\nSFTPEngine on\nPort 2222\n</VirtualHost>\n" +
 			"-- file /etc/proftpd/conf.d/tls.conf --\n<VirtualHost 0.0.0.0>\nPort 990\nTLSOptions UseImplicitSSL\n</VirtualHost>\n",
 			"ProFTPD /etc/proftpd/proftpd.conf ftp:2121 ftps:990 sftp:2222 [49152-65534] [2120 989] ftp.example.net", ""},
+		{"ProFTPD of Debian, with a directory", "-- file /etc/proftpd/proftpd.conf --\nInclude /etc/proftpd/conf.d/\nInclude \"/etc/proftpd/more\"\n-- file /etc/proftpd/conf.d/a.conf --\nPassivePorts 60000 60100\n-- file /etc/proftpd/more/b --\nMasqueradeAddress 192.0.2.1\n",
+			"ProFTPD /etc/proftpd/proftpd.conf ftp:21 [60000-60100] [20] 192.0.2.1", ""},
 		{"ProFTPD that includes itself", "-- file /etc/proftpd/proftpd.conf --\nInclude /etc/proftpd/*.conf\n",
 			"ProFTPD /etc/proftpd/proftpd.conf ftp:21 [] [20] ", "PassivePorts 30000 30999"},
 		{"Pure-FTPd of Debian", "-- file /etc/pure-ftpd/conf/PassivePortRange --\n30000 30100\n-- file /etc/pure-ftpd/conf/Bind --\n,2121\n",
@@ -347,6 +349,25 @@ func TestInstalled(t *testing.T) {
 		}
 		if fix := strings.Join(s.Fix, " "); got != tt.want || fix != tt.fix {
 			t.Errorf("%s: %q, fix %q; want %q, %q", tt.name, got, fix, tt.want, tt.fix)
+		}
+	}
+}
+
+// A directory of this machine is read as ProFTPD reads it, and not what is below.
+func TestProFTPDIncludesADirectory(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "below"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"a.conf": "PassivePorts 60000 60100\n", "b.bak": "Port 2121\n", "below/c.conf": "PassivePorts 1 2\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, include := range []string{dir, dir + "/"} {
+		s := proftpd(Here(t.Context()), "f", "Include "+include+"\n")
+		if got := fmt.Sprint(s.Ports.Passive, s.Ports.Listeners); got != "[60000-60100] [{ftp 2121 []}]" {
+			t.Errorf("Include %s: %s", include, got)
 		}
 	}
 }

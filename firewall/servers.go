@@ -187,7 +187,9 @@ func proftpd(h *Host, file, text string) Server {
 			case "</virtualhost>":
 				at = 0
 			case "include":
-				for _, name := range h.Glob(one) {
+				// Of a directory all files are included.
+				one = strings.TrimSuffix(strings.Trim(one, `"`), "/")
+				for _, name := range append(h.Glob(one), h.Glob(one+"/*")...) {
 					if b, err := h.Read(name); err == nil && depth < 8 {
 						read(string(b), depth+1)
 					}
