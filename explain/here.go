@@ -58,6 +58,7 @@ var here = map[fault.ID]hereLine{
 	fault.IDActiveBlock: {[]string{"seconds"}, "the server could not connect back to us in %v s: a firewall or NAT on the way blocks it", "the server could not connect back to us: a firewall or NAT on the way blocks it"},
 	fault.IDNoDataPort:  {nil, "no data connection could be agreed on with the server", ""},
 	fault.IDPool:        {nil, "the server ran out of data ports", ""},
+	fault.IDDataPeer:    {nil, "the server refused the data connection, because it came from another address than the login", ""},
 	fault.IDTLSReuse:    {nil, "the server wants the data connection to resume the TLS session, and did not take ours", ""},
 	fault.IDUnpublished: {[]string{"address"}, "the server told us to connect to %v for data, and nothing listens there", "the server told us where to connect to for data, and nothing listens there"},
 	fault.IDRangePartly: {nil, "some ports of the server's passive range answer, and others do not", ""},

@@ -317,6 +317,10 @@ func KindOf(err error) Kind {
 	return Internal
 }
 
+// lookedFor is when the kernel has asked three times in vain who has an address of its own
+// network (the default of Linux): a rule that rejects answers sooner.
+const lookedFor = 2500 * time.Millisecond
+
 // Unreached sorts the failure of a connection to a port of a host that was tried for so
 // long, under the ids of those that can't be reached; nil when it is another one. An
 // *Error in its chain says it already, and err comes back as it is.
@@ -333,9 +337,9 @@ func Unreached(err error, host string, port int, tried time.Duration) error {
 		return Because(err, Unreachable, IDRefused, host, port)
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.ECONNABORTED):
 		return Because(err, Closing, IDBusy, host)
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+	case errors.Is(err, syscall.EHOSTUNREACH) && tried < lookedFor, errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
 		return Because(err, Unreachable, IDRejected, host, port)
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
 		return Because(err, Unreachable, IDFiltered, host, port, max(1, int(math.Round(tried.Seconds()))))
 	}
 	return nil

@@ -111,7 +111,7 @@ func TestUnreached(t *testing.T) {
 		{"a name server that is slow", &net.DNSError{Err: "i/o timeout", Name: "h", IsTimeout: true}, IDDNS, 1},
 		{"refused", op(syscall.ECONNREFUSED), IDRefused, 2},
 		{"reset", op(syscall.ECONNRESET), IDBusy, 1},
-		{"rejected", op(syscall.EHOSTUNREACH), IDRejected, 2},
+		{"nobody has the address", op(syscall.EHOSTUNREACH), IDFiltered, 3},
 		{"rejected here", op(syscall.EPERM), IDRejected, 2},
 		{"the kernel gave up", op(syscall.ETIMEDOUT), IDFiltered, 3},
 		{"we gave up", context.DeadlineExceeded, IDFiltered, 3},
@@ -126,6 +126,9 @@ func TestUnreached(t *testing.T) {
 		if tt.facts == 3 && e.Facts[2] != 10 {
 			t.Errorf("%s: %v s", tt.name, e.Facts[2])
 		}
+	}
+	if e := Of(Unreached(op(syscall.EHOSTUNREACH), "h", 21, 300*time.Millisecond)); e.ID != IDRejected || len(e.Facts) != 2 {
+		t.Errorf("rejected: %v, %v", e.ID, e.Facts)
 	}
 	for _, err := range []error{errors.New("something"), io.EOF, slow{}, op(syscall.EINVAL)} {
 		if got := Unreached(err, "h", 21, 0); got != nil {

@@ -350,7 +350,7 @@ func (c *Conn) dial(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return c.unreached(err)
+		return c.unreached(err, time.Since(began))
 	}
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 30 * time.Second, Count: 4})
@@ -363,10 +363,10 @@ func (c *Conn) dial(ctx context.Context) error {
 	return nil
 }
 
-// unreached sorts the failure of the control connection.
-func (c *Conn) unreached(err error) error {
+// unreached sorts the failure of the control connection after so long.
+func (c *Conn) unreached(err error, tried time.Duration) error {
 	port, _ := strconv.Atoi(c.port)
-	if e := fault.Unreached(err, c.host, port, c.opt.Connect); e != nil {
+	if e := fault.Unreached(err, c.host, port, tried); e != nil {
 		return e
 	}
 	return fault.Because(err, fault.Unreachable, fault.IDLost, c.host)

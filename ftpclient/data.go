@@ -230,6 +230,9 @@ func (c *Conn) reached(ctx context.Context, to string, nc net.Conn, err error, s
 		if time.Since(start) >= wait/2 {
 			took = seconds(c.opt.DataWait)
 		}
+		if took == 0 {
+			return nil, fault.Because(err, fault.NoData, fault.IDDataBlocked)
+		}
 		return nil, fault.Because(err, fault.NoData, fault.IDDataBlocked, to, took)
 	}
 	c.opt.Trace.data(to)

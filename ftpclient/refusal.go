@@ -65,6 +65,7 @@ var (
 	tlsWords   = []string{"tls", "ssl", "encrypt", "secure connection", "cleartext", "clear text"}
 	portWords  = []string{"vsf_sysutil_bind", "priv_sock", "data ports", "data port", "no free port", "no port", "passive port", "no available"}
 	reuseWords = []string{"reuse", "resum"}
+	peerWords  = []string{"bad ip connecting", "foreign ip", "does not match control connection", "mismatching address", "not same as control"}
 )
 
 // files is what replies about a file say, in the order in which they are looked
@@ -215,6 +216,8 @@ func (c *Conn) refused(cmd ftp.Command, r ftp.Reply, path string) error {
 	}
 	said := text(r)
 	switch {
+	case says(said, peerWords...):
+		return fault.Because(err, fault.NoData, fault.IDDataPeer)
 	case r.Code == ftp.C421Closing:
 		return c.closing(r)
 	case r.Code == ftp.C530NotLoggedIn && says(said, crowdWords...):

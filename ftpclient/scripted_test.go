@@ -498,6 +498,13 @@ func TestWhatIsNoWholeDownload(t *testing.T) {
 			p.sends("RETR", "150 here", "", "522 SSL connection failed: session reuse required")
 			p.rest()
 		}, -1, fault.NoData, fault.IDTLSReuse},
+		{"another way out for data", func(p *peer) {
+			p.in()
+			p.epsv()
+			p.hear("RETR")
+			p.say("425 Security: Bad IP connecting.")
+			p.rest()
+		}, -1, fault.NoData, fault.IDDataPeer},
 		{"no data port", func(p *peer) { p.in(); p.hear("EPSV"); p.say("500 OOPS: vsf_sysutil_bind") }, -1, fault.NoData, fault.IDPool},
 	} {
 		t.Run(try.name, func(t *testing.T) {
