@@ -553,7 +553,7 @@ func (c *client) parse(arg string) (remote.URL, error) {
 			c.warn("a password behind --user can be seen by others on this machine: --password-file, --ask-password or ~/.netrc keep it apart")
 		}
 	}
-	if c.port != 0 {
+	if c.given("port") {
 		if c.port < 1 || c.port > 65535 {
 			return remote.URL{}, usagef("--port: %d is no port; ports are 1 to 65535", c.port)
 		}

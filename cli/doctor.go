@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -100,6 +101,9 @@ func (d *examination) run(ctx context.Context, args []string) error {
 	c := d.c
 	c.calm = true
 	var err error
+	if d.report == "-" {
+		return usagef("--report needs the name of a file: the screen shows the rows already")
+	}
 	if d.report != "" { // before anything is looked at in vain
 		if d.to, err = os.OpenFile(d.report, os.O_CREATE|os.O_WRONLY, 0o600); err != nil {
 			return usagef("--report: %v", err)
@@ -187,7 +191,7 @@ func (d *examination) target(arg string) (u remote.URL, open bool, err error) {
 	host, port, both := strings.Cut(arg, ":")
 	digits := both && port != "" && strings.Trim(port, "0123456789") == ""
 	bare := !strings.Contains(arg, "/") && (!both || digits || strings.Count(arg, ":") > 1)
-	if !stored && bare && host != "" {
+	if !stored && bare && (host != "" || strings.HasPrefix(arg, "::")) {
 		at := strings.LastIndexByte(arg, '@') + 1
 		if strings.Count(arg[at:], ":") > 1 && arg[at] != '[' {
 			arg = arg[:at] + "[" + arg[at:] + "]" // an IPv6 address
@@ -255,7 +259,11 @@ func (d *examination) examine(ctx context.Context, u remote.URL, open bool) (doc
 	text := !c.asJSON && !c.asJSONL && d.compare == ""
 	switch {
 	case c.asJSONL:
-		do.Done = func(_ int, f doctor.Finding) { c.jsonLine(wireFinding(&f)) }
+		do.Done = func(_ int, f doctor.Finding) {
+			line := wireFinding(&f)
+			line.Target = u.String()
+			c.jsonLine(line)
+		}
 	case text && !c.quiet:
 		do.Done = shown.add
 	}
@@ -339,7 +347,7 @@ func (r *rows) write(f *doctor.Finding) {
 	case doctor.Warn, doctor.Fail:
 		word = strings.ToUpper(word)
 	}
-	fmt.Fprintf(r.out, "  %-12s%-6s%s\n", f.Check, word, withID(f))
+	fmt.Fprintf(r.out, "  %-11s %-6s%s\n", f.Check, word, withID(f))
 }
 
 // withID is what was seen with the id, which a server of ours has said already.
@@ -431,6 +439,7 @@ type checkedThing struct {
 	Seconds  float64        `json:"seconds"`
 	You      []doStep       `json:"you,omitempty"`
 	Admin    []doStep       `json:"admin,omitempty"`
+	Target   string         `json:"target,omitempty"` // in lines: the URL as it was given
 }
 
 type doStep struct {
@@ -480,7 +489,12 @@ func (d *examination) writeReport(to *os.File, reports []doctor.Report, u remote
 			f := &r.Findings[i]
 			shown.write(f)
 			for _, name := range slices.Sorted(maps.Keys(f.Facts)) {
-				fmt.Fprintf(&b, "      %s: %s\n", name, screen.Line(fmt.Sprint(f.Facts[name])))
+				text, ok := f.Facts[name].(string)
+				if !ok {
+					data, _ := json.Marshal(f.Facts[name])
+					text = string(data)
+				}
+				fmt.Fprintf(&b, "      %s: %s\n", name, screen.Line(text))
 			}
 		}
 	}
@@ -496,7 +510,7 @@ func (d *examination) writeReport(to *os.File, reports []doctor.Report, u remote
 		users = append(users, reports[i].User)
 	}
 	for _, user := range users {
-		if user == "" || user == "anonymous" || user == "ftp" {
+		if user == "" || user == "anonymous" || user == "ftp" || ordinary(user) {
 			continue
 		}
 		for _, form := range []string{user, url.PathEscape(user), url.QueryEscape(user)} {
@@ -513,6 +527,15 @@ func (d *examination) writeReport(to *os.File, reports []doctor.Report, u remote
 		return err
 	}
 	return to.Close()
+}
+
+// ordinary tells whether a word is one of ours: as the name of a user it says nothing of
+// a person, and without it reports could not be read.
+func ordinary(word string) bool {
+	return slices.ContainsFunc(explain.All(), func(e explain.Entry) bool {
+		text := e.Means + " " + e.You + " " + e.Admin
+		return withoutWord(text, word, "") != text
+	})
 }
 
 // withoutWord puts by in the place of a word wherever it is no part of a longer one, in

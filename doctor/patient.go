@@ -132,9 +132,11 @@ func (p *patient) hushed(s string) string {
 	return s
 }
 
-// without is a finding without secrets.
+// without is a finding without secrets. The words that are ours stay as they are: a
+// password that is one of them would be told by its absence.
 func (p *patient) without(f Finding) Finding {
-	f.Saw, f.Means = p.hushed(f.Saw), p.hushed(f.Means)
+	f.Saw = p.hushed(f.Saw)
+	entry, _ := explain.For(f.ID)
 	for name, fact := range f.Facts {
 		switch fact := fact.(type) {
 		case string:
@@ -148,7 +150,9 @@ func (p *patient) without(f Finding) Finding {
 		}
 	}
 	for i, s := range f.Do {
-		f.Do[i].Text = p.hushed(s.Text)
+		if !strings.Contains(strings.ReplaceAll(entry.You+entry.Admin, "`", ""), s.Text) {
+			f.Do[i].Text = p.hushed(s.Text)
+		}
 	}
 	return f
 }
