@@ -17,8 +17,8 @@ var servers = []Entry{
 		Means:    "The server refused the login and says nothing about which part was wrong, so that nobody can find out which names exist.",
 		Operator: "A login was refused. The log line has the name and the address; many names from one address is guessing, one name from one address is a wrong password in a program.",
 		Confirm:  withCurl + " asks for the password on the terminal and shows the server's answer to it.",
-		You:      "Type the password by hand once: saved ones often carry a blank or a line end. Upper and lower case count in the name, and some servers want the whole of user@domain.",
-		Admin:    "The accounts are those given with --user, their passwords those of --password-file; anonymous logins exist only with --anonymous.",
+		You:      "Type the password by hand once: saved ones often carry a blank or a line end. Upper and lower case count in the name, and some servers want the whole of user@domain. A server of SSH that takes keys alone needs one: -i FILE.",
+		Admin:    "The log has the reason. dray: `dray user show NAME` tells whether the account is there, active, and allowed here; `dray serve DIR` has the one of --user and --password-file. vsftpd: the shell of the account has to be in /etc/shells (pam_shells), and userlist_file, /etc/ftpusers and local_enable keep accounts out. ProFTPD: RequireValidShell and /etc/ftpusers. Pure-FTPd: MinUID. OpenSSH: AllowUsers, DenyUsers, PasswordAuthentication.",
 		Dialects: []string{"530 Login incorrect.", "530 Login authentication failed", "530 Authentication failed"},
 	},
 	{
@@ -28,7 +28,7 @@ var servers = []Entry{
 		Operator: "A client tried to log in without TLS. Nothing is wrong with the account; the client is set to plain FTP, or cannot do TLS at all.",
 		Confirm:  "`curl -v --user NAME ftp://HOST/` is refused, and over TLS the same login works: " + withCurl + ". `openssl s_client -starttls ftp -connect HOST:21` shows that TLS is offered.",
 		You:      "Choose \"FTP over explicit TLS\" (also called FTPES or \"require TLS\") on port 21, or \"implicit TLS\" (ftps://), usually on port 990.",
-		Admin:    "Leave it so. A device that cannot do TLS needs a server started with --plain, which lets passwords cross the network readable to everyone on the way.",
+		Admin:    "Leave it so. A device that cannot do TLS needs an exception, and its password is then readable to everyone on the way. dray: an [[exception]] in the configuration, or `dray serve --plain`; vsftpd: force_local_logins_ssl=NO; ProFTPD: TLSRequired off; Pure-FTPd: TLS 1.",
 		Dialects: []string{
 			"vsftpd: 530 Non-anonymous sessions must use encryption.",
 			"vsftpd: 530 Anonymous sessions must use encryption.",
@@ -72,6 +72,7 @@ var servers = []Entry{
 		Operator: "A client sent PBSZ, PROT or the like without AUTH TLS before it.",
 		Confirm:  "`openssl s_client -starttls ftp -connect HOST:21` shows whether the server does TLS.",
 		You:      "Set the program to explicit TLS (AUTH TLS), or do without data protection where clear text is allowed.",
+		Admin:    "Switch TLS on. `dray serve` has it by itself, and makes a certificate where none is configured; vsftpd: ssl_enable=YES and rsa_cert_file; ProFTPD: TLSEngine on and TLSRSACertificateFile; Pure-FTPd: TLS 1 and a certificate in /etc/ssl/private/pure-ftpd.pem.",
 		Dialects: []string{"vsftpd, pyftpdlib, Pure-FTPd: 503 to PBSZ in clear text", "ProFTPD: 500 to PBSZ in clear text"},
 	},
 	{
@@ -81,7 +82,7 @@ var servers = []Entry{
 		Operator: "A client spoke clear text, or nothing, on the implicit port.",
 		Confirm:  "`openssl s_client -connect HOST:990` gets a certificate and the 220 greeting; `nc HOST 990` gets nothing.",
 		You:      "Choose implicit TLS for this port, or port 21 with explicit TLS.",
-		Admin:    "Tell users which port is which: --ftp is the port of plain beginnings and AUTH TLS, --ftps the implicit one.",
+		Admin:    "Tell users which port is which: 21 begins in clear text and goes over to TLS (AUTH TLS), 990 has implicit TLS. dray: `dray serve --ftp` and --ftps; vsftpd: implicit_ssl; ProFTPD: TLSOptions UseImplicitSSL.",
 		Dialects: []string{
 			"curl: SSL routines::wrong version number",
 			"lftp, FileZilla: GnuTLS error -15: An unexpected TLS packet was received.",
@@ -316,7 +317,7 @@ var servers = []Entry{
 		Operator: "The rights of the account or of the file system refused a request. When the cause in the log is an error of the system, the user that the server runs as has no permission there.",
 		Confirm:  "On the server, as the user that it runs as: `namei -l PATH` lists owner and mode of every part of the path.",
 		You:      "Use another directory, or ask for the right; MLST of the directory shows in perm= what you may do there.",
-		Admin:    "Compare owner and mode of the directory with the user that `dray serve` runs as. On a container volume the numbers of the users differ inside and outside; under SELinux see `ausearch -m avc`.",
+		Admin:    "Compare owner and mode of the directory with the user that the server acts as. dray: `dray user show NAME` has the rights of the account; vsftpd: without write_enable=YES nobody uploads; ProFTPD: look for <Limit>. On a container volume the numbers of the users differ inside and outside; under SELinux see `ausearch -m avc`.",
 		Dialects: []string{"vsftpd: 553 Could not create file.", "550 Permission denied.", "OpenSSH: Permission denied", "vsftpd: 226 Transfer done (but failed to open directory).", "ProFTPD: LIST command denied by <Limit>"},
 	},
 	{
