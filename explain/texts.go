@@ -13,8 +13,9 @@ import (
 
 // What Find looks at, from the end of a text: the failure stands there.
 const (
-	maxText  = 64 << 10
-	maxLines = 2000
+	maxText    = 64 << 10
+	maxLines   = 2000
+	maxWrapped = 40 // lines of a text whose sentences may be broken by line ends
 )
 
 // A Match is what a line of a text says.
@@ -23,6 +24,10 @@ type Match struct {
 	Program string // whose words these are; "" when several programs have them
 	Line    string // the line, clean as a fact is
 	Note    string // what was read out of it, one sentence without a full stop; "" when nothing more
+
+	// Also is what the same words mean as well, when no line of the text decides
+	// between them. It must not be changed.
+	Also []fault.ID
 }
 
 // A when is what must have been seen above a line for a pattern to count.
@@ -43,12 +48,25 @@ type pattern struct {
 	program string
 	re      string // RE2, upper and lower case alike
 	when    when
+	after   string // RE2: only below a line that has this
 	except  string // RE2: not where this is in the line too
+	last    bool   // told behind what others tell, wherever it stands here
+	alone   bool   // told only when no other pattern has a line of the text: it is what failures end with
+	also    []fault.ID
 	note    string
 
 	// decode reads more out of what re has captured; before is the text above the
 	// line. false: it is not what it looked like.
 	decode func(m []string, before string) (note string, ok bool)
+}
+
+// unnamed is what code 4 of SFTP can mean, whose only words are "Failure".
+var unnamed = []fault.ID{fault.IDExists, fault.IDNoSpace, fault.IDQuota, fault.IDSetstat, fault.IDAcrossMounts}
+
+// bare is a reply code of which nothing but the number says anything: it was pasted
+// without its words, or .NET has put others in another language behind it.
+func bare(code string, id fault.ID, also ...fault.ID) pattern {
+	return pattern{id: id, re: `^(?:[<> -]+|Response: *)?` + code + `[.-]?$|\(` + code + `\) ` + code + ` `, also: also}
 }
 
 // patterns are all words that are known. What comes first is more specific: a line
@@ -59,10 +77,11 @@ var patterns = []pattern{
 	{id: fault.IDWritableRoot, program: "vsftpd", re: `refusing to run with writ[e]?able root inside chroot`},
 	{id: fault.IDHomeMissing, program: "vsftpd", re: `OOPS: (?:cannot change directory|chdir|child: chdir)`},
 	{id: fault.IDOopsLog, program: "vsftpd", re: `OOPS: failed to open (?:vs|xfer)\w* ?log`},
-	{id: fault.IDVsftpdConfig, program: "vsftpd", re: `OOPS: (?:unrecogni[sz]ed variable|bad bool value|bad value|missing value|invalid pasv_address|bad listen_address|cannot read config file|config file not owned|could not bind listening|run two copies of vsftpd)|OOPS: vsftpd: (?:both local and anonymous access disabled|not found: directory given in 'secure_chroot_dir'|cannot locate user specified)`},
+	{id: fault.IDPortTaken, program: "vsftpd", re: `OOPS: could not bind listening`, also: []fault.ID{fault.IDLowPort, fault.IDVsftpdConfig}},
+	{id: fault.IDVsftpdConfig, program: "vsftpd", re: `OOPS: (?:unrecogni[sz]ed variable|bad bool value|bad value|missing value|invalid pasv_address|bad listen_address|cannot read config file|config file not owned|run two copies of vsftpd)|OOPS: vsftpd: (?:both local and anonymous access disabled|not found: directory given in 'secure_chroot_dir'|cannot locate user specified)`},
 	{id: fault.IDSandbox, program: "vsftpd", re: `OOPS: (?:priv_sock_get_(?:cmd|result|str)|child died|prctl |munmap|could not (?:allocate sandbox|launch sandboxed child))`},
 	{id: fault.IDPool, program: "vsftpd", re: `OOPS: vsf_sysutil_bind`, when: passive},
-	{id: fault.IDActiveBind, program: "vsftpd", re: `OOPS: vsf_sysutil_bind`},
+	{id: fault.IDActiveBind, program: "vsftpd", re: `OOPS: vsf_sysutil_bind`, also: []fault.ID{fault.IDPool}},
 
 	// The beginning of SFTP.
 	{id: fault.IDSFTPNoise, program: "OpenSSH", re: `Received message too long(?: (\d+))?`, decode: packetLength},
@@ -72,14 +91,19 @@ var patterns = []pattern{
 	{id: fault.IDSFTPNoise, program: "paramiko", re: `Garbage packet received`},
 	{id: fault.IDSFTPNoise, program: "PuTTY", re: `unable to initialise SFTP: could not connect`},
 	{id: fault.IDSFTPNoise, re: `shell produces no output for non-interactive sessions|This account is currently not available`},
-	{id: fault.IDNoSFTP, program: "OpenSSH", re: `subsystem request failed on channel`},
+	{id: fault.IDNoSFTP, program: "OpenSSH", re: `subsystem request failed on channel|Request for subsystem '\S+' failed`},
 	{id: fault.IDNoSFTP, program: "Go", re: `ssh: subsystem request failed`},
 	{id: fault.IDNoSFTP, program: "libssh2", re: `Unable to request SFTP subsystem|Unable to startup channel.*subsystem`},
 	{id: fault.IDNoSFTP, program: "WinSCP", re: `Cannot initialize SFTP protocol`},
 	{id: fault.IDNoSFTP, program: "sshd", re: `subsystem request for sftp.*failed|error: subsystem: cannot stat`},
+	{id: fault.IDProtocol, program: "sshd", re: `This service allows sftp connections only`, note: "the account is for SFTP only: sftp in place of ssh, scp -O and rsync"},
 	{id: fault.IDChrootOwner, program: "sshd", re: `bad ownership or modes for chroot directory`},
 	{id: fault.IDChrootOwner, re: `EOF during negotiation|couldn't initialise SFTP: (?:unexpected )?EOF|unexpected end-of-file from SFTP server`, note: "the server ended the connection after a login that worked; its log says why, mostly the owner of the directory for chroot"},
 	{id: fault.IDKeysPerm, program: "sshd", re: `Authentication refused: bad own|Authentication refused for .*bad own|Ignored .*: bad ownership or modes`},
+	{id: fault.IDLocal, program: "JSch", re: `invalid privatekey`, also: []fault.ID{fault.IDAuth}, note: "the old JSch reads keys in PEM only, not those that OpenSSH writes since version 7.8: ssh-keygen -p -m PEM -f FILE rewrites one"},
+	{id: fault.IDKeyExposed, program: "OpenSSH", re: `UNPROTECTED PRIVATE KEY FILE|Permissions \d+ for '.*' are too open|Load key ".*": bad permissions`, note: "at a client it is the key of the user: ssh passes it over until its mode is 600"},
+	{id: fault.IDLocal, program: "OpenSSH", re: `Load key ".*": (?:invalid format|error in libcrypto)`, also: []fault.ID{fault.IDAuth}, note: "the file is no private key as OpenSSH writes it: a .ppk of PuTTY has to be converted, a .pub is the other half, and a pasted one often lacks its last line end"},
+	{id: fault.IDLocal, program: "OpenSSH", re: `Load key ".*": (?:No such file|Permission denied|Is a directory)`, also: []fault.ID{fault.IDAuth}},
 	{id: fault.IDHomeMissing, program: "sshd", re: `Unable to chdir to chroot path|Could not chdir to home directory`},
 	{id: fault.IDHomeMissing, program: "Pure-FTPd", re: `Home directory not available`},
 	{id: fault.IDHomeMissing, program: "IIS", re: `530[- ]User cannot log in, home directory inaccessible|home directory inaccessible`},
@@ -118,7 +142,7 @@ var patterns = []pattern{
 
 	// Bytes of another protocol.
 	{id: fault.IDWrongProto, program: "FileZilla", re: `Cannot establish FTP connection to an SFTP server`, note: "the port speaks SSH: sftp://HOST"},
-	{id: fault.IDWrongProto, re: `(?:^\s*<-{0,4} *|Response: *|Invalid reply: *"?|FTP response.*|unexpected (?:first )?(?:reply|greeting|response).*|reply: *'?)SSH-[12]\.`, note: "the port speaks SSH: sftp://HOST:PORT"},
+	{id: fault.IDWrongProto, re: `(?:^\s*<-{0,4} *|Response: *|Invalid reply: *"?|FTP response.*|unexpected (?:first )?(?:reply|greeting|response).*|reply: *'?|ftplib\.error_\w+: *'?)SSH-[12]\.`, note: "the port speaks SSH: sftp://HOST:PORT"},
 	{id: fault.IDWrongProto, program: "OpenSSH", re: `banner line \d+: 220[ -]|protocol (?:version )?identification.*220[ -]`, note: "the port speaks FTP: ftp://HOST:PORT"},
 	{id: fault.IDWrongProto, program: "OpenSSH", re: `(?:banner line \d+: |identification '?)(?:HTTP/1|<!DOCTYPE|<html)`, note: "the port speaks HTTP, the protocol of the web"},
 	{id: fault.IDWrongProto, program: "sshd", re: `(?:protocol version identification|invalid protocol identifier) ["'](?:USER|AUTH TLS|FEAT|HOST|QUIT)\b`, note: "an FTP client spoke to the SSH port; it needs ftp:// and port 21, or SFTP"},
@@ -154,32 +178,39 @@ var patterns = []pattern{
 	{id: fault.IDProtRequired, program: "vsftpd", re: `Data connections must be encrypted`},
 	{id: fault.IDProtRequired, program: "ProFTPD", re: `SSL/TLS required on the data channel|required but absent on data channel|TLSRequired requires protection for data`},
 	{id: fault.IDProtRequired, re: `\b52[12][ -].*\bPROT\b|data connection must be encrypted|PROT P (?:is )?required`},
+	{id: fault.IDTLSFailed, program: "GnuTLS", re: `gnutls_handshake.*non-properly terminated`, also: []fault.ID{fault.IDALG, fault.IDImplicitTLS}},
 	{id: fault.IDTLSNoClose, program: "GnuTLS", re: `TLS connection was non-properly terminated|GnuTLS error -110`},
 	{id: fault.IDTLSNoClose, program: "FileZilla", re: `did not properly shut down TLS|from transfer socket: ECONNABORTED`},
 	{id: fault.IDTLSNoClose, program: "vsftpd", re: `connection terminated without SSL shutdown`},
 	{id: fault.IDTLSNoClose, program: "OpenSSL", re: `SSL routines:.*unexpected eof while reading`, when: passive},
-	{id: fault.IDTLSNoClose, program: "FileZilla Server", re: `Error while transfering data: ECONNABORTED`},
-	{id: fault.IDTLS13Loss, program: "vsftpd", re: `426 Failure reading network stream`, when: secured},
-	{id: fault.IDTLS13Loss, program: "ProFTPD", re: `4(?:26|50) Transfer aborted\. Link to file server lost`, when: secured},
+	{id: fault.IDTLSNoClose, program: "FileZilla Server", re: `Error while transfering data: ECONNABORTED`, also: []fault.ID{fault.IDTLS13Loss}},
+	{id: fault.IDTLS13Loss, program: "vsftpd", re: `426 Failure reading network stream`, when: secured, also: []fault.ID{fault.IDTLSNoClose, fault.IDUploadCut}},
+	{id: fault.IDTLS13Loss, program: "ProFTPD", re: `4(?:26|50) Transfer aborted\. Link to file server lost`, when: secured, also: []fault.ID{fault.IDUploadCut}},
 	{id: fault.IDTLS13Loss, program: "Node", re: `Premature close`},
 	{id: fault.IDTLS13Loss, program: "curl", re: `send failure: Connection reset by peer|SSL_write\(\).*reset`, when: secured | storing},
 	{id: fault.IDTLS13Loss, re: `\b426[ -].*reset`, when: secured | storing},
-	{id: fault.IDTLS13Loss, program: "vsftpd", re: `426 Failure reading network stream`, note: "over TLS 1.3 this is the usual cause; in clear text the line broke"},
-	{id: fault.IDUploadCut, program: "ProFTPD", re: `4(?:26|50) Transfer aborted\. Link to file server lost`, note: "over TLS 1.3 see tls13-upload-loss"},
+	{id: fault.IDTLS13Loss, program: "vsftpd", re: `426 Failure reading network stream`, also: []fault.ID{fault.IDUploadCut, fault.IDTLSNoClose}, note: "over TLS 1.3 this is the usual cause; in clear text the line broke"},
+	{id: fault.IDUploadCut, program: "ProFTPD", re: `4(?:26|50) Transfer aborted\. Link to file server lost`, also: []fault.ID{fault.IDTLS13Loss}, note: "over TLS 1.3 see tls13-upload-loss"},
 
 	// Text where TLS should be, and TLS where text should be.
-	{id: fault.IDPlainInTLS, program: "Go", re: `received record with version ([0-9a-f]{4})`, decode: recordVersion},
+	{id: fault.IDPlainInTLS, program: "Go", re: `record with version ([0-9a-f]{4})`, decode: recordVersion},
 	{id: fault.IDWrongProto, program: "Go", re: `oversized record received with length 20527`, note: "20527 is the text \"P/\" of \"HTTP/\": a web server, or a proxy, answered"},
 	{id: fault.IDPlainInTLS, program: "Go", re: `oversized record received with length (\d+)`, decode: recordLength},
-	{id: fault.IDPlainInTLS, re: `wrong.version.number|An unexpected TLS packet was received|GnuTLS error -15\b`, when: loggedIn},
-	{id: fault.IDPlainInTLS, re: `wrong.version.number|An unexpected TLS packet was received|GnuTLS error -15\b`, when: secured, note: "TLS had begun before it: the server fell out of TLS"},
+	{id: fault.IDPlainInTLS, re: `wrong.version.number|An unexpected TLS packet was received|GnuTLS error -15\b|unrecogni[sz]ed SSL message`, when: loggedIn},
+	{id: fault.IDPlainInTLS, re: `wrong.version.number|An unexpected TLS packet was received|GnuTLS error -15\b|unrecogni[sz]ed SSL message`, when: secured, note: "TLS had begun before it: the server fell out of TLS"},
 	{id: fault.IDImplicitTLS, program: "Go", re: `first record does not look like a TLS handshake`, note: "TLS was begun on a port that begins in clear text: ftp:// with explicit TLS in place of ftps://, or port 990"},
-	{id: fault.IDImplicitTLS, program: "OpenSSL", re: `wrong.version.number|unknown protocol`, note: "TLS was begun on a port that begins in clear text: ftp:// with explicit TLS in place of ftps://, or port 990. If a login came before it, see plaintext-in-tls"},
-	{id: fault.IDImplicitTLS, program: "GnuTLS", re: `An unexpected TLS packet was received|GnuTLS error -15\b`, note: "TLS was begun on a port that begins in clear text: ftp:// with explicit TLS in place of ftps://, or port 990. If a login came before it, see plaintext-in-tls"},
+	{id: fault.IDImplicitTLS, program: "OpenSSL", re: `wrong.version.number|unknown protocol`, also: []fault.ID{fault.IDPlainInTLS}, note: "TLS was begun on a port that begins in clear text: ftp:// with explicit TLS in place of ftps://, or port 990. If a login came before it, see plaintext-in-tls"},
+	{id: fault.IDImplicitTLS, program: "GnuTLS", re: `An unexpected TLS packet was received|GnuTLS error -15\b`, also: []fault.ID{fault.IDPlainInTLS}, note: "TLS was begun on a port that begins in clear text: ftp:// with explicit TLS in place of ftps://, or port 990. If a login came before it, see plaintext-in-tls"},
+	{id: fault.IDImplicitTLS, program: "Java", re: `unrecogni[sz]ed SSL message`, also: []fault.ID{fault.IDPlainInTLS}, note: "text came where TLS should begin: the port begins in clear text, and takes explicit TLS in place of implicit"},
 	{id: fault.IDImplicitTLS, re: `This port speaks TLS from the first byte`},
 	{id: fault.IDALG, program: "ProFTPD", re: `FTP-aware router, NAT, or firewall`},
 	{id: fault.IDALG, program: "FileZilla", re: `tainted by router or firewall`},
 	{id: fault.IDALG, re: `(?:connection reset|ECONNRESET|timed out|ETIMEDOUT|unexpected eof).*(?:AUTH TLS|TLS handshake|Initializing TLS|SSL_connect)|SSL_connect: (?:SSL_ERROR_SYSCALL|Connection reset)`, when: greeted},
+	{id: fault.IDTLSFailed, program: "OpenSSL", re: `(?:\(35\)|SSL_connect).*unexpected eof while reading`, also: []fault.ID{fault.IDALG, fault.IDImplicitTLS}},
+	{id: fault.IDTLSNoClose, program: "OpenSSL", re: `unexpected eof while reading`, also: []fault.ID{fault.IDTLSFailed, fault.IDLost}},
+	{id: fault.IDTLSData, program: "Python", re: `EOF occurred in violation of protocol \(_ssl\.c:(?:9|1[01])\d\d\)`, when: passive, also: []fault.ID{fault.IDTLSReuse}, note: "the server ended the TLS handshake of the data connection; ftplib does not resume the session, and some servers insist on it"},
+	{id: fault.IDTLSFailed, program: "Python", re: `EOF occurred in violation of protocol \(_ssl\.c:(?:9|1[01])\d\d\)`, also: []fault.ID{fault.IDTLSReuse, fault.IDALG}, note: "the server ended the TLS handshake"},
+	{id: fault.IDTLSNoClose, program: "Python", re: `EOF occurred in violation of protocol`, also: []fault.ID{fault.IDTLSReuse, fault.IDTLSFailed, fault.IDLost}},
 
 	// Certificates.
 	{id: fault.IDExpired, re: `certificate (?:is )?not yet valid|not yet valid certificate|CERT_NOT_YET_VALID|not yet activated`},
@@ -190,6 +221,7 @@ var patterns = []pattern{
 	{id: fault.IDCertName, re: `common name doesn't match requested host|subjectAltName does not match|Hostname mismatch|ERR_TLS_CERT_ALTNAME_INVALID|does not match certificate's altnames|Certificate was not issued for this server|owner of the certificate does not match|hostname .* doesn't match|name in the certificate does not match`},
 	{id: fault.IDIncomplete, re: `unable to get local issuer certificate|unable to verify the first certificate|UNABLE_TO_VERIFY_LEAF_SIGNATURE|UNABLE_TO_GET_ISSUER_CERT|The certificate issuer is unknown`, note: "the chain is not whole, or its root is not known to this machine"},
 	{id: fault.IDSelfSigned, re: `self[- ]signed certificate|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|certificate is self.signed`},
+	{id: fault.IDUnknownCA, program: "GnuTLS", re: `server certificate verification failed\. CAfile`, also: []fault.ID{fault.IDSelfSigned, fault.IDIncomplete, fault.IDExpired, fault.IDCertName}, note: "this says that the certificate is not trusted, and not why; openssl s_client tells more"},
 	{id: fault.IDUnknownCA, re: `certificate signed by unknown authority|Certificate verification:.*not trusted|certificate is NOT trusted|tlsv1 alert unknown ca|Certificate not trusted|unable to find valid certification path|remote certificate (?:is invalid|was rejected)`},
 	{id: fault.IDCertPin, re: `public key does not match pinned public key`},
 	{id: fault.IDTLSVersion, re: `alert protocol version|unsupported protocol|protocol_version|no protocols available|protocol version not supported|unsupported or illegal version|illegal or unsupported version|client requested (?:disabled|unsupported) TLS protocol version|wrong ssl version|offered only unsupported versions`},
@@ -197,36 +229,46 @@ var patterns = []pattern{
 	{id: fault.IDTLSMissing, program: "curl", re: `Requested SSL level failed`},
 	{id: fault.IDTLSMissing, program: "lftp", re: `ftp:ssl-force is set and server does not support`},
 	{id: fault.IDTLSMissing, program: "FileZilla", re: `does not support FTP over TLS`, when: 0, except: `Insecure server`},
+	{id: fault.IDTLSMissing, program: "IIS", re: `\b534[ -].*does not allow (?:TLS|SSL)`},
 
 	// Passive and active mode.
 	{id: fault.IDPasvAddress, program: "FileZilla, WinSCP", re: `passive reply with unroutable address`},
 	{id: fault.IDPasvAddress, program: "lftp", re: `Address returned by PASV seem(?:s|ed) to be incorrect`},
 	{id: fault.IDPasvAddress, program: "ncftp", re: `Fixing bogus PASV data address from (\S+)`},
-	{id: fault.IDPasvAddress, program: "curl", re: `Skip (\d+\.\d+\.\d+\.\d+) for data connection, re-use (\d+\.\d+\.\d+\.\d+)`, decode: skipped},
+	{id: fault.IDPasvAddress, program: "curl", re: `Skip (\S+) for data connection, re-use (\S+)`, decode: skipped},
 	{id: fault.IDPasvAddress, re: `\b227\b.*?(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3})`, decode: passiveAddress},
-	{id: fault.IDDataPeer, program: "vsftpd", re: `Security: Bad IP connecting`},
+	{id: fault.IDDataPeer, program: "vsftpd", re: `Security: Bad IP connecting`, also: []fault.ID{fault.IDNoDirect}},
 	{id: fault.IDDataPeer, program: "ProFTPD", re: `SECURITY VIOLATION: Passive connection from foreign IP`},
 	{id: fault.IDDataPeer, re: `does not match control connection ip|Data connection peer has mismatching address|425[ -].*(?:IP|address)\b.*(?:mismatch|does not match|differs?)`},
+	{id: fault.IDPasvAddress, program: "commons-net", re: `Host attempting data connection \S+ is not same as server`, when: passive},
+	{id: fault.IDDataPeer, program: "commons-net", re: `Host attempting data connection \S+ is not same as server`, also: []fault.ID{fault.IDPasvAddress}},
 	{id: fault.IDEpsvOnly, re: `EPSV ALL in effect`},
-	{id: fault.IDIllegalPort, re: `Illegal (?:PORT|EPRT)|I won't open a connection to|won't connect to ports < 1024|foreign address|invalid address given|\b50\d[ -].*(?:PORT|EPRT).*(?:denied|not allowed|rejected|bounce)`},
+	{id: fault.IDIllegalPort, also: []fault.ID{fault.IDNoDirect}, re: `Illegal (?:PORT|EPRT)|I won't open a connection to|won't connect to ports < 1024|foreign address|invalid address given|\b50\d[ -].*(?:PORT|EPRT).*(?:denied|not allowed|rejected|bounce)`},
+	{id: fault.IDIllegalPort, program: "curl", re: `curl: \(30\)|Failed to do PORT|FTP: command PORT failed`, also: []fault.ID{fault.IDNoDataPort}},
 	{id: fault.IDPasvIPv6, program: "Pure-FTPd", re: `cannot use PASV on IPv6`},
 	{id: fault.IDFamily, re: `\b522[ -].*protocol`},
 	{id: fault.IDPool, program: "Pure-FTPd", re: `All reserved TCP ports are busy|Unable to open a passive connection`},
 	{id: fault.IDPool, re: `No free ports|Cannot assign requested address|425[ -].*\blisten\b`, except: `:20\b`},
+	{id: fault.IDPool, re: `425[ -].*\bpassive\b.*Address already in use`},
 	{id: fault.IDActiveBind, program: "Pure-FTPd", re: `Unable to identify the local data (?:port|socket)`},
 	{id: fault.IDActiveBind, program: "ProFTPD", re: `unable to bind to local port \d+ for active`},
 	{id: fault.IDActiveBind, re: `425[ -].*(?:Address already in use|bind: |Permission denied)`},
 	{id: fault.IDActiveBlock, program: "WinSCP", re: `server cannot open connection in active mode`},
-	{id: fault.IDActiveBlock, program: "curl", re: `Accepting server connect has timed out|server failed to connect to data port`},
-	{id: fault.IDActiveBlock, program: "Pure-FTPd", re: `Could not open data connection to port \d+`},
+	{id: fault.IDActiveBlock, program: "curl", re: `Accepting server connect has timed out|server failed to connect to data port|curl: \(1[02]\)`},
+	{id: fault.IDActiveBlock, program: "Pure-FTPd", re: `Could not open data connection to port \S+`},
+	{id: fault.IDActiveBlock, program: "ncftp", re: `Could not accept a data connection`},
+	{id: fault.IDActiveBlock, re: `425[ -].*connection refused`, note: "it was the server that was refused, so it was active mode"},
 	{id: fault.IDEpsvLie, program: "curl", re: `Weirdly formatted EPSV reply|Illegal port number in EPSV reply|Failed EPSV attempt`},
 	{id: fault.IDEpsvLie, program: "lftp", re: `EPSV failed, will try PASV`},
-	{id: fault.IDEpsvLie, re: `\b50[0-2][ -].*\bEPSV\b|\b229\b.*\((?:[|!]{0,2}\d+[|!]?|[|!]{3}\d+)\)|EPSV.*(?:not (?:understood|implemented|supported|recogni[sz]ed)|unknown command)`},
-	{id: fault.IDNoDataPort, re: `425[ -](?:Use PORT or PASV first|No data connection$)|150 .*no data connection`},
+	{id: fault.IDEpsvLie, re: `\b50[0-2][ -].*\bEPSV\b|\b229\b.*\((?:[|!]{0,2}\d+[|!]?|[|!]{3}\d+|[|!]{3}0+[|!])\)|EPSV.*(?:not (?:understood|implemented|supported|recogni[sz]ed)|unknown command)`},
+	{id: fault.IDEpsvLie, re: `\b5\d\d[ -]`, after: `\bEPSV\b`, last: true},
+	{id: fault.IDNoDataPort, re: `(?:425|503)[ -].*\bUse (?:PORT or PASV|PASV or PORT|PASV|PORT) first|425[ -]No data connection$|150 .*no data connection`},
+	{id: fault.IDNoDataPort, program: "curl", re: `curl: \(13\)|Bad PASV/EPSV response|FTP: unknown PASV reply`},
 	{id: fault.IDUnpublished, re: `connection refused|ECONNREFUSED|actively refused`, when: passive},
 	{id: fault.IDRejected, re: `no route to host|EHOSTUNREACH|network is unreachable|ENETUNREACH`, when: passive, note: "it was the data connection: the passive range is rejected by a firewall"},
 	{id: fault.IDActiveBlock, re: `425[ -]|tim(?:ed|e) ?out|Timeout (?:was reached|detected)|Timeout - reconnecting|ETIMEDOUT|(?:Failed|Could not|Unable) (?:to )?retrieve directory listing`, when: active, except: `421[ -]`, note: "it was active mode (PORT or EPRT stands above it), in which the server connects to the client"},
-	{id: fault.IDDataBlocked, re: `425[ -].*(?:Can't (?:open|build) data connection|Can't open data connection|Unable to build data connection|Failed to establish connection|No connection established|Cannot open (?:passive )?data connection|Could not open data connection|The connection couldn't be accepted)`},
+	{id: fault.IDDataBlocked, re: `425[ -].*(?:Can't (?:open|build) data connection|Can't open data connection|Unable to build data connection|Failed to establish connection|No connection established|Cannot open (?:passive )?data connection|Could not open data connection|The connection couldn't be accepted)`, also: []fault.ID{fault.IDActiveBlock}},
+	{id: fault.IDDataBlocked, program: "PHP", re: `ftp_\w+\(\): (?:Unable to build data connection|Failed to establish connection|Can't open data connection)`, also: []fault.ID{fault.IDActiveBlock}},
 	{id: fault.IDDataBlocked, program: "FileZilla", re: `The data connection could not be established: (?:ETIMEDOUT|.*timed out)`},
 	{id: fault.IDUnpublished, program: "FileZilla", re: `The data connection could not be established: ECONNREFUSED`},
 	{id: fault.IDUnpublished, program: "WinSCP", re: `Transfer channel can't be opened\. Reason:.*actively refused`},
@@ -245,6 +287,8 @@ var patterns = []pattern{
 	{id: fault.IDTLSRequired, program: "Pure-FTPd", re: `cleartext sessions|530[ -]Please tell me who you are`},
 	{id: fault.IDTLSRequired, program: "IIS", re: `\b534[ -].*(?:SSL|TLS|policy)`},
 	{id: fault.IDTLSRequired, program: "FileZilla Server", re: `\b(?:503|530|421)[ -].*(?:Use AUTH|AUTH TLS|explicit FTP over TLS)`},
+	{id: fault.IDTLSMissing, re: `\b5\d\d[ -]`, after: `\bAUTH (?:TLS|SSL)`, last: true, note: "it is the answer to AUTH: the server offers no TLS, or not here"},
+	{id: fault.IDTLSRequired, re: `Must perform authentication before identifying USER`},
 	{id: fault.IDTLSRequired, re: `\b(?:421|521|530|550)[ -].*(?:TLS|SSL|FTPS|encrypt|secure connection).*(?:require|must|only|need|have to use)|\b(?:421|521|530|550)[ -].*(?:require|must|only|need|have to use).*(?:TLS|SSL|FTPS|encrypt|secure connection)`},
 	{id: fault.IDBusy, program: "vsftpd", re: `\b421[ -]There are too many conn`},
 	{id: fault.IDBusy, program: "ProFTPD", re: `Sorry, the maximum number of|Maximum connections for host/user reached`},
@@ -257,17 +301,23 @@ var patterns = []pattern{
 	{id: fault.IDBusy, re: `\b(?:421|530)[ -].*(?:too many|maximum|limit).*(?:connect|user|session|client|login)|\b421[ -]Too many`},
 	{id: fault.IDIdle, program: "ProFTPD", re: `\b421[ -](?:No transfer timeout|Idle timeout)`},
 	{id: fault.IDLoginTime, program: "ProFTPD", re: `Login timeout`},
+	{id: fault.IDLost, program: "ftp", re: `421 Service not available, remote server has closed connection`, also: []fault.ID{fault.IDIdle, fault.IDShutdown}, note: "ftp says this itself when the connection has ended without a word"},
+	{id: fault.IDNoAnswer, program: "ftp", re: `421 Service not available, remote server timed out`, note: "ftp says this itself when no answer comes"},
 	{id: fault.IDIdle, re: `\b421[ -].*(?:time(?:d)? ?out|idle|inactiv)|no transfer timeout, disconnected|session idle timeout`, except: `We got a 421`},
 	{id: fault.IDShutdown, re: `\b421[ -].*(?:shut ?ting down|shutdown|Service not available|going down|restart)`},
 	{id: fault.IDAccountOff, program: "sshd", re: `Account \S+ has expired|User \S+ password has expired`},
+	{id: fault.IDAccountOff, program: "sshd", re: `not allowed because account is locked`},
+	{id: fault.IDAuth, program: "sshd", re: `User \S+ (?:from \S+ )?not allowed because`, note: "the password does not count here: sshd_config leaves this account out (AllowUsers, DenyUsers, AllowGroups, DenyGroups), or its shell is none"},
 	{id: fault.IDAccountOff, re: `\b530[ -].*(?:account|user).*(?:disabled|expired|locked)|account disabled`},
+	{id: fault.IDAuth, program: "vsftpd", re: `530[ -]This FTP server is anonymous only`, note: "it takes the name anonymous only; local_enable=YES in its configuration lets accounts in"},
+	{id: fault.IDAuth, program: "vsftpd", re: `530[ -]Permission denied`, note: "vsftpd says this to a name that its userlist keeps out (userlist_file), before the password"},
 	{id: fault.IDAuth, re: `\b(?:530|430)[ -](?:.*(?:login|logon|log in|authenticat|password|user\b|sorry|not logged in|access denied))`, except: `login with USER|log ?in first`},
 	{id: fault.IDAuth, program: "ncftp", re: `username and/or password was not accepted`},
 	{id: fault.IDAuth, program: "OpenSSH", re: `Permission denied \((?:[a-z,-]*(?:publickey|password|keyboard-interactive|gssapi)[a-z,-]*)\)|Permission denied, please try again`},
 	{id: fault.IDAuth, program: "ssh2 (Node)", re: `All configured authentication methods failed`},
 	{id: fault.IDAuth, program: "Go", re: `ssh: unable to authenticate`},
 	{id: fault.IDAuth, program: "paramiko", re: `Bad authentication type|AuthenticationException: Authentication failed`},
-	{id: fault.IDAuth, program: "PuTTY, WinSCP", re: `Configured password was not accepted|No supported authentication methods available|Server refused our key|^Access denied$`},
+	{id: fault.IDAuth, program: "PuTTY, WinSCP", re: `Configured password was not accepted|No supported authentication methods available|Server refused our key|^Access denied\.?$`},
 	{id: fault.IDAuth, program: "JSch", re: `Auth (?:fail|cancel)\b`},
 	{id: fault.IDAuth, program: "curl", re: `\(67\) (?:Access denied: 530|Authentication failure|Login denied)`},
 	{id: fault.IDAuth, program: "sshd", re: `Failed (?:password|publickey|keyboard-interactive\S*) for`},
@@ -275,6 +325,11 @@ var patterns = []pattern{
 	{id: fault.IDLogin, re: `Please login with USER and PASS|not logged in|log ?in first|You aren't logged in`},
 
 	// Room and rights.
+	{id: fault.IDPortTaken, re: `address already in use|EADDRINUSE|Only one usage of each socket address`},
+	{id: fault.IDLowPort, re: `\bbind(?:ing)?\b.*permission denied|listen EACCES|EACCES at bind`},
+	{id: fault.IDNoSpace, program: "OpenSSH", re: `write remote ".*": Failure`, also: []fault.ID{fault.IDQuota}},
+	{id: fault.IDExists, program: "OpenSSH", re: `remote (?:mkdir|rename|symlink file|link) .*: Failure`, also: []fault.ID{fault.IDAcrossMounts, fault.IDServerSaysNo}},
+	{id: fault.IDAcrossMounts, re: `cross-device link|EXDEV`},
 	{id: fault.IDQuota, re: `quota exceeded|over quota|Transfer aborted \(quota\)|disk quota|exceed(?:ed)? (?:the user's )?(?:storage|quota)|quota reached|\b552[ -].*(?:quota|storage|allocation)|would exceed the user's storage quota`},
 	{id: fault.IDNoSpace, re: `no space left|disk full|ENOSPC|insufficient free space|Failure writing to local file|\b452[ -]\D|upload: 452|insufficient storage`},
 	{id: fault.IDQuota, re: `\b552[ -]\D|upload: 552`, except: `\b552 bytes`},
@@ -292,7 +347,7 @@ var patterns = []pattern{
 	{id: fault.IDSetstat, program: "WinSCP", re: `error occurred while setting the permissions and/or timestamp`},
 	{id: fault.IDSetstat, re: `remote f?l?setstat|(?:f?setstat|chmod|utime|chtimes|setattr|set ?stat)\S*.*(?:unsupported|not supported|failed|failure)|SETSTAT unsupported`},
 	{id: fault.IDSetstat, re: `SSH_FX_OP_UNSUPPORTED|Operation unsupported|server does not support the operation|Error code: 8\b`},
-	{id: fault.IDSetstat, re: `General failure|Failure \(4\)|Error code: 4\b`, note: "code 4 of SFTP says no more than failure: times or modes that can't be set, a rename over a file, a full disk or quota"},
+	{id: fault.IDServerSaysNo, re: `General failure|Failure \(4\)|Error code: 4\b|Error message from server: Failure`, also: unnamed, note: "code 4 of SFTP says no more than failure: a rename over a file, a full disk or quota, times or modes that can't be set"},
 	{id: fault.IDPickup, program: "WinSCP", re: `\.filepart\b|temporary transfer file .* could not be renamed`},
 	{id: fault.IDPickup, re: `unexpected end of file|Unexpected EOF in archive|End-of-central-directory signature not found|EOFError: Compressed file ended|BadZipFile: File is not a zip file|Premature end of JPEG|PNG.*(?:truncated|CRC error)`, note: "the file is cut: it was read before it was whole, or its upload broke off"},
 	{id: fault.IDASCII, re: `bare linefeeds received in ASCII mode|client is in ASCII mode|not allowed in ASCII mode|in ASCII mode\b.*unsafe|ASCII resume is unsafe|No support for resume of ASCII transfer|But we're in ASCII mode`},
@@ -309,38 +364,80 @@ var patterns = []pattern{
 	{id: fault.IDIPv6Dead, program: "curl", re: `ipv6 connect timeout after \d+ ?ms`},
 
 	// No connection. These words are everybody's; what stands around them decides.
-	{id: fault.IDDNS, re: `Could not resolve host|Name or service not known|ENOTFOUND|no such host|nodename nor servname|getaddrinfo|Temporary failure in name resolution|Can't resolve host|does not exist\.$|Host not found|EAI_AGAIN|No address associated with hostname|Unknown host`, except: `File|folder`},
+	{id: fault.IDDNS, re: `Could not resolve host|Name or service not known|ENOTFOUND|no such host|nodename nor servname|getaddrinfo|Temporary failure in name resolution|Can't resolve host|does not exist\.$|Host not found|EAI_AGAIN|No address associated with hostname|Unknown ?host`, except: `File|folder`},
 	{id: fault.IDFiltered, re: `connect to (?:host )?(?:address )?(?:\S+ \()?\d+\.\d+\.\d+\.\d+\)? port \d+.*timed out`, when: 0},
 	{id: fault.IDIPv6Dead, re: `(?:connect to|Connecting to|dial tcp6?)\b.*?\[?[0-9a-f]{1,4}:[0-9a-f:]*:[0-9a-f:]+\]?.*(?:timed out|i/o timeout)`, note: "the address that did not answer is one of IPv6"},
-	{id: fault.IDRefused, re: `connection refused|ECONNREFUSED|actively refused|WinError 10061|Couldn't connect to server`},
+	{id: fault.IDRefused, re: `connection refused|ECONNREFUSED|actively refused|WinError 10061|Couldn't connect to server|\(7\) .*Could not connect to server|Connection to \S+ refused`, also: []fault.ID{fault.IDUnpublished}},
 	{id: fault.IDRejected, re: `no route to host|EHOSTUNREACH|network is unreachable|ENETUNREACH|administratively prohibited|host is unreachable|WinError 10065|Destination (?:Host|Port) Unreachable`},
 	{id: fault.IDNoAnswer, program: "curl", re: `Operation timed out after \d+ milliseconds with 0 bytes received|FTP response timeout`, note: "the connection stood and nothing came: on a port of SSH, or of TLS from the first byte, an FTP client waits like this"},
 	{id: fault.IDNoAnswer, program: "Python", re: `recv_into.*timed out|TimeoutError: timed out|socket\.timeout: timed out`, when: greeted},
-	{id: fault.IDFiltered, re: `connection timed out|ETIMEDOUT|Timeout \(control socket\)|timed out after \d+|Connect(?:ion)? attempt timed out|Timeout - reconnecting|i/o timeout|Timeout was reached|connect timed out|max-retries exceeded|Network error: Connection timed out|did not properly respond|TimeoutError|\btimed out\b`, except: `421[ -]|\b22[06]\b`},
+	{id: fault.IDFiltered, re: `connection timed out|ETIMEDOUT|Timeout \(control socket\)|timed out after \d+|Connect(?:ion)? attempt timed out|Timeout - reconnecting|i/o timeout|Timeout was reached|connect timed out|max-retries exceeded|Network error: Connection timed out|did not properly respond|TimeoutError|Timeout while connecting|\btimed out\b`, except: `421[ -]|\b22[06]\b`, also: []fault.ID{fault.IDDataBlocked, fault.IDIPv6Dead}},
 
 	// A transfer that broke off, and the rest.
 	{id: fault.IDIdle, re: `Timeout detected|connection closed by (?:server|remote).*idle`, when: loggedIn},
-	{id: fault.IDListingCut, re: `(?:Failed|Could not|Unable) (?:to )?retrieve directory listing`},
+	{id: fault.IDDataBlocked, re: `(?:Failed|Could not|Unable) (?:to )?retrieve directory listing|The data connection could not be established`, alone: true, also: []fault.ID{fault.IDListingCut}, note: "the lines above it in the log tell why"},
 	{id: fault.IDShortFile, program: "curl", re: `transfer closed with \d+ bytes remaining|Received only partial file|Transferred a partial file|Uploaded unaligned file size`},
 	{id: fault.IDDataLost, re: `Failure writing network stream|Error during read from data connection`},
-	{id: fault.IDUploadCut, re: `\b426[ -]`},
-	{id: fault.IDLost, re: `connection reset by peer|ECONNRESET|broken pipe|EPIPE|Connection (?:to \S+ )?closed by remote host|Lost connection|Connection lost|Software caused connection abort|ECONNABORTED|forcibly closed by the remote host|Client network socket disconnected|Peer closed connection`},
-	{id: fault.IDNotFound, re: `\b(?:550|450)[ -].*(?:no such file|not found|does not exist|doesn't exist|can(?:no|')t find|Failed to (?:open file|change directory)|cannot be listed|is not retrievable)|No such file or directory|SSH_FX_NO_SUCH_FILE|File or folder '.*' does not exist`},
+	{id: fault.IDUploadCut, re: `\b426[ -]`, also: []fault.ID{fault.IDAborted}},
+	{id: fault.IDSSHDropped, program: "OpenSSH", re: `Connection (?:closed|reset) by \S+ port \d+`, except: `preauth|\bsshd\b`, also: []fault.ID{fault.IDBanned, fault.IDChrootOwner}},
+	{id: fault.IDLost, program: "commons-net", re: `Connection closed without indication`, also: []fault.ID{fault.IDIdle}},
+	{id: fault.IDLost, re: `connection reset by peer|ECONNRESET|broken pipe|EPIPE|Connection (?:to \S+ )?closed by remote host|Lost connection|Connection lost|Software caused connection abort|ECONNABORTED|forcibly closed by the remote host|Client network socket disconnected|underlying connection was closed|Peer closed connection`},
+	{id: fault.IDNotDir, re: `not a directory|ENOTDIR`},
+	{id: fault.IDIsDir, re: `\b55\d[ -].*(?:not a (?:plain|regular) file|is a directory)|only retrieve regular files|EISDIR`},
+	{id: fault.IDNotEmpty, re: `directory (?:is )?not empty|ENOTEMPTY`},
+	{id: fault.IDNotFound, program: "curl", re: `curl: \((?:9|19|78)\)|Server denied you to change to the given directory|RETR response: (?:450|550)|Remote file not found`, also: []fault.ID{fault.IDPerm}},
+	{id: fault.IDNotFound, re: `\b550[ -](?:Failed to (?:open file|change directory)|File unavailable)`, also: []fault.ID{fault.IDPerm}},
+	{id: fault.IDNotFound, re: `No such file["']?\.?$`, also: []fault.ID{fault.IDHandle}},
+	{id: fault.IDNotFound, re: `\b(?:550|450)[ -].*(?:no such file|not found|does not exist|doesn't exist|can(?:no|')t find|Failed to (?:open file|change directory)|cannot be listed|is not retrievable)|No such (?:file|directory)\b|SSH_FX_NO_SUCH_FILE|File or folder '.*' does not exist`},
 	{id: fault.IDExists, re: `\b55\d[ -].*(?:File exists|already exists)`},
 	{id: fault.IDInUse, re: `\b(?:450|550)[ -].*(?:in use|busy|locked|used by another process)|locked by another process`},
+	{id: fault.IDHandle, re: `invalid handle|SSH_FX_INVALID_HANDLE|Error code: 9\b`},
+	{id: fault.IDServerSaysNo, re: `(?:^|: |description ')"?Failure["']?\.?$`, except: `Finished: `, also: append([]fault.ID{fault.IDHandle}, unnamed...), note: "code 4 of SFTP says no more than failure"},
+	{id: fault.IDBusy, program: "curl", re: `Got a (?:421|530) ftp-server response when 220 was expected`},
+	{id: fault.IDBadReply, program: "curl", re: `curl: \(8\)|Weird server reply|ftp-server response when 220 was expected`},
+	{id: fault.IDServerSaysNo, program: "curl", re: `QUOT command failed with|QUOT string not accepted`},
+	{id: fault.IDTLSMissing, re: `\b50[0-24][ -].*\bAUTH\b`},
+	{id: fault.IDTLSMissing, re: `\b50[0-3][ -].*\b(?:PBSZ|PROT)\b`},
+	{id: fault.IDTLSActive, re: `\b(?:503|534)[ -].*Already using TLS`},
+	{id: fault.IDUnsupported, program: "vsftpd", re: `\b500[ -]Unrecogni[sz]ed (?:TYPE|STRU|MODE) command`},
+	{id: fault.IDRange, program: "ProFTPD", re: `\b501[ -].*end exceeds file size`},
 	{id: fault.IDUnsupported, re: `\b504[ -]`},
 	{id: fault.IDNotBuilt, re: `\b502[ -]`},
 	{id: fault.IDTooLarge, re: `MaxStoreFileSize|MaxRetrieveFileSize`},
 	{id: fault.IDSequence, re: `\b503[ -]`},
 	{id: fault.IDSyntax, re: `\b501[ -]`},
 	{id: fault.IDUnknown, re: `\b500[ -].*(?:unknown command|not understood|command not recogni[sz]ed|unrecogni[sz]ed command)`},
+
+	// What says little, and so stands behind everything else.
+	{id: fault.IDPerm, re: `Permission denied`, also: []fault.ID{fault.IDAuth}},
+	{id: fault.IDTLSMissing, program: "FileZilla", re: `Insecure server, it does not support FTP over TLS`},
+	{id: fault.IDWrongProto, re: `^SSH-[12]\.\d+-`, note: "this is the first line of an SSH server: sftp://HOST:PORT"},
+	{id: fault.IDFiltered, program: "FileZilla", re: `Could not connect to server`, alone: true, also: []fault.ID{fault.IDRefused, fault.IDAuth}, note: "the lines above it in the log tell why"},
+	{id: fault.IDLost, program: "OpenSSH", re: `^(?:OpenSSH: )?Connection closed\.?$`, alone: true, also: []fault.ID{fault.IDChrootOwner, fault.IDSSHDropped}, note: "sftp ends with this whatever has happened; the lines above it tell more"},
+	bare("421", fault.IDShutdown, fault.IDBusy, fault.IDIdle, fault.IDTries, fault.IDBanned),
+	bare("425", fault.IDDataBlocked, fault.IDActiveBlock),
+	bare("426", fault.IDUploadCut, fault.IDAborted, fault.IDDataLost),
+	bare("450", fault.IDNotFound, fault.IDInUse),
+	bare("452", fault.IDNoSpace),
+	bare("500", fault.IDUnknown),
+	bare("501", fault.IDSyntax, fault.IDNotDir),
+	bare("502", fault.IDNotBuilt, fault.IDTLSMissing),
+	bare("503", fault.IDSequence, fault.IDTLSMissing, fault.IDTLSActive),
+	bare("504", fault.IDUnsupported),
+	bare("521", fault.IDProtRequired, fault.IDTLSRequired),
+	bare("522", fault.IDProtRequired, fault.IDTLSReuse, fault.IDFamily),
+	bare("530", fault.IDAuth, fault.IDLogin, fault.IDTLSRequired, fault.IDBusy),
+	bare("534", fault.IDTLSRequired, fault.IDTLSMissing, fault.IDTLSActive),
+	bare("550", fault.IDNotFound, fault.IDPerm, fault.IDIsDir, fault.IDExists),
+	bare("552", fault.IDQuota, fault.IDNoSpace),
+	bare("553", fault.IDPerm, fault.IDBadName),
 }
 
 // A compiled pattern.
 type compiled struct {
 	pattern
-	re, except *regexp.Regexp
-	literals   []string // one of these is in each line that re matches, in lower case; none: unknown
+	re, after, except *regexp.Regexp
+	literals          []string // one of these is in each line that re matches, in lower case; none: unknown
 }
 
 // compile makes the patterns ready, once and not before somebody asks.
@@ -350,6 +447,9 @@ var compile = sync.OnceValue(func() []compiled {
 		all[i] = compiled{pattern: p, re: regexp.MustCompile("(?i)" + p.re)}
 		if tree, err := syntax.Parse(p.re, syntax.Perl); err == nil {
 			all[i].literals = literals(tree)
+		}
+		if p.after != "" {
+			all[i].after = regexp.MustCompile("(?i)" + p.after)
 		}
 		if p.except != "" {
 			all[i].except = regexp.MustCompile("(?i)" + p.except)
@@ -378,22 +478,50 @@ var signs = []struct {
 // Find tells what the words of a text mean: an error message of any program, or a
 // log of several lines. The most specific match comes first, and each id once. Of a
 // long text it looks at the end: 64 KiB and 2,000 lines. An id of ours that stands in
-// a line is told before any words.
+// a line is told before any words. In a short text a sentence may go on in the next
+// line.
 func Find(words string) []Match {
 	var seen when
 	if len(words) > maxText {
 		words = words[len(words)-maxText:]
 		seen = greeted // nobody knows what stood before it
 	}
-	lines := strings.Split(words, "\n")
+	var lines []string
+	for line := range strings.FieldsFuncSeq(words, func(r rune) bool { return r == '\n' || r == '\r' }) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
 	if len(lines) > maxLines {
 		lines = lines[len(lines)-maxLines:]
 		seen = greeted
 	}
-	type ranked struct {
-		Match
-		rank int
+	found := find(lines, seen)
+	if len(lines) <= maxWrapped {
+		for _, end := range []string{" ", ""} { // a mail breaks lines at blanks, a terminal anywhere
+			if joined := find(unwrap(lines, end), seen); len(joined) > 0 && (len(found) == 0 || joined[0].rank < found[0].rank) {
+				found = joined
+			}
+		}
 	}
+	matches := make([]Match, len(found))
+	for i, f := range found {
+		f.Also = slices.DeleteFunc(slices.Clone(f.Also), func(id fault.ID) bool {
+			return slices.ContainsFunc(found, func(f ranked) bool { return f.ID == id })
+		})
+		matches[i] = f.Match
+	}
+	return matches
+}
+
+// A ranked match knows its place among others.
+type ranked struct {
+	Match
+	rank int
+}
+
+// find is Find for lines that are looked at one by one; seen is known before the first.
+func find(lines []string, seen when) []ranked {
 	var found []ranked
 	add := func(rank int, m Match) {
 		if i := slices.IndexFunc(found, func(f ranked) bool { return f.ID == m.ID }); i < 0 {
@@ -402,30 +530,73 @@ func Find(words string) []Match {
 			found[i] = ranked{m, rank}
 		}
 	}
+	walk(lines, seen, func(line string, i int, note string) {
+		shown := text(strings.ReplaceAll(line, "\t", " "))
+		if id, ok := own(line); ok {
+			add(-1, Match{ID: id, Program: "dray", Line: shown})
+		} else if i >= 0 {
+			p, rank := patterns[i], i
+			switch {
+			case p.alone:
+				rank += 2 * len(patterns)
+			case p.last:
+				rank += len(patterns)
+			}
+			add(rank, Match{ID: p.id, Program: p.program, Line: shown, Note: note, Also: p.also})
+		}
+	})
+	slices.SortStableFunc(found, func(a, b ranked) int { return cmp.Compare(a.rank, b.rank) })
+	alone := slices.IndexFunc(found, func(f ranked) bool { return f.rank >= 2*len(patterns) })
+	if alone > 0 {
+		return found[:alone]
+	}
+	return found
+}
+
+// walk tells each line with the number of its pattern, -1 when it has none.
+func walk(lines []string, seen when, tell func(line string, i int, note string)) {
 	var before strings.Builder
 	for _, line := range lines {
-		line = strings.TrimSpace(line)
-		if line == "" {
-			continue
-		}
-		if id, ok := own(line); ok {
-			add(-1, Match{ID: id, Program: "dray", Line: text(line)})
-		} else if i, note := first(line, before.String(), seen); i >= 0 {
-			add(i, Match{ID: patterns[i].id, Program: patterns[i].program, Line: text(line), Note: note})
-		}
+		words := plain(line)
+		i, note := first(words, before.String(), seen)
+		tell(line, i, note)
 		for _, s := range signs {
-			if s.re.MatchString(line) {
+			if s.re.MatchString(words) {
 				seen = seen&^s.gone | s.set
 			}
 		}
-		before.WriteString(line + "\n")
+		before.WriteString(words + "\n")
 	}
-	slices.SortStableFunc(found, func(a, b ranked) int { return cmp.Compare(a.rank, b.rank) })
-	matches := make([]Match, len(found))
-	for i, f := range found {
-		matches[i] = f.Match
+}
+
+// typed are what programs write for the characters that patterns have.
+var typed = strings.NewReplacer("\ufeff", "", "\t", " ", "\u00a0", " ", "\u202f", " ", "\u2018", "'", "\u2019", "'", "\u2010", "-", "\u2011", "-")
+
+// dotNet is how .NET writes a reply: with its code in parentheses.
+var dotNet = regexp.MustCompile(`: ?\(([45]\d\d)\) `)
+
+// plain is a line as patterns expect it: with the characters of a keyboard, and with a
+// reply code as it was sent behind one in parentheses.
+func plain(line string) string {
+	return dotNet.ReplaceAllString(typed.Replace(line), ": ($1) $1 ")
+}
+
+// begins is what only a new line of a log begins with: no letter, or a word with a
+// colon behind it, as the names of programs have.
+var begins = regexp.MustCompile(`^(?:[^\pL(]|[\w.\[\]()-]+[:>=]|[A-Z]{3,4} )`)
+
+// unwrap joins lines with what goes on in the next one; end stands in place of the line
+// end.
+func unwrap(lines []string, end string) []string {
+	var whole []string
+	for i, line := range lines {
+		if i > 0 && !strings.ContainsAny(lines[i-1][len(lines[i-1])-1:], ".!?)") && !begins.MatchString(line) {
+			whole[len(whole)-1] += end + line
+		} else {
+			whole = append(whole, line)
+		}
 	}
-	return matches
+	return whole
 }
 
 // own is the id of ours that stands in a line.
@@ -446,7 +617,7 @@ func first(line, before string, seen when) (int, string) {
 			continue
 		}
 		m := p.re.FindStringSubmatch(line)
-		if m == nil || p.except != nil && p.except.MatchString(line) {
+		if m == nil || p.except != nil && p.except.MatchString(line) || p.after != nil && !p.after.MatchString(above(before)) {
 			continue
 		}
 		note := p.note
@@ -459,6 +630,19 @@ func first(line, before string, seen when) (int, string) {
 		return i, note
 	}
 	return -1, ""
+}
+
+// above is the last line of a text; remarks of curl are passed over.
+func above(before string) string {
+	for before != "" {
+		before = strings.TrimSuffix(before, "\n")
+		line := before[strings.LastIndexByte(before, '\n')+1:]
+		if !strings.HasPrefix(line, "* ") {
+			return line
+		}
+		before = strings.TrimSuffix(before, line)
+	}
+	return ""
 }
 
 // literals are strings of which each match of re has at least one, in lower case; none

@@ -25,7 +25,7 @@ var said = []struct {
 	{fault.IDVsftpdConfig, "500 OOPS: unrecognised variable in config file: nonsense_key"},
 	{fault.IDVsftpdConfig, "500 OOPS: bad bool value in config file for: anon_upload_enable"},
 	{fault.IDVsftpdConfig, "500 OOPS: missing value in config file for: pasv_min_port"},
-	{fault.IDVsftpdConfig, "500 OOPS: could not bind listening IPv4 socket"},
+	{fault.IDPortTaken, "500 OOPS: could not bind listening IPv4 socket"},
 	{fault.IDVsftpdConfig, "* ftp_perform ends with SECONDARY: 0\n< 500 OOPS: invalid pasv_address\n* Bad PASV/EPSV response: 500"},
 	{fault.IDSandbox, "500 OOPS: priv_sock_get_cmd"},
 	{fault.IDSandbox, "500 OOPS: child died"},
@@ -45,6 +45,8 @@ var said = []struct {
 	{fault.IDNoSFTP, "curl: (2) Failure initializing sftp session: Unable to request SFTP subsystem"},
 	{fault.IDNoSFTP, "Cannot initialize SFTP protocol. Is the host running an SFTP server?"},
 	{fault.IDNoSFTP, "sshd[812]: subsystem request for sftp by user anna failed, subsystem not found"},
+	{fault.IDNoSFTP, "Request for subsystem 'sftp' failed on channel 0"},
+	{fault.IDProtocol, "This service allows sftp connections only."},
 	{fault.IDSFTPNoise, "Using username \"root\".\nFatal: unable to initialise SFTP: could not connect"},
 	{fault.IDChrootOwner, "FATAL ERROR: Received unexpected end-of-file from SFTP server"},
 	{fault.IDChrootOwner, `bad ownership or modes for chroot directory component "/tmp/"`},
@@ -56,6 +58,14 @@ var said = []struct {
 	{fault.IDHomeMissing, "Could not chdir to home directory /home/anna: No such file or directory"},
 	{fault.IDHomeMissing, "(anna@192.0.2.7) [ERROR] Home directory not available - aborting"},
 	{fault.IDHomeMissing, "530 User cannot log in, home directory inaccessible."},
+	{fault.IDKeyExposed, "@         WARNING: UNPROTECTED PRIVATE KEY FILE!          @"},
+	{fault.IDKeyExposed, "WARNING: UNPROTECTED PRIVATE KEY FILE!"},
+	{fault.IDKeyExposed, "Permissions 0644 for 'FILE' are too open."},
+	{fault.IDKeyExposed, "Permissions 0644 for '/home/x/.ssh/id_rsa' are too open.\nLoad key \"/home/x/.ssh/id_rsa\": bad permissions\nx@192.0.2.7: Permission denied (publickey)."},
+	{fault.IDLocal, "Load key \"/home/x/id\": invalid format"},
+	{fault.IDLocal, "Load key \"/home/x/id\": error in libcrypto\nx@192.0.2.7: Permission denied (publickey)."},
+	{fault.IDLocal, "Load key \"/home/x/id\": Permission denied"},
+	{fault.IDLocal, "com.jcraft.jsch.JSchException: invalid privatekey: [B@6f94fa3e"},
 
 	// SSH before the login.
 	{fault.IDHostKeyAlg, "Unable to negotiate with 127.0.0.1 port 2204: no matching host key type found. Their offer: ssh-rsa"},
@@ -101,6 +111,8 @@ var said = []struct {
 	{fault.IDWrongProto, "* Connected to 127.0.0.1 (127.0.0.1) port 2201 (#0)\n< SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10\n* Operation timed out after 3000 milliseconds with 0 bytes received\n* Closing connection 0\ncurl: (28) Operation timed out after 3000 milliseconds with 0 bytes received"},
 	{fault.IDWrongProto, "---- Connecting to 127.0.0.1 (127.0.0.1) port 2201\n<--- SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10\n**** Timeout - reconnecting\n---- Closing control socket\nls: Fatal error: max-retries exceeded"},
 	{fault.IDWrongProto, "Invalid reply: \"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10\""},
+	{fault.IDWrongProto, "ftplib.error_proto: SSH-2.0-OpenSSH_9.2p1"},
+	{fault.IDWrongProto, "SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10"},
 	{fault.IDWrongProto, "debug1: kex_exchange_identification: banner line 0: 220 (vsFTPd 3.0.3)"},
 	{fault.IDWrongProto, "debug1: kex_exchange_identification: banner line 0: HTTP/1.1 400 Bad Request"},
 	{fault.IDWrongProto, `error: kex_exchange_identification: client sent invalid protocol identifier "USER anonymous"`},
@@ -149,6 +161,7 @@ var said = []struct {
 	{fault.IDProtRequired, "522 SSL/TLS required on the data channel"},
 	{fault.IDProtRequired, "521 Data connection cannot be opened with this PROT setting"},
 	{fault.IDTLSNoClose, "Command:\tMLSD\nResponse:\t150 Opening data connection.\nError:\tGnuTLS error -110 in gnutls_record_recv: The TLS connection was non-properly terminated.\nStatus:\tServer did not properly shut down TLS connection\nError:\tCould not read from transfer socket: ECONNABORTED - Connection aborted\nResponse:\t226 Closing data connection.\nError:\tFailed to retrieve directory listing"},
+	{fault.IDTLSFailed, "curl: (35) gnutls_handshake() failed: The TLS connection was non-properly terminated."},
 	{fault.IDTLSNoClose, "Status:\tServer did not properly shut down TLS connection"},
 	{fault.IDTLSNoClose, "Error:\tCould not read from transfer socket: ECONNABORTED - Connection aborted"},
 	{fault.IDTLSNoClose, "DEBUG: Client \"192.0.2.7\", \" connection terminated without SSL shutdown. Buggy client! Integrity of upload cannot be asserted.\""},
@@ -173,6 +186,15 @@ var said = []struct {
 	{fault.IDImplicitTLS, "Error:\tGnuTLS error -15: An unexpected TLS packet was received."},
 	{fault.IDImplicitTLS, "failed to make FTP connection to \"127.0.0.1:2101\": tls: first record does not look like a TLS handshake"},
 	{fault.IDImplicitTLS, "220 This port speaks TLS from the first byte."},
+	{fault.IDImplicitTLS, "javax.net.ssl.SSLException: Unsupported or unrecognized SSL message"},
+	{fault.IDPlainInTLS, "234 AUTH TLS OK.\njavax.net.ssl.SSLException: Unrecognized SSL message, plaintext connection?"},
+	{fault.IDPlainInTLS, "record with version 3030"},
+	{fault.IDTLSFailed, "curl: (35) error:0A000126:SSL routines::unexpected eof while reading"},
+	{fault.IDTLSNoClose, "curl: (56) OpenSSL SSL_read: error:0A000126:SSL routines::unexpected eof while reading, errno 0"},
+	{fault.IDTLSNoClose, "SSL routines::unexpected eof while reading"},
+	{fault.IDTLSData, "*resp* '227 Entering Passive Mode (203,0,113,5,175,202).'\nssl.SSLEOFError: EOF occurred in violation of protocol (_ssl.c:1006)"},
+	{fault.IDTLSFailed, "ssl.SSLEOFError: EOF occurred in violation of protocol (_ssl.c:1006)"},
+	{fault.IDTLSNoClose, "ssl.SSLEOFError: EOF occurred in violation of protocol (_ssl.c:2406)"},
 	{fault.IDALG, "mod_tls/2.9.2[28343]: unable to accept TLS connection: client did not begin it: usually this indicates an FTP-aware router, NAT, or firewall interfering with the TLS handshake"},
 	{fault.IDALG, "Communication tainted by router or firewall"},
 	{fault.IDALG, "< 220 ready.\n> AUTH TLS\ncurl: (35) OpenSSL SSL_connect: Connection reset by peer in connection to ftp.example.net:21"},
@@ -196,6 +218,7 @@ var said = []struct {
 	{fault.IDSelfSigned, "ssl.SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate (_ssl.c:1006)"},
 	{fault.IDUnknownCA, "tls: failed to verify certificate: x509: certificate signed by unknown authority"},
 	{fault.IDUnknownCA, "ls: Fatal error: Certificate verification: Not trusted (A6:5D:2B:40)"},
+	{fault.IDUnknownCA, "curl: (60) server certificate verification failed. CAfile: none CRLfile: none"},
 	{fault.IDUnknownCA, "sun.security.validator.ValidatorException: PKIX path building failed: unable to find valid certification path to requested target"},
 	{fault.IDCertPin, "curl: (90) SSL: public key does not match pinned public key"},
 	{fault.IDTLSVersion, "error:0A00042E:SSL routines::tlsv1 alert protocol version"},
@@ -210,6 +233,15 @@ var said = []struct {
 	{fault.IDTLSMissing, "curl: (64) Requested SSL level failed"},
 	{fault.IDTLSMissing, "ls: Fatal error: ftp:ssl-force is set and server does not support or allow SSL"},
 	{fault.IDTLSMissing, "This server does not support FTP over TLS."},
+	{fault.IDTLSMissing, "534 Local policy on server does not allow TLS secure connections."},
+	{fault.IDTLSMissing, "Status:\tInsecure server, it does not support FTP over TLS."},
+	{fault.IDTLSMissing, "500 AUTH not understood"},
+	{fault.IDTLSMissing, "502 AUTH command not implemented."},
+	{fault.IDTLSMissing, "504 AUTH TLS not supported"},
+	{fault.IDTLSMissing, "503 PBSZ needs a secure connection."},
+	{fault.IDTLSMissing, "> AUTH TLS\n< 530 Please login with USER and PASS."},
+	{fault.IDAuth, "Command:\tAUTH TLS\nResponse:\t530 Please login with USER and PASS.\nStatus:\tInsecure server, it does not support FTP over TLS.\nCommand:\tUSER anna\nResponse:\t331 Please specify the password.\nCommand:\tPASS ****\nResponse:\t530 Login incorrect.\nError:\tCritical error: Could not connect to server"},
+	{fault.IDTLSActive, "503 Already using TLS."},
 
 	// Passive and active mode.
 	{fault.IDPasvAddress, "Status:\tServer sent passive reply with unroutable address. Using server address instead."},
@@ -223,13 +255,17 @@ var said = []struct {
 	{fault.IDDataPeer, "425 Security: Bad IP connecting."},
 	{fault.IDDataPeer, "SECURITY VIOLATION: Passive connection from foreign IP address 198.51.100.7 rejected (does not match client IP address 192.0.2.7)."},
 	{fault.IDDataPeer, "Data connection peer has mismatching address"},
+	{fault.IDDataPeer, "java.io.IOException: Host attempting data connection 10.0.0.1 is not same as server 10.0.0.2"},
+	{fault.IDPasvAddress, "227 Entering Passive Mode (203,0,113,5,175,202)\njava.io.IOException: Host attempting data connection 203.0.113.5 is not same as server 203.0.113.6"},
 	{fault.IDIllegalPort, "ftplib.error_perm: 500 Illegal PORT command."},
 	{fault.IDIllegalPort, "500 I won't open a connection to 10.0.0.7 (only to 203.0.113.9)"},
+	{fault.IDIllegalPort, "curl: (30) Failed to do PORT"},
 	{fault.IDPasvIPv6, "425 You cannot use PASV on IPv6 connections. Use EPSV instead."},
 	{fault.IDEpsvOnly, "500 Illegal PORT command, EPSV ALL in effect"},
 	{fault.IDFamily, "522 Network protocol not supported, use (1)"},
 	{fault.IDPool, "421 All reserved TCP ports are busy"},
 	{fault.IDPool, "425 No free ports"},
+	{fault.IDPool, "425 Can't open passive connection: Address already in use"},
 	{fault.IDPool, "OSError: [Errno 99] Cannot assign requested address"},
 	{fault.IDActiveBind, "425 Unable to identify the local data socket: Address already in use"},
 	{fault.IDActiveBind, "proftpd[811]: RootRevoke in effect, unable to bind to local port 20 for active transfer"},
@@ -239,13 +275,22 @@ var said = []struct {
 	{fault.IDActiveBlock, "Command:\tPORT 10,0,0,7,235,90\nResponse:\t200 PORT command successful\nCommand:\tMLSD\nError:\tConnection timed out after 20 seconds of inactivity\nError:\tFailed to retrieve directory listing"},
 	{fault.IDActiveBlock, "---> PORT 127,0,0,1,235,90\n<--- 200 PORT command successful. Consider using PASV.\n---> LIST\n<--- 425 Failed to establish connection."},
 	{fault.IDActiveBlock, "425 Could not open data connection to port 60250: Connection timed out"},
+	{fault.IDActiveBlock, "Could not accept a data connection: Operation timed out."},
+	{fault.IDActiveBlock, "425 Unable to build data connection: Connection refused"},
+	{fault.IDActiveBlock, "curl: (10) FTP: The server failed to connect to data port"},
 	{fault.IDEpsvLie, "curl: (13) Weirdly formatted EPSV reply"},
 	{fault.IDEpsvLie, "* Failed EPSV attempt. Disabling EPSV"},
 	{fault.IDEpsvLie, "---- EPSV failed, will try PASV"},
 	{fault.IDEpsvLie, "500 EPSV not understood"},
 	{fault.IDEpsvLie, "FTPException: Could not start Passive Mode (Response: 500 'EPSV': command not understood."},
 	{fault.IDEpsvLie, "229 Entering Extended Passive Mode (||41007|)"},
+	{fault.IDEpsvLie, "229 Entering Extended Passive Mode (|||0|)"},
+	{fault.IDEpsvLie, "> EPSV\n* Connect data stream passively\n< 550 Permission denied."},
+	{fault.IDDataBlocked, "> EPSV\n< 500 Unknown command.\n> PASV\n< 227 Entering Passive Mode (203,0,113,5,175,202).\ncurl: (28) Operation timed out after 6000 milliseconds with 0 bytes received"},
 	{fault.IDNoDataPort, "ftplib.error_temp: 425 Use PORT or PASV first."},
+	{fault.IDNoDataPort, "503 Use PASV or PORT first"},
+	{fault.IDNoDataPort, "425 Use PASV first."},
+	{fault.IDNoDataPort, "curl: (13) Bad PASV/EPSV response: 500"},
 	{fault.IDUnpublished, "< 229 Entering Extended Passive Mode (|||30004|)\n* connect to 203.0.113.5 port 30004 failed: Connection refused"},
 	{fault.IDUnpublished, "Command:\tPASV\nResponse:\t227 Entering Passive Mode (80,166,180,12,23,194).\nCommand:\tLIST\nError:\tTransfer channel can't be opened. Reason: No connection could be made because the target machine actively refused it.\nError:\tCould not retrieve directory listing"},
 	{fault.IDUnpublished, "Error:\tThe data connection could not be established: ECONNREFUSED - Connection refused by server"},
@@ -253,6 +298,9 @@ var said = []struct {
 	{fault.IDRejected, "< 227 Entering Passive Mode (203,0,113,5,175,202).\n* connect to 203.0.113.5 port 45002 failed: No route to host"},
 	{fault.IDDataBlocked, "425 Failed to establish connection."},
 	{fault.IDDataBlocked, "Response:\t425 No connection established"},
+	{fault.IDDataBlocked, "The remote server returned an error: (425) Can't open data connection."},
+	{fault.IDDataBlocked, "Could not retrieve directory listing"},
+	{fault.IDDataBlocked, "PHP Warning:  ftp_nlist(): Unable to build data connection: Connection timed out in /srv/www/list.php on line 12"},
 	{fault.IDDataBlocked, "Error:\tThe data connection could not be established: ETIMEDOUT - Connection attempt timed out"},
 	{fault.IDDataBlocked, "Error:\tTransfer channel can't be opened. Reason: A connection attempt failed because the connected party did not properly respond after a period of time, or established connection failed because connected host has failed to respond."},
 	{fault.IDDataBlocked, "Timeout detected. (data connection)\nCould not retrieve directory listing"},
@@ -275,6 +323,7 @@ var said = []struct {
 	{fault.IDTLSRequired, "534 Policy requires SSL."},
 	{fault.IDTLSRequired, "503 Use AUTH first."},
 	{fault.IDTLSRequired, "530 This server does not allow plain FTP. You have to use FTP over TLS."},
+	{fault.IDTLSRequired, "530 Must perform authentication before identifying USER."},
 	{fault.IDBusy, "< 421 There are too many connections from your internet address."},
 	{fault.IDBusy, "530 Sorry, the maximum number of clients (1) from your host are already connected."},
 	{fault.IDBusy, "421 Too many connections (3) from this IP"},
@@ -290,7 +339,16 @@ var said = []struct {
 	{fault.IDIdle, "230 Login successful.\nTimeout detected."},
 	{fault.IDLoginTime, "421 Login timeout (300 seconds): closing control connection"},
 	{fault.IDShutdown, "421 Service not available, closing control connection."},
+	{fault.IDLost, "421 Service not available, remote server has closed connection"},
+	{fault.IDNoAnswer, "421 Service not available, remote server timed out. Connection closed"},
 	{fault.IDAccountOff, "sshd[812]: Account anna has expired"},
+	{fault.IDAccountOff, "User anna not allowed because account is locked"},
+	{fault.IDAuth, "User x from 1.2.3.4 not allowed because not listed in AllowUsers"},
+	{fault.IDAuth, "530 This FTP server is anonymous only."},
+	{fault.IDAuth, "530 Permission denied."},
+	{fault.IDAuth, "System.Net.WebException: The remote server returned an error: (530) Not logged in."},
+	{fault.IDAuth, "System.Net.WebException: Der Remoteserver hat einen Fehler zurückgegeben: (530) Nicht angemeldet."},
+	{fault.IDAuth, "Access denied."},
 	{fault.IDAccountOff, "(?@192.0.2.7) [WARNING] Can't login as [anna]: account disabled (uid < 1000)"},
 	{fault.IDAuth, "ftplib.error_perm: 530 Login incorrect."},
 	{fault.IDAuth, "530 Login authentication failed"},
@@ -307,6 +365,14 @@ var said = []struct {
 	{fault.IDLogin, "530 Please login with USER and PASS."},
 
 	// Room and rights.
+	{fault.IDPortTaken, "bind: address already in use"},
+	{fault.IDPortTaken, "EADDRINUSE"},
+	{fault.IDPortTaken, "ProFTPD: Failed binding to 0.0.0.0, port 21: Address already in use"},
+	{fault.IDPortTaken, "docker: Error response from daemon: Error starting userland proxy: listen tcp4 0.0.0.0:21: bind: address already in use"},
+	{fault.IDLowPort, "listen tcp :21: bind: permission denied"},
+	{fault.IDNoSpace, "write remote \"/upload/a.bin\": Failure"},
+	{fault.IDExists, "remote mkdir \"/upload\": Failure"},
+	{fault.IDAcrossMounts, "550 Invalid cross-device link"},
 	{fault.IDQuota, "552 Transfer aborted (quota)"},
 	{fault.IDQuota, "curl: (25) Failed FTP upload: 552"},
 	{fault.IDNoSpace, "451 Failure writing to local file."},
@@ -327,7 +393,10 @@ var said = []struct {
 	{fault.IDSetstat, `remote setstat "/a.txt": Operation unsupported`},
 	{fault.IDSetstat, "SETSTAT unsupported"},
 	{fault.IDSetstat, "sftp: \"Operation unsupported\" (SSH_FX_OP_UNSUPPORTED)"},
-	{fault.IDSetstat, "General failure (server should provide error description).\nError code: 4\nError message from server: Failure"},
+	{fault.IDServerSaysNo, "General failure (server should provide error description).\nError code: 4\nError message from server: Failure"},
+	{fault.IDServerSaysNo, "Error code: 4 Error message from server: Failure"},
+	{fault.IDServerSaysNo, "Error:\tDirectory /scratch: received failure with description 'Failure'"},
+	{fault.IDSetstat, "Upload of file 'a.txt' was successful, but error occurred while setting the permissions and/or timestamp.\nGeneral failure (server should provide error description).\nError code: 4\nError message from server: Failure"},
 	{fault.IDPickup, "Transfer was successfully finished, but temporary transfer file 'a.zip.filepart' could not be renamed to target file name 'a.zip'."},
 	{fault.IDPickup, "gzip: orders.csv.gz: unexpected end of file"},
 	{fault.IDASCII, "WARNING! 12 bare linefeeds received in ASCII mode."},
@@ -350,6 +419,7 @@ var said = []struct {
 	// No connection.
 	{fault.IDDNS, "curl: (6) Could not resolve host: nosuch.invalid"},
 	{fault.IDDNS, "dial tcp: lookup nosuch.invalid: no such host"},
+	{fault.IDDNS, "java.net.UnknownHostException: nosuch.invalid"},
 	{fault.IDDNS, "Host \"nosuch.invalid\" does not exist."},
 	{fault.IDFiltered, "nc: connect to 127.0.0.1 port 2999 (tcp) timed out: Operation now in progress"},
 	{fault.IDFiltered, "* connect to 2001:db8::1 port 21 failed: Connection timed out\n* connect to 192.0.2.7 port 21 failed: Connection timed out"},
@@ -363,24 +433,68 @@ var said = []struct {
 	{fault.IDFiltered, "curl: (28) Failed to connect to 127.0.0.1 port 2999 after 3000 ms: Timeout was reached"},
 	{fault.IDFiltered, "Could not connect to 127.0.0.1 -- try again later: Connection timed out."},
 	{fault.IDFiltered, "Error: Timeout (control socket)"},
+	{fault.IDFiltered, "Error:\tTimeout while connecting to server"},
+	{fault.IDFiltered, "Error:\tCould not connect to server"},
+	{fault.IDRefused, "curl: (7) Failed to connect to 127.0.0.1 port 2997 after 0 ms: Could not connect to server"},
+	{fault.IDRefused, "Network error: Connection to \"ftp.example.net\" refused."},
 
 	// A transfer that broke off, and the rest.
-	{fault.IDListingCut, "Error:\tFailed to retrieve directory listing"},
+	{fault.IDDataBlocked, "Error:\tFailed to retrieve directory listing"},
 	{fault.IDShortFile, "curl: (18) transfer closed with 12345 bytes remaining to read"},
 	{fault.IDUploadCut, "426 Connection closed; transfer aborted."},
 	{fault.IDDataLost, "426 Failure writing network stream."},
 	{fault.IDLost, "Error: Client network socket disconnected before secure TLS connection was established"},
+	{fault.IDLost, "System.Net.WebException: The underlying connection was closed: An unexpected error occurred on a receive."},
 	{fault.IDLost, "curl: (56) Recv failure: Connection reset by peer"},
+	{fault.IDLost, "org.apache.commons.net.ftp.FTPConnectionClosedException: Connection closed without indication."},
+	{fault.IDLost, "Connection closed."},
+	{fault.IDSSHDropped, "Connection closed by 1.2.3.4 port 22"},
+	{fault.IDSSHDropped, "Connection reset by 1.2.3.4 port 22"},
+	{fault.IDNotDir, "550 a.txt: Not a directory"},
+	{fault.IDIsDir, "550 pub: Not a regular file"},
+	{fault.IDNotEmpty, "550 pub: Directory not empty"},
 	{fault.IDNotFound, "550 Failed to open file."},
+	{fault.IDNotFound, "curl: (78) RETR response: 550"},
+	{fault.IDNotFound, "curl: (9) Server denied you to change to the given directory"},
+	{fault.IDNotFound, "The remote server returned an error: (550) File unavailable (e.g., file not found, no access)."},
+	{fault.IDNotFound, "Der Remoteserver hat einen Fehler zurückgegeben: (550) Datei nicht verfügbar (z.B. nicht gefunden oder kein Zugriff)."},
+	{fault.IDNotFound, "No such file ‘x’."},
+	{fault.IDNotFound, "IOError: [Errno 2] No such file"},
+	{fault.IDPerm, "scp: /etc/shadow: Permission denied"},
 	{fault.IDNotFound, "/pub/nothing: No such file or directory"},
 	{fault.IDExists, "550 /pub/dir: File exists"},
 	{fault.IDInUse, "The file could not be opened because it is locked by another process."},
 	{fault.IDUnsupported, "504 Unknown command"},
+	{fault.IDUnsupported, "500 Unrecognised TYPE command."},
+	{fault.IDHandle, "Error code: 9\nError message from server: Invalid handle"},
+	{fault.IDServerSaysNo, "paramiko: OSError: Failure"},
+	{fault.IDBusy, "curl: (8) Got a 421 ftp-server response when 220 was expected"},
+	{fault.IDBadReply, "curl: (8) Weird server reply"},
+	{fault.IDServerSaysNo, "curl: (21) QUOT command failed with 550"},
+	{fault.IDRange, "501 XCRC: end exceeds file size"},
 	{fault.IDNotBuilt, "502 Command not implemented."},
 	{fault.IDTooLarge, "MaxStoreFileSize (1048576 bytes) reached: aborting transfer of 'big.bin'"},
 	{fault.IDSequence, "503 Bad sequence of commands."},
 	{fault.IDSyntax, "501 Invalid argument."},
 	{fault.IDUnknown, "500 XYZZY not understood"},
+	// A code that has lost its words.
+	{fault.IDShutdown, "421"},
+	{fault.IDDataBlocked, "425"},
+	{fault.IDUploadCut, "426"},
+	{fault.IDNotFound, "450"},
+	{fault.IDNoSpace, "452"},
+	{fault.IDUnknown, "500"},
+	{fault.IDSyntax, "501"},
+	{fault.IDNotBuilt, "502"},
+	{fault.IDSequence, "503"},
+	{fault.IDUnsupported, "504"},
+	{fault.IDProtRequired, "521"},
+	{fault.IDProtRequired, "522"},
+	{fault.IDAuth, "530"},
+	{fault.IDTLSRequired, "534"},
+	{fault.IDNotFound, "Response:\t550"},
+	{fault.IDQuota, "552"},
+	{fault.IDPerm, "553"},
 
 	// dray's own words.
 	{fault.IDDataBlocked, "425 Nobody connected to the port that this server offered: a firewall or NAT is in the way. Try active mode, or ask the administrator to open the passive range. [data-blocked]"},
@@ -431,35 +545,133 @@ func TestEachPatternIsHit(t *testing.T) {
 
 // numbers are those of the patterns that tell the lines of a text.
 func numbers(s string) (all []int) {
-	var seen when
-	var before string
-	for line := range strings.Lines(s) {
-		line = strings.TrimSpace(line)
-		if i, _ := first(line, before, seen); i >= 0 {
+	walk(slices.DeleteFunc(strings.Split(s, "\n"), func(line string) bool { return line == "" }), 0, func(_ string, i int, _ string) {
+		if i >= 0 {
 			all = append(all, i)
 		}
-		for _, sign := range signs {
-			if sign.re.MatchString(line) {
-				seen = seen&^sign.gone | sign.set
+	})
+	return all
+}
+
+// cues are what stands above a dialect's words where it says what they came after.
+var cues = []struct{ after, line string }{
+	{", after 227 or 229", "227 Entering Passive Mode (203,0,113,5,175,202)."},
+	{", after PASV or EPSV", "227 Entering Passive Mode (203,0,113,5,175,202)."},
+	{", after PASV", "227 Entering Passive Mode (203,0,113,5,175,202)."},
+	{", to EPSV", "---> EPSV"},
+	{", after the login", "debug1: Authentication succeeded (publickey)."},
+}
+
+// described are dialects that tell what is seen and quote no words: a reply code with
+// what it was the answer to, or what happens.
+var described = regexp.MustCompile(`^(?:[\w, -]+: )?(?:\d{3}(?: or \d{3})?(?:$|, | to | and )|status \d|an |transfers that )`)
+
+var replyCode = regexp.MustCompile(`\b[45]\d\d\b`)
+
+// What an entry says of other programs leads back to it.
+func TestEachDialectFindsItsEntry(t *testing.T) {
+	for _, e := range All() {
+		for _, d := range e.Dialects {
+			if described.MatchString(d) {
+				if code := replyCode.FindString(d); code != "" && len(Find(code)) == 0 {
+					t.Errorf("%s: %s alone finds nothing", e.ID, code)
+				}
+				continue
+			}
+			words := strings.ReplaceAll(d, "`", "")
+			for _, cue := range cues {
+				if quote, ok := strings.CutSuffix(words, cue.after); ok {
+					words = cue.line + "\n" + quote
+				}
+			}
+			var answers []fault.ID
+			for _, m := range Find(words) {
+				answers = append(append(answers, m.ID), m.Also...)
+			}
+			if !slices.Contains(answers, e.ID) {
+				t.Errorf("%s: %q finds %v", e.ID, words, answers)
 			}
 		}
-		before += line + "\n"
 	}
-	return all
+}
+
+// A sentence that a mail or a terminal has broken is read as one.
+func TestABrokenSentenceIsFound(t *testing.T) {
+	for _, try := range []struct {
+		id   fault.ID
+		text string
+		line string
+	}{
+		{fault.IDWritableRoot, "500 OOPS: vsftpd: refusing to run with writable\nroot inside chroot()", "500 OOPS: vsftpd: refusing to run with writable root inside chroot()"},
+		{fault.IDWritableRoot, "500 OOPS: vsftpd: refusing to run with writa\r\nble root inside chroot()", "500 OOPS: vsftpd: refusing to run with writable root inside chroot()"},
+		{fault.IDTLSReuse, "425 Unable to build data connection:\n   Operation not permitted", "425 Unable to build data connection: Operation not permitted"},
+		{fault.IDTLSReuse, "220 ready.\n450 TLS session of data connection\nhas not resumed or the session does not match the\ncontrol connection", "450 TLS session of data connection has not resumed or the session does not match the control connection"},
+		{fault.IDAuth, "The remote server returned an error: (530) Not\nlogged in.", "The remote server returned an error: (530) Not logged in."},
+		{fault.IDAuth, "530 Login incorrect.\nLogin failed.", "530 Login incorrect."},
+	} {
+		found := Find(try.text)
+		if len(found) == 0 || found[0].ID != try.id || found[0].Line != try.line {
+			t.Errorf("%q finds %+v; want %s by %q", try.text, found, try.id, try.line)
+		}
+	}
+}
+
+// Lines of a log are no halves of a sentence.
+func TestLinesOfALogAreNotJoined(t *testing.T) {
+	for _, log := range []string{
+		"Response:\t550 x\nStatus:\tnot found",
+		"< 550 no\n* not found\n> QUIT",
+		"530 no\nlftp: login",
+		"550 no\nftp> ls nothing not found",
+		"550 no\nPASV not found",
+		"550 no.\nnot found",
+		"550 no\n2026-11-21 not found",
+	} {
+		for _, m := range Find(log) {
+			if strings.Contains(m.Line, "550 ") && strings.Contains(m.Line, "found") {
+				t.Errorf("%q finds %+v", log, m)
+			}
+		}
+	}
+}
+
+// Logs of FileZilla have tabs.
+func TestATabIsShownAsABlank(t *testing.T) {
+	found := Find("Error:\tGnuTLS error -15: An unexpected TLS packet was received.")
+	if len(found) != 1 || found[0].Line != "Error: GnuTLS error -15: An unexpected TLS packet was received." {
+		t.Errorf("%+v", found)
+	}
+}
+
+// What the same words can mean as well is told with them, unless the text decides.
+func TestWordsOfTwoMeanings(t *testing.T) {
+	found := Find("500 OOPS: vsf_sysutil_bind")
+	if len(found) != 1 || found[0].ID != fault.IDActiveBind || !slices.Equal(found[0].Also, []fault.ID{fault.IDPool}) {
+		t.Errorf("alone: %+v", found)
+	}
+	found = Find("227 Entering Passive Mode (203,0,113,5,175,202).\n500 OOPS: vsf_sysutil_bind")
+	if len(found) != 1 || found[0].ID != fault.IDPool || len(found[0].Also) != 0 {
+		t.Errorf("after 227: %+v", found)
+	}
+	found = Find("425 No free ports\n500 OOPS: vsf_sysutil_bind")
+	if len(found) != 2 || len(found[0].Also)+len(found[1].Also) != 0 {
+		t.Errorf("beside words that have one: %+v", found)
+	}
 }
 
 // Programs that work have nothing to be explained.
 func TestAHealthyLogFindsNothing(t *testing.T) {
 	for _, log := range []string{
 		"220 (vsFTPd 3.0.3)", "220 ProFTPD Server (Debian) [::ffff:192.0.2.7]", "220---------- Welcome to Pure-FTPd [privsep] [TLS] ----------", "220-FileZilla Server 1.8.0", "220 dray ready.",
-		"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10", "debug1: Remote protocol version 2.0, remote software version OpenSSH_9.2p1", ". 2026-11-21 12:00:00.123 Server version: SSH-2.0-OpenSSH_9.2p1",
+		"debug1: Remote protocol version 2.0, remote software version OpenSSH_9.2p1", ". 2026-11-21 12:00:00.123 Server version: SSH-2.0-OpenSSH_9.2p1",
 		"331 Please specify the password.", "331 Anonymous login ok, send your complete email address as your password", "331 User anna OK. Password required", "230 Login successful.", "230-You are user number 1 of 50 allowed.", "232 User logged in.",
 		"234 Proceed with negotiation.", "200 PROT now Private.", "200 Always in UTF8 mode.", "200 PORT command successful. Consider using PASV.", "202 SITE command not implemented; superfluous",
 		"227 Entering Passive Mode (203,0,113,5,175,202).", "229 Entering Extended Passive Mode (|||41007|)", "229 Extended Passive mode OK (|||41007|)",
 		"150 Opening BINARY mode data connection for a.bin (1048576 bytes).", "150 Here comes the directory listing.", "125 Data connection already open; transfer starting.", "226 Transfer complete.", "226 Directory send OK.", "226-File successfully transferred", "226 Abort successful",
 		"250 Directory successfully changed.", "257 \"/\" is the current directory", "350 Restart position accepted (1024).", "213 1048576", "213 20261121120000", "211-Features:", " EPSV", " MLST type*;size*;modify*;", "211 End", "215 UNIX Type: L8", "221 Goodbye.", "225 No transfer to ABOR.",
-		"Status:\tInsecure server, it does not support FTP over TLS.", "Status:\tDirectory listing of \"/\" successful", "Status:\tFile transfer successful, transferred 552 bytes in 1 second", "Status:\tTLS connection established.",
+		"Status:\tDirectory listing of \"/\" successful", "Status:\tFile transfer successful, transferred 552 bytes in 1 second", "Status:\tTLS connection established.",
 		"-rw-r--r--    1 1000     1000          530 Nov 21 12:00 421.txt", "drwxr-xr-x    2 0        0            4096 Nov 21 12:00 pub",
+		"sshd[812]: Connection closed by 192.0.2.7 port 51234", "Connection closed by authenticating user root 192.0.2.7 port 51234 [preauth]", "Finished: FAILURE",
 		"curl: option --foo: is unknown", "* We got a 421 - timeout", "* Connected to 127.0.0.1 (127.0.0.1) port 2104 (#0)", "* Connection #0 to host 127.0.0.1 left intact", "* Skip 127.0.0.1 for data connection, re-use 127.0.0.1 instead", "* OpenSSL/3.0.22 ", "> USER anonymous", "> STOR a.bin",
 		"---- Got EOF on data connection", "---- Closing data socket", "552 bytes transferred", "sftp> put a.bin", "Uploading a.bin to /upload/a.bin", "a.bin                    100% 1024KB  12.3MB/s   00:00", "Accepted publickey for anna from 192.0.2.7 port 51234 ssh2: ED25519 SHA256:3g911bEVZVjiq9zCDoFLfW2pyQT7q57CfRIGr3TOqmE",
 		"debug1: kex: algorithm: sntrup761x25519-sha512@openssh.com", "debug1: Authentication succeeded (publickey).", "Authenticated to 127.0.0.1 ([127.0.0.1]:2201) using \"publickey\".", "Warning: Permanently added '[127.0.0.1]:2201' (ED25519) to the list of known hosts.",
@@ -495,6 +707,18 @@ func TestWhatIsReadOutOfALine(t *testing.T) {
 		found := Find(try.text)
 		if len(found) != 1 || found[0].Note != try.want {
 			t.Errorf("%q: %+v; want the note %q", try.text, found, try.want)
+		}
+	}
+}
+
+// What every failure ends with is no failure beside another one.
+func TestTheEndOfAFailureIsTold(t *testing.T) {
+	for _, end := range []string{"Error:\tFailed to retrieve directory listing", "Error:\tCritical error: Could not connect to server", "Connection closed"} {
+		if found := Find(end); len(found) != 1 {
+			t.Errorf("%q alone finds %+v", end, found)
+		}
+		if found := Find("530 Login incorrect.\n" + end); len(found) != 1 || found[0].ID != fault.IDAuth {
+			t.Errorf("%q below another failure finds %+v", end, found)
 		}
 	}
 }
@@ -598,6 +822,11 @@ func FuzzFind(f *testing.F) {
 				t.Errorf("%q finds %s, which is unknown or there twice", s, m.ID)
 			}
 			seen[m.ID] = true
+			for _, id := range m.Also {
+				if _, ok := For(id); !ok {
+					t.Errorf("%q finds %s, which is unknown", s, id)
+				}
+			}
 			if m.Line == "" || strings.ContainsAny(m.Line+m.Note, "\n\r\x1b") || len(m.Line) > maxFact {
 				t.Errorf("not one clean line: %+v", m)
 			}
@@ -617,6 +846,11 @@ func TestPatternsAreWellMade(t *testing.T) {
 		}
 		if strings.HasSuffix(p.note, ".") || p.note != "" && wordOfCapitals.MatchString(p.note) && !strings.HasPrefix(p.note, "TLS") && !strings.HasPrefix(p.note, "UTF-8") {
 			t.Errorf("the note of pattern %d (%s) has a full stop or begins large: %q", i, p.id, p.note)
+		}
+		for j, id := range p.also {
+			if _, ok := For(id); !ok || id == p.id || slices.Contains(p.also[:j], id) {
+				t.Errorf("pattern %d (%s) also means %q, which is unknown, itself or there twice", i, p.id, id)
+			}
 		}
 		if p.note != "" && p.decode != nil {
 			t.Errorf("pattern %d (%s) has a note and a decoder", i, p.id)
