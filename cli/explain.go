@@ -158,7 +158,7 @@ func explainText(cmd *cobra.Command, enc *json.Encoder, words string, asJSON boo
 		for _, m := range matches {
 			e, _ := explain.For(m.ID)
 			v := explained(e)
-			v["program"], v["line"], v["note"] = m.Program, m.Line, m.Note
+			v["program"], v["line"], v["note"], v["also"] = m.Program, m.Line, m.Note, m.Also
 			all = append(all, v)
 		}
 		return enc.Encode(all)
@@ -167,6 +167,12 @@ func explainText(cmd *cobra.Command, enc *json.Encoder, words string, asJSON boo
 	fmt.Fprintln(out, e.ID)
 	writeMatch(out, matches[0], "  ")
 	writeEntry(out, e)
+	if len(matches[0].Also) > 0 {
+		fmt.Fprint(out, "\nThe same words can also mean\n")
+	}
+	for _, id := range matches[0].Also {
+		fmt.Fprintf(out, "  %-20s  dray explain %s\n", id, id)
+	}
 	if len(matches) > 1 {
 		fmt.Fprint(out, "\nAlso in this text\n")
 	}
