@@ -30,7 +30,8 @@ Without an ID, list them all.
 With --text, find out what an error message of any program means, or a log: the
 words of vsftpd, ProFTPD, Pure-FTPd, FileZilla, WinSCP, OpenSSH, PuTTY, curl,
 lftp, rclone and others are known, and numbers and bytes that are text in truth
-are read. A log of several lines tells more than its last line alone. Nothing is
+are read. A log of several lines tells more than its last line alone. German and
+French messages of FileZilla, WinSCP, Windows and Linux are known too. Nothing is
 sent anywhere. The exit status is 1 when nothing was found.`,
 		Example: `  dray explain data-blocked
   dray explain

@@ -575,10 +575,10 @@ var typed = strings.NewReplacer("\ufeff", "", "\t", " ", "\u00a0", " ", "\u202f"
 // dotNet is how .NET writes a reply: with its code in parentheses.
 var dotNet = regexp.MustCompile(`: ?\(([45]\d\d)\) `)
 
-// plain is a line as patterns expect it: with the characters of a keyboard, and with a
-// reply code as it was sent behind one in parentheses.
+// plain is a line as patterns expect it: in English, with the characters of a keyboard,
+// and with a reply code as it was sent behind one in parentheses.
 func plain(line string) string {
-	return dotNet.ReplaceAllString(typed.Replace(line), ": ($1) $1 ")
+	return dotNet.ReplaceAllString(english.Replace(typed.Replace(line)), ": ($1) $1 ")
 }
 
 // begins is what only a new line of a log begins with: no letter, or a word with a

@@ -643,6 +643,44 @@ func TestATabIsShownAsABlank(t *testing.T) {
 	}
 }
 
+// What a program says in another language means what it says in English.
+func TestOtherLanguages(t *testing.T) {
+	for i := 0; i < len(translations); i += 2 {
+		other, in := translations[i], translations[i+1]
+		if strings.HasPrefix(in, "Response:") {
+			other, in = other+" 530 Login incorrect.", in+" 530 Login incorrect."
+		}
+		var got, want []fault.ID
+		for _, m := range Find(other) {
+			got = append(got, m.ID)
+		}
+		for _, m := range Find(in) {
+			want = append(want, m.ID)
+		}
+		if len(want) == 0 || !slices.Equal(got, want) {
+			t.Errorf("%q finds %v, %q finds %v", other, got, in, want)
+		}
+	}
+	for _, try := range []struct {
+		id   fault.ID
+		text string
+	}{
+		{fault.IDDataBlocked, "Befehl:\tPASV\nAntwort:\t227 Entering Passive Mode (203,0,113,5,175,202)\nBefehl:\tMLSD\nFehler:\tZeitüberschreitung der Verbindung nach 20 Sekunden Inaktivität\nFehler:\tVerzeichnisinhalt konnte nicht empfangen werden"},
+		{fault.IDDataBlocked, "Commande :\tPASV\nRéponse :\t227 Entering Passive Mode (203,0,113,5,175,202)\nCommande :\tMLSD\nErreur :\tConnection interrompue après 20 secondes d’inactivité\nErreur :\tImpossible de récupérer le contenu du dossier"},
+		{fault.IDWrongProto, "Fehler:\tKann keine FTP-Verbindung zu einem SFTP-Server aufbauen. Bitte wählen Sie ein geeignetes Protokoll."},
+		{fault.IDTLSMissing, "Statut :\tServeur non sécurisé, celui‐ci ne prend pas en charge FTP sur TLS."},
+		{fault.IDRefused, "Netzwerkfehler: Verbindung zum Host „ftp.example.net“ wurde abgelehnt."},
+		{fault.IDRefused, "Erreur réseau : connexion à l'hôte \"ftp.example.net\" refusée."},
+		{fault.IDRefused, "Es konnte keine Verbindung hergestellt werden, da der Zielcomputer die Verbindung verweigerte."},
+		{fault.IDUnpublished, "227 Entering Passive Mode (203,0,113,5,175,202)\nAucune connexion n’a pu être établie car l’ordinateur cible l’a expressément refusée."},
+		{fault.IDFiltered, "Erreur réseau : la connexion à \"ftp.example.net\" a pris trop de temps."},
+	} {
+		if found := Find(try.text); len(found) == 0 || found[0].ID != try.id || found[0].Line != strings.ReplaceAll(found[0].Line, "\t", " ") {
+			t.Errorf("%q finds %+v; want %s first", try.text, found, try.id)
+		}
+	}
+}
+
 // What the same words can mean as well is told with them, unless the text decides.
 func TestWordsOfTwoMeanings(t *testing.T) {
 	found := Find("500 OOPS: vsf_sysutil_bind")
