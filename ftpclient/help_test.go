@@ -34,6 +34,7 @@ import (
 
 // TestMain fails when a goroutine of a client is left after all tests.
 func TestMain(m *testing.M) {
+	farAway = 100 * time.Millisecond
 	code := m.Run()
 	if code == 0 {
 		if left := leftovers(3 * time.Second); left != "" {
