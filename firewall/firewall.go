@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,6 +27,17 @@ type Host struct {
 	Owner func(port uint16) (name string) // of the program that listens on the TCP port; "": none, or it can't be seen
 	GOOS  string
 	Root  bool // this process may change rules
+
+	// Interfaces are those that are up, without the loopback. None, or no function: they
+	// are not known, and a rule that names one is about some peers.
+	Interfaces func() []Interface
+}
+
+// An Interface is one of the network, with the families of which it has an address that
+// others reach.
+type Interface struct {
+	Name      string
+	Four, Six bool
 }
 
 // Here is this machine. A program that doesn't answer is ended after half a minute.
@@ -53,9 +65,35 @@ func Here(ctx context.Context) *Host {
 			names, _ := filepath.Glob(pattern) // the pattern may come from a file, and be none
 			return names
 		},
-		Owner: owner,
-		GOOS:  runtime.GOOS,
+		Owner:      owner,
+		GOOS:       runtime.GOOS,
+		Interfaces: interfaces,
 	}
+}
+
+// interfaces are those of this machine that have an address of more than their link.
+func interfaces() []Interface {
+	var out []Interface
+	all, _ := net.Interfaces() // none: not known
+	for _, i := range all {
+		if i.Flags&net.FlagUp == 0 || i.Flags&net.FlagLoopback != 0 {
+			continue
+		}
+		one := Interface{Name: i.Name}
+		addrs, _ := i.Addrs()
+		for _, a := range addrs {
+			n, ok := a.(*net.IPNet)
+			if !ok || n.IP.IsLinkLocalUnicast() {
+				continue
+			}
+			one.Four = one.Four || n.IP.To4() != nil
+			one.Six = one.Six || n.IP.To4() == nil
+		}
+		if one.Four || one.Six {
+			out = append(out, one)
+		}
+	}
+	return out
 }
 
 // has tells whether a file is there.

@@ -22,7 +22,14 @@ type wall struct {
 	four   bool // it sees IPv4
 	six    bool
 	policy outcome
-	judge  func(port uint16, six bool) (o outcome, some bool) // some: some peers were let in, whatever becomes of the others
+	judge  func(p packet) (o outcome, some bool) // some: some peers were let in, whatever becomes of the others
+}
+
+// A packet is the first one of a new connection.
+type packet struct {
+	port  uint16
+	six   bool
+	iface string // by which it comes; "": not known
 }
 
 // An outcome is what a chain does to a new connection.
@@ -44,36 +51,80 @@ func PassageOf(h *Host, p Ports) (four, six Passage, err error) {
 	if err != nil {
 		return four, six, err
 	}
+	ways4, ways6 := h.ways(false), h.ways(true)
 	for _, r := range pieces(ports, cuts) {
-		four.add(r, walls, false)
-		six.add(r, walls, true)
+		four.add(r, walls, ways4, false)
+		six.add(r, walls, ways6, true)
 	}
 	return four, six, nil
 }
 
-// add puts ports that all rules treat alike into the list where they belong.
-func (p *Passage) add(r Range, walls []wall, six bool) {
-	worst := accepted
+// ways are the interfaces by which clients come over IPv4 or IPv6: those of networks
+// between hosts where there are some. One without a name stands for any.
+func (h *Host) ways(six bool) []string {
+	var all []Interface
+	if h.Interfaces != nil {
+		all = h.Interfaces()
+	}
+	for _, fits := range []func(Interface) bool{
+		func(i Interface) bool { return !virtual(i.Name) && (six && i.Six || !six && i.Four) },
+		func(i Interface) bool { return !virtual(i.Name) },
+		func(Interface) bool { return true },
+	} {
+		var names []string
+		for _, i := range all {
+			if fits(i) {
+				names = append(names, i.Name)
+			}
+		}
+		if len(names) > 0 {
+			return names
+		}
+	}
+	return []string{""}
+}
+
+// add puts ports that all rules treat alike into the list where they belong. Where some
+// ways lead through all walls and others do not, some peers get in.
+func (p *Passage) add(r Range, walls []wall, ways []string, six bool) {
+	best, worst, by := dropped, accepted, ""
+	for _, way := range ways {
+		o, name := through(walls, packet{port: r.First, six: six, iface: way})
+		best, worst = min(best, o), max(worst, o)
+		if by == "" {
+			by = name
+		}
+	}
+	if best < worst {
+		worst = partly
+	}
+	if worst == dropped && p.By == "" {
+		p.By = by
+	}
+	to := map[outcome]*[]Range{accepted: &p.Open, partly: &p.Some, dropped: &p.Shut}[worst]
+	*to = union(append(*to, r), 1)
+}
+
+// through is what becomes of a packet behind all walls, and the first that drops it.
+func through(walls []wall, p packet) (worst outcome, by string) {
+	worst = accepted
 	for _, w := range walls {
-		if six && !w.six || !six && !w.four {
+		if p.six && !w.six || !p.six && !w.four {
 			continue
 		}
-		o, some := w.judge(r.First, six)
+		o, some := w.judge(p)
 		if o == undecided {
 			o = w.policy
 		}
 		if o == dropped && some {
 			o = partly
 		}
-		if o > worst {
-			worst = o
-			if o == dropped && p.By == "" {
-				p.By = w.name
-			}
+		if o == dropped && by == "" {
+			by = w.name
 		}
+		worst = max(worst, o)
 	}
-	to := map[outcome]*[]Range{accepted: &p.Open, partly: &p.Some, dropped: &p.Shut}[worst]
-	*to = union(append(*to, r), 1)
+	return worst, by
 }
 
 // pieces cuts ranges so that no port of cuts is inside of one.
@@ -113,8 +164,8 @@ func (h *Host) walls() (walls []wall, cuts []uint16, err error) {
 			if c.policy == "drop" {
 				w.policy = dropped
 			}
-			w.judge = func(port uint16, six bool) (outcome, bool) {
-				j := &judge{rs: rs, sets: sets, port: port, six: six}
+			w.judge = func(p packet) (outcome, bool) {
+				j := &judge{rs: rs, sets: sets, packet: p}
 				o, _ := j.chain(c, 0)
 				return o, j.some
 			}
@@ -152,8 +203,8 @@ func (h *Host) walls() (walls []wall, cuts []uint16, err error) {
 		if f.policy["INPUT"] == "DROP" {
 			w.policy = dropped
 		}
-		w.judge = func(port uint16, _ bool) (o outcome, some bool) {
-			o = f.judge("INPUT", port, 0, &some)
+		w.judge = func(p packet) (o outcome, some bool) {
+			o = f.judge("INPUT", p, 0, &some)
 			return o, some
 		}
 		walls = append(walls, w)
@@ -175,8 +226,7 @@ const deepest = 20
 type judge struct {
 	rs   *ruleset
 	sets map[string][]Range // ports, by "family table name"
-	port uint16
-	six  bool
+	packet
 	some bool // some peers were let in before
 }
 
@@ -320,14 +370,7 @@ func (j *judge) match(c *chain, left any, op string, right any) match {
 	case protocol == "ip" && j.six, protocol == "ip6" && !j.six:
 		return never
 	case meta == "iifname" || meta == "iif":
-		names := texts(right)
-		switch {
-		case slices.Equal(names, []string{"lo"}):
-			return is(false)
-		case len(names) > 0 && !slices.ContainsFunc(names, func(n string) bool { return !virtual(n) }):
-			return sometimes
-		}
-		return always
+		return j.comesBy(texts(right), "*", op == "!=")
 	case meta == "l4proto", field(left) == "ip protocol", field(left) == "ip6 nexthdr", key(left, "ct") == "state":
 		return matchOf(left, op, right, traffic{dport: []Range{{j.port, j.port}}})
 	case key(left, "ct") == "status":
@@ -372,6 +415,29 @@ func compare(op string, than []Range, port uint16) match {
 	return never
 }
 
+// comesBy tells whether a packet comes by one of the interfaces that a rule names, or
+// by none of them; behind any is how a name may go on. Those between this host and its
+// own machines bring some packets too.
+func (p packet) comesBy(names []string, any string, not bool) match {
+	m := never
+	if not {
+		m = always
+	}
+	for _, name := range names {
+		begin, open := strings.CutSuffix(name, any)
+		switch {
+		case p.iface != "" && (name == p.iface || open && strings.HasPrefix(p.iface, begin)):
+			if not {
+				return never
+			}
+			return always
+		case p.iface == "" && name != "lo" && !virtual(name), !not && virtual(name):
+			m = sometimes
+		}
+	}
+	return m
+}
+
 // virtual tells whether an interface is one between this host and its own machines, or
 // of a network over others.
 func virtual(name string) bool {
@@ -381,9 +447,9 @@ func virtual(name string) bool {
 
 // judge follows one new connection through a chain of iptables. some is set when some
 // peers are let in on the way.
-func (f filter) judge(chain string, port uint16, depth int, some *bool) outcome {
+func (f filter) judge(chain string, p packet, depth int, some *bool) outcome {
 	for _, rule := range f.chains[chain] {
-		m := matchWords(rule, port)
+		m := matchWords(rule, p)
 		if m == never || depth > deepest {
 			continue
 		}
@@ -398,7 +464,7 @@ func (f filter) judge(chain string, port uint16, depth int, some *bool) outcome 
 				return undecided
 			}
 		default:
-			o = f.judge(target, port, depth+1, some)
+			o = f.judge(target, p, depth+1, some)
 			if o == undecided && m == always && slices.Contains(rule, "-g") {
 				return undecided
 			}
@@ -416,7 +482,7 @@ func (f filter) judge(chain string, port uint16, depth int, some *bool) outcome 
 
 // matchWords is how far a rule of iptables is about new connections to a port of this
 // host. What it doesn't know is true for some.
-func matchWords(rule []string, port uint16) match {
+func matchWords(rule []string, p packet) match {
 	m := always
 	for i := 0; i < len(rule); i++ {
 		word, not := rule[i], i > 0 && rule[i-1] == "!"
@@ -435,10 +501,7 @@ func matchWords(rule []string, port uint16) match {
 		case "-p":
 			one = is(value == "tcp" || value == "all")
 		case "-i":
-			one = is(value != "lo")
-			if virtual(value) && !not {
-				one = sometimes
-			}
+			one = p.comesBy([]string{value}, "+", not)
 		case "-s":
 			if !not {
 				one = sometimes
@@ -449,7 +512,7 @@ func matchWords(rule []string, port uint16) match {
 			on := false
 			for w := range strings.SplitSeq(value, ",") {
 				r, ok := ParseRange(w, ":")
-				on = on || ok && r.First <= port && port <= r.Last
+				on = on || ok && r.First <= p.port && p.port <= r.Last
 			}
 			one = is(on)
 		case "--sport", "--sports", "--ports":

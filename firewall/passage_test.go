@@ -117,6 +117,65 @@ func TestPassageOfNFT(t *testing.T) {
 	}
 }
 
+// A rule that names an interface is about those who come by it: all, where the host has
+// no other.
+func TestPassageByInterfaces(t *testing.T) {
+	way := func(name string) Interface { return Interface{Name: name, Four: true, Six: true} }
+	one, bridged := []Interface{way("eth0")}, []Interface{way("eth0"), way("docker0"), way("wg0")}
+	two := []Interface{way("eth0"), way("eth1")}
+	odd := []Interface{way("eth0"), {Name: "eth1", Four: true}}
+	from := func(name string) string {
+		return fmt.Sprintf(`{"match":{"op":"==","left":{"meta":{"key":"iifname"}},"right":%q}}`, name)
+	}
+	both := dport("==", `{"set":[21,`+rest+`]}`) + "," + acceptIt
+	jumps := []string{
+		from("eth1") + `,{"jump":{"target":"lan"}}`, from("eth0") + `,{"jump":{"target":"wan"}}`,
+		"lan: " + acceptIt, "wan: " + dport("==", "8080") + "," + acceptIt,
+	}
+	ways := []string{
+		`{"vmap":{"key":{"meta":{"key":"iifname"}},"data":{"set":[["eth1",{"jump":{"target":"lan"}}],["eth0",{"jump":{"target":"wan"}}]]}}}`,
+		"lan: " + acceptIt, "wan: " + dport("==", "8080") + "," + acceptIt,
+	}
+	drop := "-P INPUT DROP\n-A INPUT "
+	const open, some, shut = "21,30000-30009//", "/21,30000-30009/", "//21,30000-30009"
+	for _, row := range []struct {
+		name       string
+		interfaces []Interface
+		nft        []string // in a chain that drops
+		iptables   string
+		four, six  string
+	}{
+		{"the only one", one, []string{from("eth0") + "," + both}, drop + "-i eth0 -j ACCEPT", open, open},
+		{"the only one beside bridges", bridged, []string{from("eth0") + "," + both}, drop + "-i eth0 -j ACCEPT", open, open},
+		{"one that is not there", one, []string{from("eth1") + "," + both}, drop + "-i eth1 -j ACCEPT", shut, shut},
+		{"one of two", two, []string{from("eth1") + "," + both}, drop + "-i eth1 -j ACCEPT", some, some},
+		{"one of two by jumps", two, jumps, drop + "-i eth1 -j ACCEPT\n-A INPUT -i eth0 -p tcp -m tcp --dport 8080 -j ACCEPT", some, some},
+		{"one of two by a map", two, ways, "", some, some},
+		{"both, one after the other", two, []string{from("eth1") + "," + acceptIt, from("eth0") + "," + both}, drop + "-i eth1 -j ACCEPT\n-A INPUT -i eth0 -j ACCEPT", open, open},
+		{"both by the begin of their names", two, []string{from("eth*") + "," + both}, drop + "-i eth+ -j ACCEPT", open, open},
+		{"all but one", two, []string{strings.Replace(from("eth0"), "==", "!=", 1) + "," + both}, drop + "! -i eth0 -j ACCEPT", some, some},
+		{"all but a bridge", two, []string{strings.Replace(docker0, "==", "!=", 1) + "," + both}, drop + "! -i docker0 -j ACCEPT", open, open},
+		{"one of two is dropped", two, []string{from("eth0") + "," + dropIt, both}, drop + "-i eth0 -j DROP\n-A INPUT -j ACCEPT", some, some},
+		{"the one that has no IPv6", odd, []string{from("eth1") + "," + both}, drop + "-i eth1 -j ACCEPT", some, shut},
+		{"the one that has IPv6", odd, []string{from("eth0") + "," + both}, drop + "-i eth0 -j ACCEPT", some, open},
+		{"they are not known", nil, []string{from("eth0") + "," + both}, drop + "-i eth0 -j ACCEPT", some, some},
+		{"they are not known, all but the loopback", nil, []string{strings.Replace(lo, "==", "!=", 1) + "," + both}, drop + "! -i lo -j ACCEPT", open, open},
+	} {
+		said := []map[string]string{{"nft -j list ruleset": nftRules(t, "inet", "drop", row.nft...)}}
+		if row.iptables != "" {
+			said = append(said, map[string]string{"iptables -S": row.iptables, "ip6tables -S": row.iptables, "/proc/net/ip_tables_names": "filter\n"})
+		}
+		for i, said := range said {
+			h := answers(said)
+			h.Interfaces = func() []Interface { return row.interfaces }
+			four, six, err := PassageOf(h, served)
+			if err != nil || four.short() != row.four || six.short() != row.six {
+				t.Errorf("%s, %s: %q and %q, %v; want %q and %q", row.name, []string{"nft", "iptables"}[i], four.short(), six.short(), err, row.four, row.six)
+			}
+		}
+	}
+}
+
 func (p Passage) short() string {
 	return list(p.Open, "-", ",") + "/" + list(p.Some, "-", ",") + "/" + list(p.Shut, "-", ",")
 }
