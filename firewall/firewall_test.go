@@ -228,6 +228,22 @@ func parseScriptHost(text string) *Host {
 	return s.host()
 }
 
+// What is told is why a program failed, not what it warns of before.
+func TestReason(t *testing.T) {
+	for said, want := range map[string]string{
+		"exit status 1: Operation not permitted": "Operation not permitted",
+		"exit status 4: # Warning: iptables-legacy tables present, use iptables-legacy to see them\niptables v1.8.9 (nf_tables): Could not fetch rule set generation id: Permission denied (you must be root)\n": "iptables v1.8.9 (nf_tables): Could not fetch rule set generation id: Permission denied (you must be root)",
+		"exit status 1: WARNING: initcaps: can't open\nERROR: You need to be root to run this script":                                                                                                            "ERROR: You need to be root to run this script",
+		"exit status 1: # Warning: alone": "it can't be asked",
+		"exit status 1: a\x1b[31mb\nc":    "c",
+		"exit status 1: ":                 "it can't be asked",
+	} {
+		if got := reason(errors.New(said)); got != want {
+			t.Errorf("reason(%q) = %q; want %q", said, got, want)
+		}
+	}
+}
+
 // What sh makes of a quoted word is the word.
 func TestQuoteIsReadBySh(t *testing.T) {
 	sh, err := exec.LookPath("sh")

@@ -673,16 +673,19 @@ func nftFile(h *Host) string {
 	return "/etc/nftables.conf"
 }
 
-// reason is in one line why something can't be asked.
+// reason is in one line why something can't be asked. Warnings that a program prints
+// before it are none.
 func reason(err error) string {
 	if absent(err) {
 		return "there is no such program here"
 	}
-	line, _, _ := strings.Cut(status.ReplaceAllString(err.Error(), ""), "\n")
-	if !printable(line) {
-		return "it can't be asked"
+	for line := range strings.Lines(status.ReplaceAllString(err.Error(), "")) {
+		line = strings.TrimSpace(line)
+		if line != "" && printable(line) && !strings.HasPrefix(line, "#") && !strings.HasPrefix(strings.ToLower(line), "warning") {
+			return line
+		}
 	}
-	return line
+	return "it can't be asked"
 }
 
 var status = regexp.MustCompile(`^exit status \d+: `)
