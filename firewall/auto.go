@@ -37,17 +37,13 @@ func Detect(h *Host, p Ports) (dialects, found []string) {
 		old = true // perhaps
 	} else {
 		filters := false
-		for _, hook := range []string{"input", "output"} {
-			w := p.incoming()
-			if hook == "output" {
-				w = p.outgoing()
-			}
+		for _, hook := range hooks {
 			for _, c := range rs.base(hook) {
 				if c.ofIPTables() {
 					old = true
 					continue
 				}
-				if _, blocked := place(rs.fates(c, w)); blocked || c.policy == "drop" {
+				if _, yes := rs.filters(c, p); yes {
 					filters = true
 				}
 			}
@@ -57,22 +53,16 @@ func Detect(h *Host, p Ports) (dialects, found []string) {
 			dialects = append(dialects, "nft")
 		}
 	}
-	for _, name := range []string{"/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"} {
-		if b, err := h.Read(name); err == nil && strings.Contains(string(b), "filter") {
-			old = true
-		}
-	}
-	if old {
+	if old || h.legacy() {
 		filters := false
 		for _, t := range h.tables() {
-			out, err := h.Run(t.program, "-S")
+			tables, err := h.filters(t)
 			if err != nil {
 				refused(t.program, err)
 				continue
 			}
-			f := parseFilter(out)
-			for chain, w := range map[string]traffic{"INPUT": p.incoming(), "OUTPUT": p.outgoing()} {
-				if _, blocked := place(f.fates(chain, w)); blocked || f.policy[chain] == "DROP" {
+			for _, s := range stops {
+				if _, yes := tables[s.table].filters(s, p); yes {
 					filters = true
 				}
 			}

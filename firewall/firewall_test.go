@@ -452,10 +452,12 @@ func FuzzWhatFirewallsSay(f *testing.F) {
 		rich, _ := s.part("run", "firewall-cmd --permanent --zone=public --list-rich-rules")
 		f.Add(nft, tables, status, added, zones, rich)
 	}
+	f.Add("", "*mangle\n:PREROUTING DROP\n-A PREROUTING -j \"a\nb\" --comment dray\n*raw\n-A PREROUTING --comment dray -j X", "", "", "", "")
 	f.Add(`{"nftables":[{"chain":{"family":"inet","table":"-f","name":"a\nb","hook":"input","policy":"drop"}}]}`, "-A INPUT -j \"a\nb\" --comment dray", "", "ufw allow 'a\nb' comment 'dray'", "a b\n-x\n", "rule service name=\"dray\" \x00")
 	f.Fuzz(func(t *testing.T, nft, tables, status, added, zones, rich string) {
 		answers := map[string]string{
 			"nft -j list ruleset": nft, "iptables -S": tables, "ip6tables -S": tables, "iptables -V": "nf_tables",
+			"iptables-save": tables, "ip6tables-save": "*raw\n:PREROUTING DROP\n" + tables,
 			"ufw status": status, "ufw status verbose": status, "ufw show added": added,
 			"firewall-cmd --state": status, "firewall-cmd --get-active-zones": zones, "firewall-cmd --get-default-zone": zones,
 		}
@@ -553,6 +555,13 @@ func TestWhatARuleDoes(t *testing.T) {
 		{"-m conntrack ! --ctstate RELATED,ESTABLISHED -j DROP", false, blocks},
 		{"-p tcp -m state --state NEW -j DROP", false, blocks},
 		{"-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate NEW -j DROP", false, passes},
+		{"-p tcp -m tcp --dport 21 --tcp-flags FIN,SYN,RST,ACK SYN -j DROP", false, blocks},
+		{"-p tcp -m tcp --tcp-flags FIN,SYN FIN,SYN -j DROP", false, passes},
+		{"-f -j DROP", false, passes},
+		{"-p tcp -m conntrack --ctstate NEW -m tcpmss ! --mss 536:65535 -j DROP", false, bans},
+		{"-m rpfilter --invert -j DROP", false, bans},
+		{"-m addrtype --dst-type LOCAL -j DROP", false, blocks},
+		{"-m addrtype --dst-type BROADCAST -j DROP", false, bans},
 		{"-i lo -j DROP", false, passes},
 		{"! -i lo -j DROP", false, blocks},
 		{"-i eth0 -j DROP", false, blocks},
@@ -612,6 +621,9 @@ func TestWhatAnNFTRuleDoes(t *testing.T) {
 		{"all but loopback", `{"match":{"op":"!=","left":{"meta":{"key":"iifname"}},"right":"lo"}},` + drop, blocks},
 		{"too many", `{"limit":{"rate":5,"per":"second","inv":true}},` + drop, bans},
 		{"flags", `{"match":{"op":"!=","left":{"&":[{"payload":{"protocol":"tcp","field":"flags"}},["fin"]]},"right":"syn"}},` + drop, passes},
+		{"first packets", `{"match":{"op":"==","left":{"&":[{"payload":{"protocol":"tcp","field":"flags"}},["fin","syn","rst","ack"]]},"right":"syn"}},` + drop, blocks},
+		{"IPv4", `{"match":{"op":"==","left":{"meta":{"key":"protocol"}},"right":"ip"}},` + drop, blocks},
+		{"ARP", `{"match":{"op":"==","left":{"payload":{"protocol":"ether","field":"type"}},"right":"arp"}},` + drop, passes},
 		{"jump to all", `{"jump":{"target":"all"}}`, blocks},
 		{"jump of some", saddr + `,{"goto":{"target":"all"}}`, bans},
 		{"a map of states", `{"vmap":{"key":{"ct":{"key":"state"}},"data":{"set":[["invalid",{"drop":null}],["new",{"accept":null}]]}}}`, passes},

@@ -56,6 +56,73 @@ func negated(rule []string, names ...string) bool {
 	return false
 }
 
+// parseSave reads the tables that "iptables-save" prints.
+func parseSave(text string) map[string]filter {
+	all := map[string]filter{}
+	for _, part := range strings.Split("\n"+text, "\n*")[1:] {
+		name, rules, _ := strings.Cut(part, "\n")
+		f := parseFilter(rules)
+		for line := range strings.Lines(rules) {
+			if chain, ok := strings.CutPrefix(line, ":"); ok {
+				if words := strings.Fields(chain); len(words) > 1 {
+					f.policy[words[0]] = words[1]
+				}
+			}
+		}
+		all[strings.TrimSpace(name)] = f
+	}
+	return all
+}
+
+// A stop is a chain of iptables that the connections of a server pass.
+type stop struct {
+	table, chain string
+	prio         int
+}
+
+// stops are in the order in which packets meet them, but for those of output. The rules
+// of nat do not drop, and before OUTPUT of raw nothing is known about a packet.
+var stops = []stop{
+	{"raw", "PREROUTING", -300}, {"mangle", "PREROUTING", -150},
+	{"mangle", "INPUT", -150}, {"filter", "INPUT", 0}, {"security", "INPUT", 50},
+	{"mangle", "OUTPUT", -150}, {"filter", "OUTPUT", 0}, {"security", "OUTPUT", 50},
+}
+
+func (s stop) early() bool { return s.chain == "PREROUTING" }
+
+func (s stop) out() bool { return s.chain == "OUTPUT" }
+
+// of is how a stop is called in a sentence.
+func (s stop) of(t table) string {
+	if s.table == "filter" {
+		return s.chain + " of " + t.program
+	}
+	return s.chain + " of the table " + s.table + " of " + t.program
+}
+
+// command is the begin of a command for a stop.
+func (s stop) command(t table, option string) []string {
+	if s.table == "filter" {
+		return []string{t.program, option, s.chain}
+	}
+	return []string{t.program, "-t", s.table, option, s.chain}
+}
+
+// filters tells whether a chain drops what a server needs, and in fates what each rule
+// of it does.
+func (f filter) filters(s stop, p Ports) (fates []fate, yes bool) {
+	w := p.incoming()
+	switch {
+	case s.early():
+		w = w.early(s.prio)
+	case s.out():
+		w = p.outgoing()
+	}
+	fates = f.fates(s.chain, w)
+	_, blocked := place(fates)
+	return fates, blocked || f.policy[s.chain] == "DROP"
+}
+
 // fates are what the rules of a chain do to a traffic. Ours do nothing.
 func (f filter) fates(chain string, w traffic) []fate {
 	return f.read(chain, w, map[string]fate{})
@@ -104,30 +171,52 @@ func (f filter) fate(rule []string, w traffic, known map[string]fate) fate {
 		peer, lo = "-d", option(rule, "-o")
 	}
 	protocol, states := option(rule, "-p"), option(rule, "--ctstate", "--state")
+	set := flags(rule)
 	not := func(names ...string) bool { return negated(rule, names...) }
 	switch {
 	case protocol != "" && protocol != "all" && (protocol == "tcp") == not("-p"),
 		lo == "lo" && !not("-i", "-o"),
-		states != "" && slices.Contains(strings.Split(states, ","), "NEW") == not("--ctstate", "--state"),
+		states != "" && slices.Contains(strings.Split(states, ","), strings.ToUpper(w.state)) == not("--ctstate", "--state"),
 		len(dports) > 0 && len(w.dport) > 0 && !not("--dport", "--dports") && (!meet(dports, w.dport) || w.out && size(dports) < 1000),
 		w.out && len(sports) > 0 && len(w.sport) > 0 && !not("--sport", "--sports") && !meet(sports, w.sport),
-		slices.Contains(rule, "--tcp-flags"), slices.Contains(rule, "--syn") && not("--syn"):
+		len(set) > 0 && (!slices.Equal(set, []string{"syn"}) || w.begins(set) == not("--tcp-flags", "--syn")),
+		slices.Contains(rule, "-f") && !not("-f"):
 		return passes
-	case option(rule, peer) != "" && !not(peer), option(rule, "-d") != "" && !not("-d"), !w.out && len(sports) > 0,
-		slices.ContainsFunc([]string{"set", "recent", "limit", "hashlimit", "connlimit", "geoip", "addrtype", "string", "iprange", "mark", "connmark"}, func(m string) bool { return hasMatch(rule, m) }):
+	case option(rule, peer) != "" && !not(peer), option(rule, "-d") != "" && !not("-d"), !w.out && len(sports) > 0, partial(rule):
 		return min(found, bans)
 	}
 	return found
 }
 
-// hasMatch tells whether a rule has an extension, "-m name".
-func hasMatch(rule []string, name string) bool {
+// flags are the flags that a rule wants of a packet, of those that it looks at; none:
+// it does not look.
+func flags(rule []string) []string {
 	for i, word := range rule {
-		if word == "-m" && i+1 < len(rule) && rule[i+1] == name {
+		if word == "--syn" {
+			return []string{"syn"}
+		}
+		if word == "--tcp-flags" && i+2 < len(rule) {
+			return strings.Split(strings.ToLower(rule[i+2]), ",")
+		}
+	}
+	return nil
+}
+
+// partial tells whether a rule has an extension that is about some packets only, or one
+// that is not known here.
+func partial(rule []string) bool {
+	for i, word := range rule {
+		if word == "-m" && i+1 < len(rule) && !slices.Contains([]string{"tcp", "conntrack", "state", "comment", "multiport"}, rule[i+1]) &&
+			(rule[i+1] != "addrtype" || option(rule, "--dst-type") != "LOCAL" || negated(rule, "--dst-type") || option(rule, "--src-type") != "") {
 			return true
 		}
 	}
 	return false
+}
+
+// untracks tells whether a rule takes packets from connection tracking.
+func untracks(rule []string) bool {
+	return slices.Contains(rule, "--notrack") || option(rule, "-j") == "NOTRACK"
 }
 
 // established tells whether a chain, or one that it goes to without a condition,
@@ -151,9 +240,9 @@ func (f filter) established(chain string, seen map[string]bool) bool {
 	})
 }
 
-// chainRules are the rules that the ports need in INPUT or OUTPUT, as words
-// behind the name of the chain, in the order in which iptables prints them.
-func (p Ports) chainRules(v6, out bool) [][]string {
+// chainRules are the rules that the ports need in a chain, as words behind its name, in
+// the order in which iptables prints them.
+func (p Ports) chainRules(v6 bool, s stop) [][]string {
 	rule := func(from string, ports []Range, option string) [][]string {
 		var rules [][]string
 		for _, some := range chunks(ports, 15) {
@@ -161,12 +250,17 @@ func (p Ports) chainRules(v6, out bool) [][]string {
 			if from != "" {
 				r = append(r, "-s", from)
 			}
-			rules = append(rules, append(r, "-p", "tcp", "-m", "multiport", option, list(some, ":", ","),
-				"-m", "conntrack", "--ctstate", "NEW", "-m", "comment", "--comment", mark, "-j", "ACCEPT"))
+			r = append(r, "-p", "tcp", "-m", "multiport", option, list(some, ":", ","))
+			if s.early() { // no state is known there, and others than this host may be meant
+				r = append(r, "-m", "addrtype", "--dst-type", "LOCAL")
+			} else {
+				r = append(r, "-m", "conntrack", "--ctstate", "NEW,UNTRACKED")
+			}
+			rules = append(rules, append(r, accepting...))
 		}
 		return rules
 	}
-	if out {
+	if s.out() {
 		if !p.out() {
 			return nil
 		}
@@ -185,12 +279,45 @@ func (p Ports) chainRules(v6, out bool) [][]string {
 	}
 	var rules [][]string
 	for _, n := range from {
-		rules = append(rules, rule(n.String(), p.in(), "--dports")...)
+		peer := n.String()
+		if n.Bits() == 0 { // iptables prints it as no condition
+			peer = ""
+		}
+		rules = append(rules, rule(peer, p.in(), "--dports")...)
 	}
 	return rules
 }
 
-var stateRule = []string{"-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-m", "comment", "--comment", mark, "-j", "ACCEPT"}
+// wants are chainRules, with those for packets of connections that they let in where the
+// chain would drop these. notrack says that some rule takes packets from connection
+// tracking.
+func (f filter) wants(t table, s stop, p Ports, notrack bool) [][]string {
+	want := p.chainRules(t.v6, s)
+	switch back := p.back().early(s.prio); {
+	case len(want) == 0 && !s.out():
+		return nil // nobody is let in there
+	case s.early():
+		if _, blocked := place(f.fates(s.chain, back)); len(back.dport) > 0 && (blocked || f.policy[s.chain] == "DROP") {
+			for _, some := range chunks(back.dport, 15) {
+				want = append(want, append([]string{"-p", "tcp", "-m", "tcp", "--tcp-flags", "ACK", "ACK", "-m", "multiport", "--dports", list(some, ":", ","), "-m", "addrtype", "--dst-type", "LOCAL"}, accepting...))
+			}
+		}
+		return want
+	case s.out() && notrack:
+		for _, some := range chunks(p.in(), 15) {
+			want = append(want, append([]string{"-p", "tcp", "-m", "multiport", "--sports", list(some, ":", ","), "-m", "conntrack", "--ctstate", "UNTRACKED"}, accepting...))
+		}
+	}
+	if !f.established(s.chain, map[string]bool{}) {
+		want = append([][]string{stateRule}, want...)
+	}
+	return want
+}
+
+// accepting is the end of each rule of ours.
+var accepting = []string{"-m", "comment", "--comment", mark, "-j", "ACCEPT"}
+
+var stateRule = append([]string{"-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED"}, accepting...)
 
 // chunks parts ranges so that each part has at most n ports, of which a range
 // takes two: multiport and ufw bear no more than 15.
@@ -214,17 +341,18 @@ func chunks(ranges []Range, n int) [][]Range {
 	return out
 }
 
-// A table is the filter table that one program keeps.
+// A table is what one program keeps: tables of the names in stops.
 type table struct {
 	program string
 	v6      bool
+	bare    bool // the table filter is not there, and not to be asked for: the question would make it
 }
 
 // tables are those that may have rules: iptables is the program of nftables or of
 // the old tables, and the other kind may have rules beside it. That one is asked
 // only where the kernel has such a table: the question would make it.
 func (h *Host) tables() []table {
-	all := []table{{"iptables", false}, {"ip6tables", true}}
+	all := []table{{program: "iptables"}, {program: "ip6tables", v6: true}}
 	version, err := h.Run("iptables", "-V")
 	if err != nil {
 		return all
@@ -232,38 +360,75 @@ func (h *Host) tables() []table {
 	if !strings.Contains(version, "nf_tables") {
 		return all
 	}
-	for _, t := range []struct {
-		names string
-		table
-	}{{"/proc/net/ip_tables_names", table{"iptables-legacy", false}}, {"/proc/net/ip6_tables_names", table{"ip6tables-legacy", true}}} {
-		if b, err := h.Read(t.names); err == nil && slices.Contains(strings.Fields(string(b)), "filter") {
-			all = append(all, t.table)
+	for _, t := range []table{{program: "iptables-legacy"}, {program: "ip6tables-legacy", v6: true}} {
+		if names := h.legacyTables(t.v6); len(names) > 0 {
+			t.bare = !slices.Contains(names, "filter")
+			all = append(all, t)
 		}
 	}
 	return all
+}
+
+// legacyTables are the tables of the old kind that the kernel has and that may filter.
+func (h *Host) legacyTables(v6 bool) []string {
+	file := "/proc/net/ip_tables_names"
+	if v6 {
+		file = "/proc/net/ip6_tables_names"
+	}
+	b, err := h.Read(file)
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(strings.Fields(string(b)), func(name string) bool {
+		return !slices.ContainsFunc(stops, func(s stop) bool { return s.table == name })
+	})
+}
+
+// legacy tells whether there is one of legacyTables.
+func (h *Host) legacy() bool { return len(h.legacyTables(false))+len(h.legacyTables(true)) > 0 }
+
+// filters are the tables of one program, by name. The question makes none.
+func (h *Host) filters(t table) (map[string]filter, error) {
+	all := map[string]filter{}
+	saved, err := h.Run(t.program + "-save")
+	if err == nil {
+		all = parseSave(saved)
+	}
+	if t.bare {
+		return all, err
+	}
+	out, err := h.Run(t.program, "-S")
+	if err != nil {
+		return nil, err
+	}
+	all["filter"] = parseFilter(out)
+	return all, nil
 }
 
 func iptables(h *Host, p Ports) Plan {
 	var plan Plan
 	opened := false
 	for _, t := range h.tables() {
-		out, err := h.Run(t.program, "-S")
+		tables, err := h.filters(t)
 		if err != nil {
 			plan.say("The rules of %s can't be read (%s): these are the commands for a chain that drops.", t.program, reason(err))
 			f := filter{policy: map[string]string{"INPUT": "DROP"}}
-			plan.openTable(t, p, f, "INPUT")
+			plan.openTable(t, p, f, stop{"filter", "INPUT", 0}, false)
 			if p.out() {
 				plan.say("Those for OUTPUT are needed only where it drops.")
 				f.policy["OUTPUT"] = "DROP"
 				f.chains = map[string][][]string{"OUTPUT": {stateRule}}
-				plan.openTable(t, p, f, "OUTPUT")
+				plan.openTable(t, p, f, stop{"filter", "OUTPUT", 0}, false)
 			}
 			opened = true
 			continue
 		}
-		f := parseFilter(out)
-		opened = plan.openTable(t, p, f, "INPUT") || opened
-		opened = plan.openTable(t, p, f, "OUTPUT") || opened
+		notrack := slices.ContainsFunc(slices.Concat(tables["raw"].chains["PREROUTING"], tables["raw"].chains["OUTPUT"]), untracks)
+		for _, s := range stops {
+			if _, ok := tables[s.table]; ok {
+				opened = plan.openTable(t, p, tables[s.table], s, notrack) || opened
+			}
+		}
 	}
 	switch {
 	case opened && len(plan.Steps) == 0:
@@ -280,24 +445,25 @@ func iptables(h *Host, p Ports) Plan {
 
 // openTable adds what one chain needs, in place of what is there of ours. It
 // returns false when the chain lets everything through.
-func (plan *Plan) openTable(t table, p Ports, f filter, chain string) bool {
-	out := chain == "OUTPUT"
-	w := p.incoming()
-	if out {
-		w = p.outgoing()
-	}
-	at, blocked := place(f.fates(chain, w))
-	if f.policy[chain] != "DROP" && !blocked {
-		plan.say("%s of %s drops nothing that is needed here.", chain, t.program)
+func (plan *Plan) openTable(t table, p Ports, f filter, s stop, notrack bool) bool {
+	fates, filters := f.filters(s, p)
+	if !filters {
+		if s.table == "filter" {
+			plan.say("%s drops nothing that is needed here.", s.of(t))
+		}
 		return false
 	}
-	want := p.chainRules(t.v6, out)
-	if !f.established(chain, map[string]bool{}) {
-		want = append([][]string{stateRule}, want...)
+	if s.early() {
+		plan.say("%s comes before INPUT, and drops as well.", s.of(t))
+	}
+	at, _ := place(fates)
+	want := f.wants(t, s, p, notrack)
+	if len(want) == 0 {
+		plan.say("%s is for %s, of which no network is let in: no rule is needed there.", s.of(t), family(t.v6))
 	}
 	there := make([]bool, len(want))
 	var older [][]string
-	for _, rule := range f.chains[chain] {
+	for _, rule := range f.chains[s.chain] {
 		if !ours(rule) {
 			continue
 		}
@@ -308,9 +474,9 @@ func (plan *Plan) openTable(t table, p Ports, f filter, chain string) bool {
 		older = append(older, rule)
 	}
 	comment := ""
-	where := []string{t.program, "-I", chain}
+	where := s.command(t, "-I")
 	if at > 0 {
-		comment = "behind the rules of " + chain + " that turn some peers away: those go on to hold"
+		comment = "behind the rules of " + s.chain + " that turn some peers away: those go on to hold"
 		where = append(where, number(at+1))
 	}
 	for i, rule := range want {
@@ -320,7 +486,7 @@ func (plan *Plan) openTable(t table, p Ports, f filter, chain string) bool {
 		}
 	}
 	for _, rule := range older {
-		plan.run("an older rule of dray", append([]string{t.program, "-D", chain}, rule...)...)
+		plan.run("an older rule of dray", append(s.command(t, "-D"), rule...)...)
 	}
 	return true
 }
@@ -379,16 +545,15 @@ func (plan *Plan) save(h *Host) {
 func undoIPTables(h *Host, _ Ports) Plan {
 	var plan Plan
 	for _, t := range h.tables() {
-		out, err := h.Run(t.program, "-S")
+		tables, err := h.filters(t)
 		if err != nil {
 			plan.say("The rules of %s can't be read (%s). \"%s -S\" shows those with the comment \"dray\"; each goes by the same line with -D in place of -A.", t.program, reason(err), t.program)
 			continue
 		}
-		f := parseFilter(out)
-		for _, chain := range []string{"INPUT", "OUTPUT"} {
-			for _, rule := range f.chains[chain] {
+		for _, s := range stops {
+			for _, rule := range tables[s.table].chains[s.chain] {
 				if ours(rule) {
-					plan.run("", append([]string{t.program, "-D", chain}, rule...)...)
+					plan.run("", append(s.command(t, "-D"), rule...)...)
 				}
 			}
 		}

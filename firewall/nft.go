@@ -23,6 +23,7 @@ type chain struct {
 	family, table, name string
 	hook, policy        string // of base chains
 	prio                int
+	devices             []string // of those with hook ingress; none: not known
 	rules               []nftRule
 }
 
@@ -37,6 +38,12 @@ func (c *chain) String() string { return c.family + " " + c.table + " " + c.name
 // words are the chain as arguments of nft.
 func (c *chain) words() []string { return []string{c.family, c.table, c.name} }
 
+// early tells whether a chain comes before those with hook input.
+func (c *chain) early() bool { return c.hook == "ingress" || c.hook == "prerouting" }
+
+// tracked tells whether connection tracking has seen what gets to a chain.
+func (c *chain) tracked() bool { return c.hook != "ingress" && c.prio > tracks }
+
 // A name of nft that needs no quotation.
 var nftName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_./\\-]*$`)
 
@@ -47,7 +54,7 @@ func parseRuleset(text string) (*ruleset, error) {
 		Nftables []struct {
 			Chain *struct {
 				Family, Table, Name, Hook, Policy string
-				Prio                              any
+				Prio, Dev                         any
 			}
 			Rule *struct {
 				Family, Table, Chain, Comment string
@@ -67,7 +74,8 @@ func parseRuleset(text string) (*ruleset, error) {
 			if prio, ok := o.Chain.Prio.(float64); ok {
 				c.prio = int(prio)
 			}
-			if nftName.MatchString(c.table) && nftName.MatchString(c.name) && slices.Contains([]string{"ip", "ip6", "inet"}, c.family) {
+			c.devices = texts(o.Chain.Dev)
+			if nftName.MatchString(c.table) && nftName.MatchString(c.name) && slices.Contains([]string{"ip", "ip6", "inet", "netdev"}, c.family) {
 				rs.chains = append(rs.chains, c)
 			}
 		case o.Rule != nil:
@@ -100,10 +108,44 @@ func (rs *ruleset) base(hook string) []*chain {
 	return out
 }
 
+// hooks are those that the connections of a server pass.
+var hooks = []string{"ingress", "prerouting", "input", "output"}
+
+// meets is what of a server a base chain meets.
+func (p Ports) meets(c *chain) traffic {
+	switch {
+	case c.hook == "output":
+		return p.outgoing()
+	case c.hook == "ingress":
+		return p.incoming().early(tracks)
+	case c.hook == "prerouting":
+		return p.incoming().early(c.prio)
+	}
+	return p.incoming()
+}
+
+// filters tells whether a base chain drops what a server needs, and in fates what each
+// rule of it does.
+func (rs *ruleset) filters(c *chain, p Ports) (fates []fate, yes bool) {
+	fates = rs.fates(c, p.meets(c))
+	_, blocked := place(fates)
+	return fates, blocked || c.policy == "drop"
+}
+
+// untracks tells whether a rule takes packets from connection tracking.
+func (rs *ruleset) untracks() bool {
+	return slices.ContainsFunc(rs.chains, func(c *chain) bool {
+		return slices.ContainsFunc(c.rules, func(r nftRule) bool {
+			return slices.ContainsFunc(r.expr, func(e map[string]any) bool { _, ok := e["notrack"]; return ok })
+		})
+	})
+}
+
 // ofIPTables tells whether a chain is one that iptables-nft keeps: its names, its
 // place, and a counter in each rule. Rules of nft in it would confuse iptables.
 func (c *chain) ofIPTables() bool {
-	if c.family == "inet" || c.table != "filter" || c.prio != 0 || c.name != strings.ToUpper(c.hook) {
+	prio, ok := map[string]int{"raw": -300, "mangle": -150, "filter": 0, "security": 50}[c.table]
+	if c.family != "ip" && c.family != "ip6" || !ok || c.prio != prio || c.name != strings.ToUpper(c.hook) {
 		return false
 	}
 	return !slices.ContainsFunc(c.rules, func(r nftRule) bool {
@@ -282,9 +324,6 @@ const (
 
 // matchOf is how far a condition is true for w.
 func matchOf(left any, op string, right any, w traffic) match {
-	if m, ok := left.(map[string]any); ok && m["&"] != nil { // tcp flags & (fin|syn) != syn and the like are about broken packets
-		return never
-	}
 	negated := op == "!="
 	exact := func(is bool) match { // true for all or for none
 		if is == negated {
@@ -292,19 +331,25 @@ func matchOf(left any, op string, right any, w traffic) match {
 		}
 		return always
 	}
+	protocol, name, _ := strings.Cut(field(left), " ")
+	masked, _ := left.(map[string]any)
 	switch {
+	case masked["&"] != nil || name == "flags":
+		if slices.Equal(texts(right), []string{"syn"}) {
+			return exact(w.begins(texts(right)))
+		}
+		return never // about broken packets
+	case key(left, "meta") == "protocol", field(left) == "ether type":
+		return exact(slices.Contains(texts(right), "ip") || slices.Contains(texts(right), "ip6"))
 	case key(left, "meta") == "l4proto", field(left) == "ip protocol", field(left) == "ip6 nexthdr":
 		return exact(slices.Contains(texts(right), "tcp") || meet(numbers(right), []Range{{6, 6}}))
 	case key(left, "ct") == "state":
-		return exact(slices.Contains(texts(right), "new"))
+		return exact(slices.Contains(texts(right), w.state))
 	case key(left, "meta") == "iifname", key(left, "meta") == "iif", key(left, "meta") == "oifname", key(left, "meta") == "oif":
 		return exact(!slices.Equal(texts(right), []string{"lo"}))
 	case kindOf(left) == "fib", key(left, "meta") == "mark", key(left, "ct") == "mark":
 		return sometimes
-	}
-	protocol, name, _ := strings.Cut(field(left), " ")
-	switch {
-	case protocol == "udp" || protocol == "icmp" || protocol == "icmpv6" || protocol == "sctp" || protocol == "udplite" || name == "flags":
+	case protocol == "udp" || protocol == "icmp" || protocol == "icmpv6" || protocol == "sctp" || protocol == "udplite":
 		return never
 	case name == "dport" || name == "sport":
 		ours := w.dport
@@ -438,7 +483,16 @@ type accept struct {
 	family       string // ip or ip6 where from is set
 	from         []netip.Prefix
 	sport, dport []Range // none: what belongs to a connection
+	back         bool    // answers alone
+	local        bool    // to addresses of this host alone
+	state        string  // as nft writes it; "": any
 }
+
+// States of our rules. Where others say notrack, a packet is never new.
+const (
+	ofConnection = "established,related"
+	ofFirst      = "new,untracked"
+)
 
 // words are the rule as arguments of nft.
 func (a accept) words() []string {
@@ -446,13 +500,20 @@ func (a accept) words() []string {
 	if len(a.from) > 0 {
 		w = append(w, a.family, "saddr", "{ "+prefixes(a.from, ", ")+" }")
 	}
-	switch {
-	case len(a.sport) > 0:
-		w = append(w, "tcp", "sport", "{ "+list(a.sport, "-", ", ")+" }", "ct", "state", "new")
-	case len(a.dport) > 0:
-		w = append(w, "tcp", "dport", "{ "+list(a.dport, "-", ", ")+" }", "ct", "state", "new")
-	default:
-		w = append(w, "ct", "state", "established,related")
+	if len(a.sport) > 0 {
+		w = append(w, "tcp", "sport", "{ "+list(a.sport, "-", ", ")+" }")
+	}
+	if len(a.dport) > 0 {
+		w = append(w, "tcp", "dport", "{ "+list(a.dport, "-", ", ")+" }")
+	}
+	if a.back {
+		w = append(w, "tcp", "flags", "ack")
+	}
+	if a.local {
+		w = append(w, "fib", "daddr", "type", "local")
+	}
+	if a.state != "" {
+		w = append(w, "ct", "state", a.state)
 	}
 	return append(w, "accept", "comment", `"`+mark+`"`)
 }
@@ -479,10 +540,14 @@ func (a accept) same(r nftRule) bool {
 				got.dport = numbers(v["right"])
 			case field(v["left"]) == "tcp sport":
 				got.sport = numbers(v["right"])
+			case field(v["left"]) == "tcp flags" && slices.Equal(texts(v["right"]), []string{"ack"}):
+				got.back = true
+			case kindOf(v["left"]) == "fib" && slices.Equal(texts(v["right"]), []string{"local"}):
+				got.local = true
 			case key(v["left"], "ct") == "state":
-				if established := slices.Contains(texts(v["right"]), "established"); established != (len(a.sport)+len(a.dport) == 0) {
-					return false
-				}
+				states := texts(v["right"])
+				slices.Sort(states)
+				got.state = strings.Join(states, ",")
 			default:
 				return false
 			}
@@ -491,34 +556,61 @@ func (a accept) same(r nftRule) bool {
 	if len(a.from) == 0 {
 		a.family = ""
 	}
-	return verdict && got.family == a.family && slices.Equal(got.from, a.from) &&
+	return verdict && got.family == a.family && slices.Equal(got.from, a.from) && got.back == a.back && got.local == a.local && got.state == a.state &&
 		slices.Equal(union(got.sport, 1), union(a.sport, 1)) && slices.Equal(union(got.dport, 1), union(a.dport, 1))
 }
 
-// accepts are the rules that a chain of a family needs for the ports.
-func (p Ports) accepts(family string, out bool) []accept {
-	if out {
+// accepts are the rules that a base chain needs for the ports.
+func (p Ports) accepts(c *chain) []accept {
+	if c.hook == "output" {
 		if !p.out() {
 			return nil
 		}
 		from, any := p.active()
 		if any {
-			return []accept{{dport: []Range{high}}}
+			return []accept{{dport: []Range{high}, state: ofFirst}}
 		}
-		return []accept{{sport: from}}
+		return []accept{{sport: from, state: ofFirst}}
+	}
+	one := accept{dport: p.in(), state: ofFirst}
+	if c.early() { // no state is known there, and others than this host may be meant
+		one.state, one.local = "", c.hook == "prerouting"
 	}
 	v4, v6, everybody := p.from()
 	if everybody {
-		return []accept{{dport: p.in()}}
+		return []accept{one}
 	}
 	var list []accept
-	if len(v4) > 0 && family != "ip6" {
-		list = append(list, accept{family: "ip", from: v4, dport: p.in()})
+	if len(v4) > 0 && c.family != "ip6" {
+		one.family, one.from = "ip", v4
+		list = append(list, one)
 	}
-	if len(v6) > 0 && family != "ip" {
-		list = append(list, accept{family: "ip6", from: v6, dport: p.in()})
+	if len(v6) > 0 && c.family != "ip" {
+		one.family, one.from = "ip6", v6
+		list = append(list, one)
 	}
 	return list
+}
+
+// wants are the rules of accepts, with those for packets of connections that they let in
+// where the chain would drop these.
+func (rs *ruleset) wants(c *chain, p Ports) []accept {
+	want := p.accepts(c)
+	switch back := p.back().early(c.prio); {
+	case len(want) == 0 && c.hook != "output":
+		return nil // nobody is let in there
+	case c.early():
+		if _, blocked := place(rs.fates(c, back)); len(back.dport) > 0 && (blocked || c.policy == "drop") {
+			want = append(want, accept{dport: back.dport, back: true, local: c.hook == "prerouting"})
+		}
+		return want
+	case c.hook == "output" && rs.untracks():
+		want = append(want, accept{sport: p.in(), state: stateUntracked})
+	}
+	if !rs.established(c, map[*chain]bool{}) {
+		want = append([]accept{{state: ofConnection}}, want...)
+	}
+	return want
 }
 
 const ownTable = "A table of its own with an accept would not do: an accept ends only the chain that it stands in, and the next one drops the packet all the same. The rules go into each chain that filters."
@@ -528,12 +620,12 @@ func nft(h *Host, p Ports) Plan {
 	rs, err := readNFT(h)
 	if err != nil {
 		plan.say("The ruleset can't be read (%s), so the chains are not known. In place of \"inet filter input\" and \"inet filter output\" write those that \"nft list ruleset\" shows with \"hook input\" and \"hook output\".", reason(err))
-		for _, a := range append([]accept{{}}, p.accepts("inet", false)...) {
+		for _, a := range append([]accept{{state: ofConnection}}, p.accepts(&chain{family: "inet", hook: "input"})...) {
 			plan.run("", append([]string{"nft", "insert", "rule", "inet", "filter", "input"}, a.words()...)...)
 		}
 		if p.out() {
 			plan.say("The last command is for an output chain that drops, and for nothing else.")
-			for _, a := range p.accepts("inet", true) {
+			for _, a := range p.accepts(&chain{family: "inet", hook: "output"}) {
 				plan.run("", append([]string{"nft", "insert", "rule", "inet", "filter", "output"}, a.words()...)...)
 			}
 		}
@@ -543,38 +635,39 @@ func nft(h *Host, p Ports) Plan {
 	}
 	var keep []string // notes on how to keep the rules
 	chains, left := 0, 0
-	for _, out := range []bool{false, true} {
-		hook, traffic := "input", p.incoming()
-		if out {
-			hook, traffic = "output", p.outgoing()
-		}
+	for _, hook := range hooks {
 		for _, c := range rs.base(hook) {
+			fates, filters := rs.filters(c, p)
+			switch {
+			case c.early() && !filters:
+				continue
+			case c.ofIPTables() && !filters && c.table != "filter":
+				continue
+			}
 			chains++
 			if c.ofIPTables() {
 				left++
 				plan.say("The chain %q is one of iptables, and left to it: dray firewall iptables.", c)
 				continue
 			}
-			fates := rs.fates(c, traffic)
-			at, blocked := place(fates)
-			if c.policy != "drop" && !blocked {
+			if !filters {
 				plan.say("The chain %q drops nothing that is needed here.", c)
 				continue
 			}
-			want := p.accepts(c.family, out)
-			if !rs.established(c, map[*chain]bool{}) {
-				want = append([]accept{{}}, want...)
+			if c.early() {
+				plan.say("The chain %q (hook %s) comes before all input chains, and drops as well.", c, c.hook)
 			}
+			want := rs.wants(c, p)
+			at, _ := place(fates)
 			plan.openChain(c, want, at)
+			if len(want) == 0 {
+				plan.say("The chain %q is for %s, of which no network is let in: no rule is needed there.", c, family(c.family == "ip6"))
+				continue
+			}
 			keep = append(keep, fmt.Sprintf("Into the chain %q, behind rules that turn some peers away and before what drops:", c))
 			for _, a := range want {
 				keep = append(keep, "\t"+a.text())
 			}
-		}
-	}
-	for _, c := range slices.Concat(rs.base("prerouting"), rs.base("ingress")) {
-		if _, blocked := place(rs.fates(c, p.incoming())); blocked || c.policy == "drop" {
-			plan.note("The chain %q (hook %s) comes before all input chains, and drops as well: see that it lets TCP %s pass.", c, c.hook, english(p.in()))
 		}
 	}
 	switch {
@@ -593,6 +686,14 @@ func nft(h *Host, p Ports) Plan {
 	}
 	plan.Notes = append(plan.Notes, p.notes(h)...)
 	return plan
+}
+
+// family is the name of a family of addresses.
+func family(six bool) string {
+	if six {
+		return "IPv6"
+	}
+	return "IPv4"
 }
 
 // openChain puts the rules want into a chain, behind the first at rules, in place
@@ -657,12 +758,44 @@ func undoNFT(h *Host, _ Ports) Plan {
 }
 
 func readNFT(h *Host) (*ruleset, error) {
+	rs, _, err := h.ruleset()
+	return rs, err
+}
+
+// ruleset is what nft says, and its text. Chains at the ingress of interfaces that no
+// client comes by are no base chains of it.
+func (h *Host) ruleset() (*ruleset, string, error) {
 	out, err := h.Run("nft", "-j", "list", "ruleset")
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return parseRuleset(out)
+	rs, err := parseRuleset(out)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, c := range rs.base("ingress") {
+		if len(c.devices) == 0 { // older ones leave them out
+			if text, err := h.Run("nft", append([]string{"list", "chain"}, c.words()...)...); err == nil {
+				c.devices = devices(text)
+			}
+		}
+		if len(c.devices) > 0 && !slices.ContainsFunc(c.devices, func(n string) bool { return !virtual(n) }) {
+			c.hook = ""
+		}
+	}
+	return rs, out, nil
 }
+
+// devices are the interfaces of a chain, as nft writes it.
+func devices(text string) []string {
+	m := nftDevices.FindStringSubmatch(text)
+	if m == nil {
+		return nil
+	}
+	return strings.FieldsFunc(m[1], func(r rune) bool { return strings.ContainsRune(" \",{}=", r) })
+}
+
+var nftDevices = regexp.MustCompile(`hook ingress devices? ([^;\n]*) priority`)
 
 // nftFile is the file that a start of the nftables service reads.
 func nftFile(h *Host) string {

@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -18,11 +19,14 @@ type Passage struct {
 
 // A wall is a chain that each incoming connection has to pass.
 type wall struct {
-	name   string
-	four   bool // it sees IPv4
-	six    bool
-	policy outcome
-	judge  func(p packet) (o outcome, some bool) // some: some peers were let in, whatever becomes of the others
+	name    string
+	four    bool // it sees IPv4
+	six     bool
+	devices []string // it sees what comes by them; none: by all
+	stage   int      // 0 at the ingress, 1 before it is known that packets are for this host, 2 behind it
+	prio    int      // at its stage
+	policy  outcome
+	judge   func(p *packet) (o outcome, some bool) // some: some peers were let in, whatever becomes of the others
 }
 
 // A packet is the first one of a new connection.
@@ -30,6 +34,7 @@ type packet struct {
 	port  uint16
 	six   bool
 	iface string // by which it comes; "": not known
+	state string // what connection tracking makes of it so far
 }
 
 // An outcome is what a chain does to a new connection.
@@ -108,11 +113,15 @@ func (p *Passage) add(r Range, walls []wall, ways []string, six bool) {
 // through is what becomes of a packet behind all walls, and the first that drops it.
 func through(walls []wall, p packet) (worst outcome, by string) {
 	worst = accepted
+	p.state = stateInvalid
 	for _, w := range walls {
-		if p.six && !w.six || !p.six && !w.four {
+		if p.six && !w.six || !p.six && !w.four || len(w.devices) > 0 && p.iface != "" && !slices.Contains(w.devices, p.iface) {
 			continue
 		}
-		o, some := w.judge(p)
+		if p.state == stateInvalid && (w.stage == 2 || w.stage == 1 && w.prio > tracks) {
+			p.state = stateNew
+		}
+		o, some := w.judge(&p)
 		if o == undecided {
 			o = w.policy
 		}
@@ -147,12 +156,8 @@ func pieces(ranges []Range, cuts []uint16) []Range {
 // begin to say something else.
 func (h *Host) walls() (walls []wall, cuts []uint16, err error) {
 	old := false
-	out, nftErr := h.Run("nft", "-j", "list", "ruleset")
+	rs, out, nftErr := h.ruleset()
 	if nftErr == nil {
-		rs, err := parseRuleset(out)
-		if err != nil {
-			return nil, nil, err
-		}
 		sets, numbers := parseSets(out)
 		cuts = append(cuts, numbers...)
 		for _, c := range slices.Concat(rs.base("ingress"), rs.base("prerouting"), rs.base("input")) {
@@ -160,11 +165,12 @@ func (h *Host) walls() (walls []wall, cuts []uint16, err error) {
 				old = true
 				continue
 			}
-			w := wall{name: "the chain " + c.String() + " of nftables", four: c.family != "ip6", six: c.family != "ip", policy: accepted}
+			w := wall{name: "the chain " + c.String() + " of nftables", four: c.family != "ip6", six: c.family != "ip", devices: c.devices,
+				stage: slices.Index(hooks, c.hook), prio: c.prio, policy: accepted}
 			if c.policy == "drop" {
 				w.policy = dropped
 			}
-			w.judge = func(p packet) (outcome, bool) {
+			w.judge = func(p *packet) (outcome, bool) {
 				j := &judge{rs: rs, sets: sets, packet: p}
 				o, _ := j.chain(c, 0)
 				return o, j.some
@@ -172,42 +178,46 @@ func (h *Host) walls() (walls []wall, cuts []uint16, err error) {
 			walls = append(walls, w)
 		}
 	}
-	for _, name := range []string{"/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"} {
-		if b, err := h.Read(name); err == nil && strings.Contains(string(b), "filter") {
-			old = true
-		}
-	}
+	old = old || h.legacy()
 	if !old && nftErr == nil {
-		return walls, cuts, nil
+		return inOrder(walls), cuts, nil
 	}
 	asked := false
 	var failed error
 	for _, t := range h.tables() {
-		out, err := h.Run(t.program, "-S")
+		tables, err := h.filters(t)
 		if err != nil {
 			failed = fmt.Errorf("%s: %s", t.program, reason(err))
 			continue
 		}
 		asked = true
-		f := parseFilter(out)
-		for _, rules := range f.chains {
-			for _, rule := range rules {
-				for word := range strings.SplitSeq(strings.Join(rule, ","), ",") {
-					if r, ok := ParseRange(word, ":"); ok {
-						cuts = append(cuts, r.First, r.Last+1)
+		for _, s := range stops {
+			f, ok := tables[s.table]
+			if !ok || s.out() {
+				continue
+			}
+			for _, rules := range f.chains {
+				for _, rule := range rules {
+					for word := range strings.SplitSeq(strings.Join(rule, ","), ",") {
+						if r, ok := ParseRange(word, ":"); ok {
+							cuts = append(cuts, r.First, r.Last+1)
+						}
 					}
 				}
 			}
+			w := wall{name: s.of(t), four: !t.v6, six: t.v6, stage: 2, prio: s.prio, policy: accepted}
+			if s.early() {
+				w.stage = 1
+			}
+			if f.policy[s.chain] == "DROP" {
+				w.policy = dropped
+			}
+			w.judge = func(p *packet) (o outcome, some bool) {
+				o = f.judge(s.chain, p, 0, &some)
+				return o, some
+			}
+			walls = append(walls, w)
 		}
-		w := wall{name: "INPUT of " + t.program, four: !t.v6, six: t.v6, policy: accepted}
-		if f.policy["INPUT"] == "DROP" {
-			w.policy = dropped
-		}
-		w.judge = func(p packet) (o outcome, some bool) {
-			o = f.judge("INPUT", p, 0, &some)
-			return o, some
-		}
-		walls = append(walls, w)
 	}
 	switch {
 	case nftErr != nil && !asked:
@@ -215,7 +225,13 @@ func (h *Host) walls() (walls []wall, cuts []uint16, err error) {
 	case old && !asked:
 		return nil, nil, failed
 	}
-	return walls, cuts, nil
+	return inOrder(walls), cuts, nil
+}
+
+// inOrder are walls as packets meet them.
+func inOrder(walls []wall) []wall {
+	slices.SortStableFunc(walls, func(a, b wall) int { return cmp.Or(a.stage-b.stage, a.prio-b.prio) })
+	return walls
 }
 
 // deepest is how many chains one inside another are followed; the kernel has a limit
@@ -226,7 +242,7 @@ const deepest = 20
 type judge struct {
 	rs   *ruleset
 	sets map[string][]Range // ports, by "family table name"
-	packet
+	*packet
 	some bool // some peers were let in before
 }
 
@@ -303,6 +319,10 @@ func (j *judge) rule(c *chain, expr []map[string]any, depth int) (o outcome, lef
 				}
 			case "limit", "ct count", "quota", "meter", "xt":
 				m = max(m, sometimes)
+			case "notrack":
+				if m == always {
+					j.state = stateUntracked
+				}
 			case "accept":
 				return j.decide(m, accepted), false
 			case "drop", "reject":
@@ -365,14 +385,14 @@ func (j *judge) match(c *chain, left any, op string, right any) match {
 	switch {
 	case meta == "nfproto":
 		return is(slices.Contains(texts(right), map[bool]string{false: "ipv4", true: "ipv6"}[j.six]))
-	case meta == "protocol":
+	case meta == "protocol" || field(left) == "ether type":
 		return is(slices.Contains(texts(right), map[bool]string{false: "ip", true: "ip6"}[j.six]))
 	case protocol == "ip" && j.six, protocol == "ip6" && !j.six:
 		return never
 	case meta == "iifname" || meta == "iif":
 		return j.comesBy(texts(right), "*", op == "!=")
 	case meta == "l4proto", field(left) == "ip protocol", field(left) == "ip6 nexthdr", key(left, "ct") == "state":
-		return matchOf(left, op, right, traffic{dport: []Range{{j.port, j.port}}})
+		return matchOf(left, op, right, traffic{dport: []Range{{j.port, j.port}}, state: j.state})
 	case key(left, "ct") == "status":
 		return never // of the kind of dnat: not of a connection to this host
 	case protocol == "udp" || protocol == "icmp" || protocol == "icmpv6" || protocol == "sctp" || protocol == "udplite":
@@ -447,11 +467,14 @@ func virtual(name string) bool {
 
 // judge follows one new connection through a chain of iptables. some is set when some
 // peers are let in on the way.
-func (f filter) judge(chain string, p packet, depth int, some *bool) outcome {
+func (f filter) judge(chain string, p *packet, depth int, some *bool) outcome {
 	for _, rule := range f.chains[chain] {
 		m := matchWords(rule, p)
 		if m == never || depth > deepest {
 			continue
+		}
+		if m == always && untracks(rule) {
+			p.state = stateUntracked
 		}
 		o := undecided
 		switch target := option(rule, "-j", "-g"); target {
@@ -482,7 +505,7 @@ func (f filter) judge(chain string, p packet, depth int, some *bool) outcome {
 
 // matchWords is how far a rule of iptables is about new connections to a port of this
 // host. What it doesn't know is true for some.
-func matchWords(rule []string, p packet) match {
+func matchWords(rule []string, p *packet) match {
 	m := always
 	for i := 0; i < len(rule); i++ {
 		word, not := rule[i], i > 0 && rule[i-1] == "!"
@@ -518,12 +541,14 @@ func matchWords(rule []string, p packet) match {
 		case "--sport", "--sports", "--ports":
 			one = sometimes
 		case "--ctstate", "--state":
-			one = is(slices.Contains(strings.Split(value, ","), "NEW"))
+			one = is(slices.Contains(strings.Split(value, ","), strings.ToUpper(p.state)))
 		case "--tcp-flags":
 			one = never
 			if i+2 < len(rule) && !not && strings.Contains(value, "SYN") && rule[i+2] == "SYN" {
 				one = always
 			}
+		case "-f":
+			one = is(false)
 		case "--dst-type":
 			one = is(value == "LOCAL")
 		case "-m":

@@ -1,10 +1,12 @@
 package firewall
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os/exec"
 	"strings"
 	"testing"
@@ -245,6 +247,72 @@ func TestPassageOfIPTables(t *testing.T) {
 				t.Errorf("over IPv6 %q; want all open", got)
 			}
 		})
+	}
+}
+
+// What comes before input drops as well, as far as it sees the packets; and what is not
+// tracked is never new.
+func TestPassageBeforeInput(t *testing.T) {
+	const (
+		notrack   = `{"notrack":null}`
+		isNew     = `{"match":{"op":"in","left":{"ct":{"key":"state"}},"right":"new"}}`
+		untracked = `{"match":{"op":"in","left":{"ct":{"key":"state"}},"right":["new","untracked"]}}`
+		invalid   = `{"match":{"op":"in","left":{"ct":{"key":"state"}},"right":"invalid"}}`
+		begins    = `{"match":{"op":"==","left":{"&":[{"payload":{"protocol":"tcp","field":"flags"}},["fin","syn","rst","ack"]]},"right":"syn"}}`
+	)
+	base := func(family, name, hook string, prio int, policy string, rules ...string) string {
+		text := fmt.Sprintf(`{"chain":{"family":%q,"table":"t","name":%q,"hook":%q,"prio":%d,"policy":%q}}`, family, name, hook, prio, policy)
+		for _, rule := range rules {
+			text += fmt.Sprintf(`,{"rule":{"family":%q,"table":"t","chain":%q,"handle":1,"expr":[%s]}}`, family, name, rule)
+		}
+		return text
+	}
+	both := dport("==", `{"set":[21,`+rest+`]}`)
+	const open, some, shut = "21,30000-30009//", "/21,30000-30009/", "//21,30000-30009"
+	for _, row := range []struct {
+		name      string
+		nft       []string
+		iptables  map[string]string // beside a table filter that accepts
+		four, six string
+		by        string
+	}{
+		{"all ports but some in raw", []string{base("inet", "pre", "prerouting", -300, "accept", dport("!=", `{"set":[8080,22]}`)+","+dropIt)}, nil, shut, shut, "the chain inet t pre of nftables"},
+		{"first packets of one port in mangle", []string{base("ip", "pre", "prerouting", -150, "accept", begins+","+dport("==", "21")+","+dropIt)}, nil, "30000-30009//21", open, "the chain ip t pre of nftables"},
+		{"what is invalid, before anything is tracked", []string{base("inet", "pre", "prerouting", -300, "accept", invalid+","+dropIt)}, nil, shut, shut, "the chain inet t pre of nftables"},
+		{"what is new, before anything is tracked", []string{base("inet", "pre", "prerouting", -300, "accept", isNew+","+dropIt)}, nil, open, open, ""},
+		{"what is invalid, behind", []string{base("inet", "pre", "prerouting", -150, "accept", invalid+","+dropIt)}, nil, open, open, ""},
+		{"a policy at the ingress", []string{base("netdev", "in", "ingress", 0, "drop", dport("==", "21")+","+acceptIt)}, nil, "21//30000-30009", "21//30000-30009", "the chain netdev t in of nftables"},
+		{"the ingress of one interface", []string{base("netdev", "lan", "ingress", 0, "drop")}, nil, some, some, ""},
+		{"the ingress of a bridge", []string{base("netdev", "docker", "ingress", 0, "drop")}, nil, open, open, ""},
+		{"no track, and new ones are let in", []string{base("inet", "pre", "prerouting", -300, "accept", both+","+notrack), base("inet", "in", "input", 0, "drop", isNew+","+both+","+acceptIt)}, nil, shut, shut, "the chain inet t in of nftables"},
+		{"no track, and both are let in", []string{base("inet", "pre", "prerouting", -300, "accept", both+","+notrack), base("inet", "in", "input", 0, "drop", untracked+","+both+","+acceptIt)}, nil, open, open, ""},
+		{"no track of iptables", nil, map[string]string{"iptables-save": "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -m tcp --dport 21 -j CT --notrack\n",
+			"iptables -S": "-P INPUT DROP\n-A INPUT -p tcp -m conntrack --ctstate NEW -j ACCEPT\n"}, "30000-30009//21", open, "INPUT of iptables"},
+		{"a policy in raw of iptables", nil, map[string]string{"iptables-save": "*raw\n:PREROUTING DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n"}, shut, open, "PREROUTING of the table raw of iptables"},
+		{"one port in mangle of ip6tables", nil, map[string]string{"ip6tables-save": "*mangle\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp -m tcp --dport 21 --tcp-flags FIN,SYN,RST,ACK SYN -j DROP\n"}, open, "30000-30009//21", "INPUT of the table mangle of ip6tables"},
+		{"tables of the old kind alone", nil, map[string]string{"iptables -V": "iptables v1.8.9 (nf_tables)", "/proc/net/ip_tables_names": "raw\n", "iptables-legacy-save": "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -m tcp --dport 21 -j DROP\n"},
+			"30000-30009//21", open, "PREROUTING of the table raw of iptables-legacy"},
+	} {
+		said := map[string]string{
+			"nft -j list ruleset":            `{"nftables":[` + strings.Join(row.nft, ",") + `]}`,
+			"nft list chain netdev t lan":    "\t\ttype filter hook ingress device \"eth1\" priority filter; policy drop;\n",
+			"nft list chain netdev t docker": "\t\ttype filter hook ingress devices = { docker0, \"br-1\" } priority filter; policy drop;\n",
+			"nft list chain netdev t in":     "\t\ttype filter hook ingress devices = { eth0, eth1 } priority filter; policy drop;\n",
+			"iptables -S":                    "-P INPUT ACCEPT",
+			"ip6tables -S":                   "-P INPUT ACCEPT",
+			"/proc/net/ip_tables_names":      "mangle\n",
+		}
+		maps.Copy(said, row.iptables)
+		h := answers(said)
+		h.Interfaces = func() []Interface { return []Interface{{"eth0", true, true}, {"eth1", true, true}} }
+		four, six, err := PassageOf(h, served)
+		if err != nil || four.short() != row.four || six.short() != row.six || cmp.Or(four.By, six.By) != row.by {
+			t.Errorf("%s: %q and %q by %q, %v; want %q and %q by %q", row.name, four.short(), six.short(), cmp.Or(four.By, six.By), err, row.four, row.six, row.by)
+		}
+		_, found := Detect(h, served)
+		if shuts, sees := len(four.Shut)+len(six.Shut) > 0, !strings.Contains(strings.Join(found, ""), "Nothing on this host filters"); shuts && !sees {
+			t.Errorf("%s: ports are shut by %s, and it is said: %s", row.name, row.by, found)
+		}
 	}
 }
 

@@ -1,5 +1,7 @@
 package firewall
 
+import "slices"
+
 // What nft and iptables have in common: a chain is read rule by rule, and only as
 // far as it is asked what happens to a new connection that a server needs.
 
@@ -7,14 +9,53 @@ package firewall
 type traffic struct {
 	out          bool
 	sport, dport []Range // none: any
+	state        string  // as connection tracking has it; see the names below
+	answers      bool    // not the first packets, but those that come back
 }
 
-func (p Ports) incoming() traffic { return traffic{dport: p.in()} }
+// States of connection tracking. Before it has seen a packet, and that is in front of
+// the priority tracks, each is invalid.
+const (
+	stateNew       = "new"
+	stateOld       = "established"
+	stateInvalid   = "invalid"
+	stateUntracked = "untracked"
+
+	tracks = -200
+)
+
+func (p Ports) incoming() traffic { return traffic{dport: p.in(), state: stateNew} }
 
 // outgoing is what active mode opens.
 func (p Ports) outgoing() traffic {
 	sport, _ := p.active()
-	return traffic{out: true, sport: sport, dport: []Range{high}}
+	return traffic{out: true, sport: sport, dport: []Range{high}, state: stateNew}
+}
+
+// back are the answers that active mode gets; no ports: it is off.
+func (p Ports) back() traffic {
+	if !p.out() {
+		return traffic{}
+	}
+	ports, any := p.active()
+	if any {
+		ports = []Range{high}
+	}
+	return traffic{dport: ports, state: stateOld, answers: true}
+}
+
+// early is a traffic as chains meet it that come before those of input; prio is theirs.
+func (w traffic) early(prio int) traffic {
+	if prio <= tracks {
+		w.state = stateInvalid
+	}
+	return w
+}
+
+// begins tells what a condition on flags is true for: first packets, when they are those
+// that it names.
+func (w traffic) begins(flags []string) bool {
+	return slices.Equal(flags, []string{"syn"}) && !w.answers
 }
 
 // A fate is what a rule does to such connections.

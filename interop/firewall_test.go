@@ -4,6 +4,7 @@ package interop
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/netip"
@@ -401,6 +402,83 @@ func TestFirewallNFTSeveralChains(t *testing.T) {
 	s.goes(t, "nft", sealed, view{open: serverPorts, active: []uint16{20, 989}})
 }
 
+// Chains before input, at the ingress of the interface and in raw, get their rules too;
+// where packets are not tracked, none is new.
+func TestFirewallNFTBeforeInput(t *testing.T) {
+	t.Parallel()
+	tool(t, "nft", "nftables")
+	s := newStreet(t)
+	after := view{open: serverPorts, active: []uint16{20, 989}, banned: true}
+	for _, rules := range []string{`
+table inet raw {
+	chain pre {
+		type filter hook prerouting priority raw; policy accept;
+		iifname "lo" accept
+		tcp dport != { 8080, 22222 } drop
+	}
+}
+`, `
+table netdev edge {
+	chain in {
+		type filter hook ingress device "eth0" priority 0; policy drop;
+		ether type arp accept
+		meta l4proto { icmp, ipv6-icmp } accept
+	}
+}
+`, `
+table inet raw {
+	chain pre { type filter hook prerouting priority raw; policy accept; tcp dport { 21, 22, 990, 30000-30009 } notrack; }
+	chain out { type filter hook output priority raw; policy accept; tcp sport { 21, 22, 990, 30000-30009 } notrack; }
+}
+table inet out {
+	chain out {
+		type filter hook output priority filter; policy drop;
+		ct state established,related accept
+		meta l4proto { icmp, ipv6-icmp } accept
+	}
+}
+` + dropInput} {
+		s.load(t, rules)
+		s.goes(t, "auto", sealed, after)
+		s.run(t, "", "nft", "flush", "ruleset")
+	}
+}
+
+// Two interfaces, of which rules let in one: who comes by the other is kept out, and that
+// is told.
+func TestFirewallOfOneInterface(t *testing.T) {
+	t.Parallel()
+	tool(t, "nft", "nftables")
+	s := newStreet(t)
+	s.run(t, "", "sh", "-ec", "ip link add eth1 type veth peer name other; ip link set other up; ip link set eth1 up; ip addr add 198.51.100.1/24 dev eth1; ip addr add 2001:db8:1::1/64 dev eth1 nodad")
+	s.load(t, `
+table inet filter {
+	chain input {
+		type filter hook input priority filter; policy drop;
+		ct state established,related accept
+		meta l4proto { icmp, ipv6-icmp } accept
+		iifname vmap { "eth1" : jump lan, "eth0" : jump wan }
+	}
+	chain lan { accept; }
+	chain wan { tcp dport 8080 accept; }
+}
+`)
+	s.sees(t, "before", shut)
+	out, _ := s.in(t.Context(), "dray", "doctor", "--server", "--json").Output() // its status is about all of it
+	var d diagnosis
+	if err := json.Unmarshal(out, &d); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, c := range d.Checks {
+		if c.Check == "firewall" && !strings.Contains(c.Saw, "some peers alone") {
+			t.Errorf("the doctor finds %s: %s", c.Status, c.Saw)
+		}
+	}
+	s.firewall(t, append([]string{"--apply"}, askPorts...)...)
+	s.sees(t, "after --apply", served)
+	s.judged(t, "after --apply", served)
+}
+
 func TestFirewallIPTables(t *testing.T) {
 	for _, programs := range [][2]string{{"iptables", "ip6tables"}, {"iptables-legacy", "ip6tables-legacy"}} {
 		t.Run(programs[0], func(t *testing.T) {
@@ -421,6 +499,27 @@ func TestFirewallIPTables(t *testing.T) {
 			s.run(t, "", "sh", "-ec", strings.ReplaceAll("RUN -N f2b-x; RUN -A f2b-x -s 192.0.2.66 -j REJECT; RUN -A f2b-x -j RETURN; RUN -I INPUT -p tcp -m multiport --dports 21,990 -j f2b-x", "RUN", programs[0]))
 			s.goes(t, "iptables", sealed, view{open: serverPorts, active: []uint16{20, 989}})
 			s.goes(t, "auto", sealed, view{open: serverPorts, active: []uint16{20, 989}})
+
+			// Drops before INPUT, and packets that are not tracked.
+			for _, program := range programs {
+				s.run(t, "", "sh", "-ec", strings.ReplaceAll("RUN -F; RUN -P OUTPUT ACCEPT; RUN -t mangle -A PREROUTING -i eth0 -p tcp --dport 1:40000 --syn -j DROP", "RUN", program))
+			}
+			s.goes(t, "auto", shut, served)
+			for i, program := range programs {
+				icmp := []string{"icmp", "ipv6-icmp"}[i]
+				s.run(t, "", "sh", "-ec", strings.NewReplacer("RUN", program, "ICMP", icmp).Replace("RUN -t mangle -F; RUN -t raw -A PREROUTING -p tcp -m multiport --dports 21,22,990,30000:30009 -j CT --notrack; RUN -t raw -A OUTPUT -p tcp -m multiport --sports 21,22,990,30000:30009 -j CT --notrack; "+
+					"for c in INPUT OUTPUT; do RUN -A $c -p ICMP -j ACCEPT; RUN -A $c -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT; RUN -P $c DROP; done"))
+			}
+			after := view{open: serverPorts, active: []uint16{20, 989}, banned: true}
+			s.goes(t, "iptables", sealed, after)
+
+			// Networks that are everybody are no news the second time.
+			everybody := append([]string{"iptables", "--from", "0.0.0.0/0", "--from", "::/0"}, askPorts...)
+			s.firewall(t, append(everybody, "--apply")...)
+			s.sees(t, "with --from everybody", after)
+			if again := s.firewall(t, everybody...); !strings.Contains(again, "All rules are there already") {
+				t.Errorf("after --apply it prints\n%s", again)
+			}
 		})
 	}
 }
