@@ -43,7 +43,7 @@ func Detect(h *Host, p Ports) (dialects, found []string) {
 					old = true
 					continue
 				}
-				if _, yes := rs.filters(c, p); yes {
+				if fates, yes := rs.filters(c, p); yes || len(restricted(fates)) > 0 {
 					filters = true
 				}
 			}
@@ -62,7 +62,7 @@ func Detect(h *Host, p Ports) (dialects, found []string) {
 				continue
 			}
 			for _, s := range stops {
-				if _, yes := tables[s.table].filters(s, p); yes {
+				if fates, yes := tables[s.table].filters(s, p); yes || len(restricted(fates)) > 0 {
 					filters = true
 				}
 			}

@@ -108,17 +108,21 @@ func (s stop) command(t table, option string) []string {
 	return []string{t.program, "-t", s.table, option, s.chain}
 }
 
+// meetsAt is what of a server a chain meets.
+func (p Ports) meetsAt(s stop) traffic {
+	switch {
+	case s.early():
+		return p.incoming().early(s.prio)
+	case s.out():
+		return p.outgoing()
+	}
+	return p.incoming()
+}
+
 // filters tells whether a chain drops what a server needs, and in fates what each rule
 // of it does.
 func (f filter) filters(s stop, p Ports) (fates []fate, yes bool) {
-	w := p.incoming()
-	switch {
-	case s.early():
-		w = w.early(s.prio)
-	case s.out():
-		w = p.outgoing()
-	}
-	fates = f.fates(s.chain, w)
+	fates = f.fates(s.chain, p.meetsAt(s))
 	_, blocked := place(fates)
 	return fates, blocked || f.policy[s.chain] == "DROP"
 }
@@ -182,10 +186,61 @@ func (f filter) fate(rule []string, w traffic, known map[string]fate) fate {
 		len(set) > 0 && (!slices.Equal(set, []string{"syn"}) || w.begins(set) == not("--tcp-flags", "--syn")),
 		slices.Contains(rule, "-f") && !not("-f"):
 		return passes
-	case option(rule, peer) != "" && !not(peer), option(rule, "-d") != "" && !not("-d"), !w.out && len(sports) > 0, partial(rule):
+	case ofPeers(rule, peer) == sometimes, option(rule, "-d") != "" && !not("-d"), !w.out && len(sports) > 0, partial(rule):
 		return min(found, bans)
+	case ofPeers(rule, peer) == mostly:
+		return min(found, restricts)
 	}
 	return found
+}
+
+// passed are the rules about some peers, of a chain and those that it goes to, which an
+// accept before the rule number at goes round. closed says that nothing gets behind the
+// chain.
+func (f filter) passed(chain string, at int, w traffic, seen map[string]bool) (rules []string, closed bool) {
+	seen[chain] = true
+	fates := f.fates(chain, w)
+	for i := at; i < len(fates); i++ {
+		rule := f.chains[chain][i]
+		switch fates[i] {
+		case bans, restricts:
+			rules = append(rules, "-A "+chain+" "+strings.Join(rule, " "))
+		case blocks:
+			closed = rule[0] == "-j" || rule[0] == "-g" // no condition before it
+			if to := option(rule, "-j", "-g"); f.chains[to] != nil {
+				all := false
+				if !seen[to] {
+					var inside []string
+					inside, all = f.passed(to, 0, w, seen)
+					rules = append(rules, inside...)
+				}
+				closed = closed && all
+			}
+			if closed {
+				return rules, true
+			}
+		}
+	}
+	return rules, false
+}
+
+// The options about the address of a peer, beside that of the rule itself.
+var peerOptions = []string{"--match-set", "--src-range", "--source-country", "--src-cc"}
+
+// ofPeers is how many peers a rule is about, by the option for their address and those
+// of extensions.
+func ofPeers(rule []string, address string) match {
+	m := always
+	for _, name := range append([]string{address}, peerOptions...) {
+		switch {
+		case option(rule, name) == "":
+		case negated(rule, name):
+			m = max(m, mostly)
+		default:
+			return sometimes
+		}
+	}
+	return m
 }
 
 // flags are the flags that a rule wants of a packet, of those that it looks at; none:
@@ -206,7 +261,7 @@ func flags(rule []string) []string {
 // that is not known here.
 func partial(rule []string) bool {
 	for i, word := range rule {
-		if word == "-m" && i+1 < len(rule) && !slices.Contains([]string{"tcp", "conntrack", "state", "comment", "multiport"}, rule[i+1]) &&
+		if word == "-m" && i+1 < len(rule) && !slices.Contains([]string{"tcp", "conntrack", "state", "comment", "multiport", "set", "iprange", "geoip"}, rule[i+1]) &&
 			(rule[i+1] != "addrtype" || option(rule, "--dst-type") != "LOCAL" || negated(rule, "--dst-type") || option(rule, "--src-type") != "") {
 			return true
 		}
@@ -447,8 +502,13 @@ func iptables(h *Host, p Ports) Plan {
 // returns false when the chain lets everything through.
 func (plan *Plan) openTable(t table, p Ports, f filter, s stop, notrack bool) bool {
 	fates, filters := f.filters(s, p)
+	var rules []string
+	for _, i := range restricted(fates) {
+		rules = append(rules, "-A "+s.chain+" "+strings.Join(f.chains[s.chain][i], " "))
+	}
+	plan.sayRestricted(s.of(t), rules)
 	if !filters {
-		if s.table == "filter" {
+		if s.table == "filter" && len(rules) == 0 {
 			plan.say("%s drops nothing that is needed here.", s.of(t))
 		}
 		return false
@@ -458,7 +518,10 @@ func (plan *Plan) openTable(t table, p Ports, f filter, s stop, notrack bool) bo
 	}
 	at, _ := place(fates)
 	want := f.wants(t, s, p, notrack)
-	if len(want) == 0 {
+	if len(want) > 0 {
+		passed, _ := f.passed(s.chain, at, p.meetsAt(s), map[string]bool{})
+		plan.sayPassed(s.of(t), passed)
+	} else {
 		plan.say("%s is for %s, of which no network is let in: no rule is needed there.", s.of(t), family(t.v6))
 	}
 	there := make([]bool, len(want))

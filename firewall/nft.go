@@ -132,6 +132,81 @@ func (rs *ruleset) filters(c *chain, p Ports) (fates []fate, yes bool) {
 	return fates, blocked || c.policy == "drop"
 }
 
+// A ruleOf is a rule with its chain.
+type ruleOf struct {
+	*chain
+	nftRule
+}
+
+// passed are the rules about some peers, of a chain and those that it goes to, which an
+// accept before the rule number at goes round. closed says that nothing gets behind the
+// chain.
+func (rs *ruleset) passed(c *chain, at int, w traffic, seen map[*chain]bool) (rules []ruleOf, closed bool) {
+	seen[c] = true
+	fates := rs.fates(c, w)
+	for i := at; i < len(fates); i++ {
+		r := c.rules[i]
+		switch fates[i] {
+		case bans, restricts:
+			rules = append(rules, ruleOf{c, r})
+		case blocks:
+			conditions, targets := rs.parts(c, r.expr)
+			closed = !conditions
+			for _, to := range targets {
+				if seen[to] {
+					closed = false
+					continue
+				}
+				inside, all := rs.passed(to, 0, w, seen)
+				rules, closed = append(rules, inside...), closed && all
+			}
+			if closed {
+				return rules, true
+			}
+		}
+	}
+	return rules, false
+}
+
+// parts are whether a rule is about some packets only, and the chains that it goes to.
+func (rs *ruleset) parts(c *chain, expr []map[string]any) (conditions bool, targets []*chain) {
+	for _, statement := range expr {
+		for kind, value := range statement {
+			v, _ := value.(map[string]any)
+			switch kind {
+			case "jump", "goto":
+				name, _ := v["target"].(string)
+				if to := rs.chain(c.family, c.table, name); to != nil {
+					targets = append(targets, to)
+				}
+			case "vmap":
+				conditions = true
+				for _, one := range verdicts(v) {
+					_, to := rs.parts(c, one)
+					targets = append(targets, to...)
+				}
+			case "counter", "log", "drop", "reject":
+			default:
+				conditions = true
+			}
+		}
+	}
+	return conditions, targets
+}
+
+// ruleText is a rule as nft writes it.
+func (h *Host) ruleText(r ruleOf) string {
+	if text, err := h.Run("nft", append([]string{"-a", "list", "chain"}, r.words()...)...); err == nil {
+		for line := range strings.Lines(text) {
+			rule, handle, _ := strings.Cut(strings.TrimSpace(line), " # handle ")
+			if handle == fmt.Sprint(r.handle) && printable(rule) && !strings.HasSuffix(rule, "{") {
+				return rule
+			}
+		}
+	}
+	return fmt.Sprintf("the rule with the handle %d of %v", r.handle, r.chain)
+}
+
 // untracks tells whether a rule takes packets from connection tracking.
 func (rs *ruleset) untracks() bool {
 	return slices.ContainsFunc(rs.chains, func(c *chain) bool {
@@ -176,12 +251,15 @@ func (rd reading) fates(c *chain) []fate {
 }
 
 func (rd reading) fate(c *chain, expr []map[string]any) fate {
-	some := false // the rule is about some of the connections only
+	about := always // how many of the connections the rule is about
 	limited := func(f fate) fate {
-		if some {
-			return min(f, bans)
+		switch about {
+		case always:
+			return f
+		case mostly:
+			return min(f, restricts)
 		}
-		return f
+		return min(f, bans)
 	}
 	for _, statement := range expr {
 		for kind, value := range statement {
@@ -192,9 +270,9 @@ func (rd reading) fate(c *chain, expr []map[string]any) fate {
 				if m == never {
 					return passes
 				}
-				some = some || m == sometimes
+				about = max(about, m)
 			case "limit", "ct count", "quota", "meter", "set", "map":
-				some = true
+				about = sometimes
 			case "drop", "reject":
 				return limited(blocks)
 			case "jump", "goto":
@@ -318,6 +396,7 @@ type match int
 
 const (
 	always match = iota // or it is not known
+	mostly              // for all peers but some
 	sometimes
 	never
 )
@@ -366,6 +445,8 @@ func matchOf(left any, op string, right any, w traffic) match {
 			return never // of outgoing ones a few destinations are not meant
 		}
 		return always
+	case negated && (name == "saddr" && !w.out || name == "daddr" && w.out):
+		return mostly
 	case !negated && (name == "saddr" || name == "daddr"):
 		return sometimes
 	}
@@ -638,10 +719,12 @@ func nft(h *Host, p Ports) Plan {
 	for _, hook := range hooks {
 		for _, c := range rs.base(hook) {
 			fates, filters := rs.filters(c, p)
-			switch {
-			case c.early() && !filters:
+			at, _ := place(fates)
+			few := restricted(fates)
+			switch idle := !filters && len(few) == 0; {
+			case c.early() && idle:
 				continue
-			case c.ofIPTables() && !filters && c.table != "filter":
+			case c.ofIPTables() && idle && c.table != "filter":
 				continue
 			}
 			chains++
@@ -650,15 +733,29 @@ func nft(h *Host, p Ports) Plan {
 				plan.say("The chain %q is one of iptables, and left to it: dray firewall iptables.", c)
 				continue
 			}
+			var rules []string
+			for _, i := range few {
+				rules = append(rules, h.ruleText(ruleOf{c, c.rules[i]}))
+			}
+			plan.sayRestricted(fmt.Sprintf("The chain %q", c), rules)
 			if !filters {
-				plan.say("The chain %q drops nothing that is needed here.", c)
+				if len(few) == 0 {
+					plan.say("The chain %q drops nothing that is needed here.", c)
+				}
 				continue
 			}
 			if c.early() {
 				plan.say("The chain %q (hook %s) comes before all input chains, and drops as well.", c, c.hook)
 			}
 			want := rs.wants(c, p)
-			at, _ := place(fates)
+			rules = nil
+			passed, _ := rs.passed(c, at, p.meets(c), map[*chain]bool{})
+			for _, r := range passed {
+				rules = append(rules, h.ruleText(r))
+			}
+			if len(want) > 0 {
+				plan.sayPassed(fmt.Sprintf("The chain %q", c), rules)
+			}
 			plan.openChain(c, want, at)
 			if len(want) == 0 {
 				plan.say("The chain %q is for %s, of which no network is let in: no rule is needed there.", c, family(c.family == "ip6"))

@@ -26,7 +26,13 @@ type wall struct {
 	stage   int      // 0 at the ingress, 1 before it is known that packets are for this host, 2 behind it
 	prio    int      // at its stage
 	policy  outcome
-	judge   func(p *packet) (o outcome, some bool) // some: some peers were let in, whatever becomes of the others
+	judge   func(p *packet) (outcome, tally)
+}
+
+// A tally is what became of some peers on the way to an outcome, which is about the others.
+type tally struct {
+	some bool // some were let in
+	most bool // all but some were dropped
 }
 
 // A packet is the first one of a new connection.
@@ -121,11 +127,11 @@ func through(walls []wall, p packet) (worst outcome, by string) {
 		if p.state == stateInvalid && (w.stage == 2 || w.stage == 1 && w.prio > tracks) {
 			p.state = stateNew
 		}
-		o, some := w.judge(&p)
+		o, t := w.judge(&p)
 		if o == undecided {
 			o = w.policy
 		}
-		if o == dropped && some {
+		if o == dropped && t.some || o == accepted && t.most {
 			o = partly
 		}
 		if o == dropped && by == "" {
@@ -170,10 +176,10 @@ func (h *Host) walls() (walls []wall, cuts []uint16, err error) {
 			if c.policy == "drop" {
 				w.policy = dropped
 			}
-			w.judge = func(p *packet) (outcome, bool) {
+			w.judge = func(p *packet) (outcome, tally) {
 				j := &judge{rs: rs, sets: sets, packet: p}
 				o, _ := j.chain(c, 0)
-				return o, j.some
+				return o, j.tally
 			}
 			walls = append(walls, w)
 		}
@@ -212,9 +218,9 @@ func (h *Host) walls() (walls []wall, cuts []uint16, err error) {
 			if f.policy[s.chain] == "DROP" {
 				w.policy = dropped
 			}
-			w.judge = func(p *packet) (o outcome, some bool) {
-				o = f.judge(s.chain, p, 0, &some)
-				return o, some
+			w.judge = func(p *packet) (o outcome, t tally) {
+				o = f.judge(s.chain, p, 0, &t)
+				return o, t
 			}
 			walls = append(walls, w)
 		}
@@ -243,7 +249,7 @@ type judge struct {
 	rs   *ruleset
 	sets map[string][]Range // ports, by "family table name"
 	*packet
-	some bool // some peers were let in before
+	tally
 }
 
 // parseSets reads the sets with names that have ports in them, and every number of the
@@ -328,7 +334,7 @@ func (j *judge) rule(c *chain, expr []map[string]any, depth int) (o outcome, lef
 			case "drop", "reject":
 				return j.decide(m, dropped), false
 			case "return":
-				return undecided, m == always
+				return undecided, m <= mostly
 			case "jump", "goto":
 				name, _ := v["target"].(string)
 				to := j.rs.chain(c.family, c.table, name)
@@ -339,13 +345,13 @@ func (j *judge) rule(c *chain, expr []map[string]any, depth int) (o outcome, lef
 				if o := j.decide(m, sub); o != undecided {
 					return o, false
 				}
-				if kind == "goto" && m == always {
+				if kind == "goto" && m <= mostly {
 					return undecided, true
 				}
 			case "vmap":
 				for _, one := range verdicts(v) {
 					o, left := j.rule(c, one, depth)
-					if o = j.decide(m, o); o != undecided || left && m == always {
+					if o = j.decide(m, o); o != undecided || left && m <= mostly {
 						return o, left
 					}
 				}
@@ -357,12 +363,15 @@ func (j *judge) rule(c *chain, expr []map[string]any, depth int) (o outcome, lef
 
 // decide is what a verdict comes to under a condition that is true so far. Where some
 // are dropped, those are bans and none of ours.
-func (j *judge) decide(m match, o outcome) outcome {
+func (t *tally) decide(m match, o outcome) outcome {
 	switch {
 	case o == undecided:
 		return undecided
 	case m == sometimes:
-		j.some = j.some || o == accepted
+		t.some = t.some || o == accepted
+		return undecided
+	case m == mostly && o == dropped:
+		t.most = true
 		return undecided
 	}
 	return o
@@ -416,7 +425,7 @@ func (j *judge) match(c *chain, left any, op string, right any) match {
 	case name == "flags":
 		return is(slices.Equal(texts(right), []string{"syn"}))
 	case name == "saddr" && op == "!=":
-		return always
+		return mostly
 	case kindOf(left) == "fib" && slices.Equal(texts(right), []string{"local"}):
 		return is(true)
 	}
@@ -465,9 +474,8 @@ func virtual(name string) bool {
 		func(begin string) bool { return strings.HasPrefix(name, begin) })
 }
 
-// judge follows one new connection through a chain of iptables. some is set when some
-// peers are let in on the way.
-func (f filter) judge(chain string, p *packet, depth int, some *bool) outcome {
+// judge follows one new connection through a chain of iptables.
+func (f filter) judge(chain string, p *packet, depth int, t *tally) outcome {
 	for _, rule := range f.chains[chain] {
 		m := matchWords(rule, p)
 		if m == never || depth > deepest {
@@ -483,20 +491,16 @@ func (f filter) judge(chain string, p *packet, depth int, some *bool) outcome {
 		case "DROP", "REJECT", "TARPIT":
 			o = dropped
 		case "RETURN":
-			if m == always {
+			if m <= mostly {
 				return undecided
 			}
 		default:
-			o = f.judge(target, p, depth+1, some)
-			if o == undecided && m == always && slices.Contains(rule, "-g") {
+			o = f.judge(target, p, depth+1, t)
+			if o == undecided && m <= mostly && slices.Contains(rule, "-g") {
 				return undecided
 			}
 		}
-		switch {
-		case o == undecided:
-		case m == sometimes:
-			*some = *some || o == accepted
-		default:
+		if o = t.decide(m, o); o != undecided {
 			return o
 		}
 	}
@@ -525,10 +529,8 @@ func matchWords(rule []string, p *packet) match {
 			one = is(value == "tcp" || value == "all")
 		case "-i":
 			one = p.comesBy([]string{value}, "+", not)
-		case "-s":
-			if !not {
-				one = sometimes
-			}
+		case "-s", "--match-set", "--src-range", "--source-country", "--src-cc":
+			one = ofPeers(rule, "-s")
 		case "-d":
 			one = sometimes
 		case "--dport", "--dports", "--destination-port":
@@ -552,7 +554,7 @@ func matchWords(rule []string, p *packet) match {
 		case "--dst-type":
 			one = is(value == "LOCAL")
 		case "-m":
-			if !slices.Contains([]string{"tcp", "conntrack", "state", "comment", "multiport", "addrtype"}, value) {
+			if !slices.Contains([]string{"tcp", "conntrack", "state", "comment", "multiport", "addrtype", "set", "iprange", "geoip"}, value) {
 				one = sometimes
 			}
 		}

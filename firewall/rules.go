@@ -62,22 +62,57 @@ func (w traffic) begins(flags []string) bool {
 type fate int
 
 const (
-	passes fate = iota
-	bans        // some of them end here: those of some peers, or too many at once
-	blocks      // they end here
+	passes    fate = iota
+	bans           // some of them end here: those of some peers, or too many at once
+	restricts      // those of all peers but some end here
+	blocks         // they end here
 )
 
 // place finds where in a chain an accept belongs: the count of rules before it. It
-// is before whatever blocks, and behind bans: those go on to hold. blocked says
-// that a rule blocks.
+// is before whatever blocks, and behind what is about peers: that goes on to hold. blocked
+// says that a rule blocks.
 func place(fates []fate) (at int, blocked bool) {
 	for i, f := range fates {
 		switch f {
 		case blocks:
 			return at, true
-		case bans:
+		case bans, restricts:
 			at = i + 1
 		}
 	}
 	return at, false
+}
+
+// restricted are the rules before the place of an accept that let some peers alone go on.
+func restricted(fates []fate) (rules []int) {
+	at, _ := place(fates)
+	for i, f := range fates[:at] {
+		if f == restricts {
+			rules = append(rules, i)
+		}
+	}
+	return rules
+}
+
+// sayRestricted tells of rules that let some peers alone go on.
+func (p *Plan) sayRestricted(where string, rules []string) {
+	if len(rules) > 0 {
+		p.say("%s lets some peers alone go on. This is left as it is, and dray's rules come behind it; to let in others, change it:", where)
+		p.tell(rules)
+	}
+}
+
+// sayPassed tells of rules that turn some peers away, but too late.
+func (p *Plan) sayPassed(where string, rules []string) {
+	if len(rules) > 0 {
+		p.say("WARNING. %s turns some peers away only behind what drops the ports for all. dray's rules come before both, so these peers get in as well; to keep them out, move this to the head of the chain:", where)
+		p.tell(rules)
+	}
+}
+
+// tell adds lines to what was found.
+func (p *Plan) tell(lines []string) {
+	for _, line := range lines {
+		p.say("\t%s", line)
+	}
 }

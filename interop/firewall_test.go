@@ -444,6 +444,55 @@ table inet out {
 	}
 }
 
+// Who is kept out by a restriction to a network, or banned behind it, stays out.
+func TestFirewallLeavesBans(t *testing.T) {
+	t.Parallel()
+	tool(t, "nft", "nftables")
+	tool(t, "iptables", "iptables")
+	s := newStreet(t)
+	after := view{active: []uint16{20, 989, 5555}}
+	for _, port := range serverPorts { // no network of IPv6 is let in
+		after.half = append(after.half, fmt.Sprintf("%d (IPv4 true)", port))
+	}
+	s.load(t, `
+table inet filter {
+	set geo {
+		type ipv4_addr
+		flags interval
+		elements = { 192.0.2.0/24 }
+	}
+	chain input {
+		type filter hook input priority filter; policy drop;
+		ct state established,related accept
+		meta l4proto { icmp, ipv6-icmp } accept
+		ip saddr != @geo counter drop
+		ip6 saddr != 2001:db8:77::/48 drop
+		ip saddr 192.0.2.66 jump bad
+		tcp dport 8080 accept
+	}
+	chain bad { drop; }
+}
+`)
+	s.sees(t, "before", shut)
+	if said := s.firewall(t, append([]string{"--apply"}, askPorts...)...); !strings.Contains(said, "ip saddr != @geo counter") {
+		t.Errorf("the restriction is not named:\n%s", said)
+	}
+	s.sees(t, "after --apply", after)
+	s.firewall(t, "--undo", "--apply")
+	s.sees(t, "after --undo", shut)
+	s.run(t, "", "nft", "flush", "ruleset")
+
+	for program, only := range map[string]string{"iptables": "192.0.2.0/24", "ip6tables": "2001:db8:77::/48"} {
+		s.run(t, "", "sh", "-ec", strings.NewReplacer("RUN", program, "ONLY", only).Replace("RUN -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT; RUN -A INPUT -p ipv6-icmp -j ACCEPT; RUN -A INPUT ! -s ONLY -j DROP; RUN -P INPUT DROP"))
+	}
+	s.run(t, "", "iptables", "-A", "INPUT", "-s", "192.0.2.66", "-j", "DROP")
+	s.sees(t, "before", shut)
+	s.firewall(t, append([]string{"--apply"}, askPorts...)...)
+	s.sees(t, "after --apply", after)
+	s.firewall(t, "--undo", "--apply")
+	s.sees(t, "after --undo", shut)
+}
+
 // Two interfaces, of which rules let in one: who comes by the other is kept out, and that
 // is told.
 func TestFirewallOfOneInterface(t *testing.T) {
