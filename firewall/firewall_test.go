@@ -632,9 +632,10 @@ func TestWhatAnNFTRuleDoes(t *testing.T) {
 		{"a map of states", `{"vmap":{"key":{"ct":{"key":"state"}},"data":{"set":[["invalid",{"drop":null}],["new",{"accept":null}]]}}}`, passes},
 		{"a map of ports", `{"vmap":{"key":{"payload":{"protocol":"tcp","field":"dport"}},"data":{"set":[[25,{"drop":null}],[21,{"jump":{"target":"all"}}]]}}}`, blocks},
 		{"a map elsewhere", `{"vmap":{"key":{"payload":{"protocol":"tcp","field":"dport"}},"data":"@verdicts"}}`, passes},
+		{"a map with a name", `{"vmap":{"key":{"payload":{"protocol":"tcp","field":"dport"}},"data":"@ports"}}`, blocks},
 		{"a loop", `{"jump":{"target":"in"}}`, passes},
 	} {
-		rs, err := parseRuleset(`{"nftables":[{"chain":{"family":"inet","table":"f","name":"in","hook":"input"}},{"chain":{"family":"inet","table":"f","name":"all"}},` +
+		rs, err := parseRuleset(`{"nftables":[{"chain":{"family":"inet","table":"f","name":"in","hook":"input"}},{"chain":{"family":"inet","table":"f","name":"all"}},{"map":{"family":"inet","table":"f","name":"ports","elem":[[25,{"accept":null}],[{"range":[20,22]},{"goto":{"target":"all"}}]]}},` +
 			`{"rule":{"family":"inet","table":"f","chain":"all","handle":9,"expr":[{"drop":null}]}},{"rule":{"family":"inet","table":"f","chain":"in","handle":1,"expr":[` + tt.expr + `]}}]}`)
 		if err != nil {
 			t.Fatal(err)

@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -17,6 +18,7 @@ const mark = "dray"
 // (libnftables-json(5)).
 type ruleset struct {
 	chains []*chain
+	maps   map[string][]any // the elements of maps with names, by "family table name"
 }
 
 type chain struct {
@@ -56,6 +58,10 @@ func parseRuleset(text string) (*ruleset, error) {
 				Family, Table, Name, Hook, Policy string
 				Prio, Dev                         any
 			}
+			Map *struct {
+				Family, Table, Name string
+				Elem                []any
+			}
 			Rule *struct {
 				Family, Table, Chain, Comment string
 				Handle                        int64
@@ -66,7 +72,7 @@ func parseRuleset(text string) (*ruleset, error) {
 	if err := json.Unmarshal([]byte(text), &doc); err != nil {
 		return nil, fmt.Errorf("what nft says can't be read: %w", err)
 	}
-	rs := &ruleset{}
+	rs := &ruleset{maps: map[string][]any{}}
 	for _, o := range doc.Nftables {
 		switch {
 		case o.Chain != nil:
@@ -78,6 +84,8 @@ func parseRuleset(text string) (*ruleset, error) {
 			if nftName.MatchString(c.table) && nftName.MatchString(c.name) && slices.Contains([]string{"ip", "ip6", "inet", "netdev"}, c.family) {
 				rs.chains = append(rs.chains, c)
 			}
+		case o.Map != nil:
+			rs.maps[o.Map.Family+" "+o.Map.Table+" "+o.Map.Name] = o.Map.Elem
 		case o.Rule != nil:
 			if c := rs.chain(o.Rule.Family, o.Rule.Table, o.Rule.Chain); c != nil && o.Rule.Handle > 0 {
 				c.rules = append(c.rules, nftRule{o.Rule.Handle, o.Rule.Comment, o.Rule.Expr})
@@ -181,7 +189,7 @@ func (rs *ruleset) parts(c *chain, expr []map[string]any) (conditions bool, targ
 				}
 			case "vmap":
 				conditions = true
-				for _, one := range verdicts(v) {
+				for _, one := range rs.verdicts(c, v) {
 					_, to := rs.parts(c, one)
 					targets = append(targets, to...)
 				}
@@ -281,7 +289,7 @@ func (rd reading) fate(c *chain, expr []map[string]any) fate {
 				}
 			case "vmap":
 				found := passes
-				for _, one := range verdicts(v) {
+				for _, one := range rd.verdicts(c, v) {
 					found = max(found, rd.fate(c, one))
 				}
 				if f := limited(found); f != passes {
@@ -316,11 +324,15 @@ func worst(fates []fate) fate {
 	return slices.Max(fates)
 }
 
-// verdicts are the rules that a map of verdicts stands for. Of a map with a name the
-// elements are elsewhere; it has none here.
-func verdicts(v map[string]any) (rules [][]map[string]any) {
-	data, _ := v["data"].(map[string]any)
-	elements, _ := data["set"].([]any)
+// verdicts are the rules that a map of verdicts in a chain stands for.
+func (rs *ruleset) verdicts(c *chain, v map[string]any) (rules [][]map[string]any) {
+	var elements []any
+	switch data := v["data"].(type) {
+	case map[string]any:
+		elements, _ = data["set"].([]any)
+	case string:
+		elements = rs.maps[c.family+" "+c.table+" "+strings.TrimPrefix(data, "@")]
+	}
 	for _, e := range elements {
 		pair, _ := e.([]any)
 		if len(pair) != 2 {
@@ -538,25 +550,68 @@ func numbers(v any) []Range {
 	return union(out, 1)
 }
 
-// networks are the addresses in a value.
-func networks(v any) []netip.Prefix {
-	var out []netip.Prefix
+// A span is addresses from the first to the last.
+type span struct{ first, last netip.Addr }
+
+// spans are the addresses of networks, those that overlap or touch as one: so nft has them.
+func spans(networks []netip.Prefix) []span {
+	var all []span
+	for _, n := range networks {
+		all = append(all, spanOf(n))
+	}
+	return joined(all)
+}
+
+func spanOf(n netip.Prefix) span {
+	last := n.Masked().Addr().AsSlice()
+	for bit := n.Bits(); bit < 8*len(last); bit++ {
+		last[bit/8] |= 0x80 >> (bit % 8)
+	}
+	a, _ := netip.AddrFromSlice(last)
+	return span{n.Masked().Addr(), a}
+}
+
+func joined(all []span) []span {
+	slices.SortFunc(all, func(a, b span) int { return cmp.Or(a.first.Compare(b.first), a.last.Compare(b.last)) })
+	var out []span
+	for _, s := range all {
+		if n := len(out); n > 0 && (s.first.Compare(out[n-1].last) <= 0 || s.first == out[n-1].last.Next()) {
+			if out[n-1].last.Less(s.last) {
+				out[n-1].last = s.last
+			}
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// addresses are the addresses in a value.
+func addresses(v any) []span {
+	var out []span
 	for _, m := range members(v) {
 		switch m := m.(type) {
 		case string:
 			if a, err := netip.ParseAddr(m); err == nil {
-				out = append(out, netip.PrefixFrom(a, a.BitLen()))
+				out = append(out, span{a, a})
 			}
 		case map[string]any:
+			if r := texts(m["range"]); len(r) == 2 {
+				a, err1 := netip.ParseAddr(r[0])
+				b, err2 := netip.ParseAddr(r[1])
+				if err1 == nil && err2 == nil {
+					out = append(out, span{a, b})
+				}
+			}
 			o, _ := m["prefix"].(map[string]any)
 			addr, _ := o["addr"].(string)
 			bits, _ := o["len"].(float64)
-			if a, err := netip.ParseAddr(addr); err == nil {
-				out = append(out, netip.PrefixFrom(a, int(bits)))
+			if a, err := netip.ParseAddr(addr); err == nil && bits >= 0 && bits <= float64(a.BitLen()) {
+				out = append(out, spanOf(netip.PrefixFrom(a, int(bits))))
 			}
 		}
 	}
-	return out
+	return joined(out)
 }
 
 // An accept is one of our rules.
@@ -605,6 +660,7 @@ func (a accept) text() string { return strings.Join(a.words(), " ") }
 // same tells whether a rule of nft is this one.
 func (a accept) same(r nftRule) bool {
 	var got accept
+	var from []span
 	verdict := false
 	for _, statement := range r.expr {
 		for kind, value := range statement {
@@ -616,7 +672,7 @@ func (a accept) same(r nftRule) bool {
 				return false
 			case strings.HasSuffix(field(v["left"]), " saddr"):
 				got.family = strings.TrimSuffix(field(v["left"]), " saddr")
-				got.from = networks(v["right"])
+				from = addresses(v["right"])
 			case field(v["left"]) == "tcp dport":
 				got.dport = numbers(v["right"])
 			case field(v["left"]) == "tcp sport":
@@ -637,7 +693,7 @@ func (a accept) same(r nftRule) bool {
 	if len(a.from) == 0 {
 		a.family = ""
 	}
-	return verdict && got.family == a.family && slices.Equal(got.from, a.from) && got.back == a.back && got.local == a.local && got.state == a.state &&
+	return verdict && got.family == a.family && slices.Equal(from, spans(a.from)) && got.back == a.back && got.local == a.local && got.state == a.state &&
 		slices.Equal(union(got.sport, 1), union(a.sport, 1)) && slices.Equal(union(got.dport, 1), union(a.dport, 1))
 }
 

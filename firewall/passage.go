@@ -262,6 +262,7 @@ func parseSets(text string) (sets map[string][]Range, cuts []uint16) {
 				Family, Table, Name string
 				Elem                []any
 			}
+			Map  *struct{ Elem any }
 			Rule *struct{ Expr any }
 		}
 	}
@@ -290,6 +291,8 @@ func parseSets(text string) (sets map[string][]Range, cuts []uint16) {
 		case o.Set != nil:
 			sets[o.Set.Family+" "+o.Set.Table+" "+o.Set.Name] = numbers(o.Set.Elem)
 			walk(o.Set.Elem)
+		case o.Map != nil:
+			walk(o.Map.Elem)
 		case o.Rule != nil:
 			walk(o.Rule.Expr)
 		}
@@ -349,7 +352,7 @@ func (j *judge) rule(c *chain, expr []map[string]any, depth int) (o outcome, lef
 					return undecided, true
 				}
 			case "vmap":
-				for _, one := range verdicts(v) {
+				for _, one := range j.rs.verdicts(c, v) {
 					o, left := j.rule(c, one, depth)
 					if o = j.decide(m, o); o != undecided || left && m <= mostly {
 						return o, left

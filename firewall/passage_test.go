@@ -25,6 +25,10 @@ func nftRules(t *testing.T, family, policy string, rules ...string) string {
 		if !ok {
 			chain, expr = "input", rule
 		}
+		if chain == "map" {
+			all = append(all, fmt.Sprintf(`{"map":{"family":%q,"table":"filter","name":"ways","type":"ifname","map":"verdict","elem":[%s]}}`, family, expr))
+			continue
+		}
 		if chain == "set" {
 			all = append(all, fmt.Sprintf(`{"set":{"family":%q,"table":"filter","name":"ports","type":"inet_service","elem":[%s]}}`, family, expr))
 			continue
@@ -156,6 +160,11 @@ func TestPassageByInterfaces(t *testing.T) {
 		{"one of two", two, []string{from("eth1") + "," + both}, drop + "-i eth1 -j ACCEPT", some, some},
 		{"one of two by jumps", two, jumps, drop + "-i eth1 -j ACCEPT\n-A INPUT -i eth0 -p tcp -m tcp --dport 8080 -j ACCEPT", some, some},
 		{"one of two by a map", two, ways, "", some, some},
+		{"one of two by a map with a name", two, []string{
+			`map: ["eth1",{"jump":{"target":"lan"}}],["eth0",{"jump":{"target":"wan"}}]`, `{"vmap":{"key":{"meta":{"key":"iifname"}},"data":"@ways"}}`,
+			"lan: " + acceptIt, "wan: " + dport("==", "8080") + "," + acceptIt,
+		}, "", some, some},
+		{"both by a map with a name", two, []string{`map: ["eth1",{"accept":null}],["eth0",{"accept":null}]`, `{"vmap":{"key":{"meta":{"key":"iifname"}},"data":"@ways"}}`}, "", open, open},
 		{"both, one after the other", two, []string{from("eth1") + "," + acceptIt, from("eth0") + "," + both}, drop + "-i eth1 -j ACCEPT\n-A INPUT -i eth0 -j ACCEPT", open, open},
 		{"both by the begin of their names", two, []string{from("eth*") + "," + both}, drop + "-i eth+ -j ACCEPT", open, open},
 		{"all but one", two, []string{strings.Replace(from("eth0"), "==", "!=", 1) + "," + both}, drop + "! -i eth0 -j ACCEPT", some, some},
