@@ -45,7 +45,7 @@ func firewallCommand() *cobra.Command {
 		Long: `Print the commands that let clients reach the listeners and the passive range, in
 the words of one firewall; auto, the default, looks for those that filter here:
 
-  auto        firewalld, else ufw, else nft and iptables, as far as they filter` + rows.String() + `
+  auto        firewalld or ufw, with nft where it filters beside them; else nft and iptables` + rows.String() + `
 
 Nothing is changed without --apply. Rules are put into the chains that filter, one
 each, known by the name "dray"; what is there already is left out, so a second run

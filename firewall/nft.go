@@ -770,10 +770,22 @@ func nft(h *Host, p Ports) Plan {
 		plan.Notes = append(plan.Notes, p.notes(h)...)
 		return plan
 	}
+	zones := false // firewalld keeps its own table
+	if slices.ContainsFunc(rs.chains, func(c *chain) bool { return c.table == "firewalld" }) {
+		state, err := h.Run("firewall-cmd", "--state")
+		zones = err == nil && strings.TrimSpace(state) == "running"
+	}
 	var keep []string // notes on how to keep the rules
 	chains, left := 0, 0
 	for _, hook := range hooks {
 		for _, c := range rs.base(hook) {
+			if zones && c.table == "firewalld" {
+				if !c.early() {
+					left++
+					plan.say("The chain %q is one of firewalld, and left to it: dray firewall firewalld.", c)
+				}
+				continue
+			}
 			fates, filters := rs.filters(c, p)
 			at, _ := place(fates)
 			few := restricted(fates)

@@ -641,6 +641,31 @@ func TestFirewallUFWKeepsRulesOfOthers(t *testing.T) {
 	}
 }
 
+// A chain that drops before those of ufw are reached gets its rule as well.
+func TestFirewallUFWAndNFT(t *testing.T) {
+	t.Parallel()
+	tool(t, "ufw", "ufw")
+	tool(t, "nft", "nftables")
+	s := newStreet(t)
+	if out, err := s.in(t.Context(), "sh", "-c", "ufw --force reset && ufw --force enable").CombinedOutput(); err != nil {
+		missing(t, "MISSING PEER ufw: it can't be enabled in a namespace: "+string(out))
+	}
+	s.load(t, `
+table inet raw {
+	chain pre {
+		type filter hook prerouting priority raw; policy accept;
+		tcp dport { 21, 22, 990, 30000-30009 } drop
+	}
+}
+`)
+	s.sees(t, "before", shut)
+	s.firewall(t, append([]string{"--apply"}, askPorts...)...)
+	s.sees(t, "after --apply", served)
+	s.judged(t, "after --apply", served)
+	s.firewall(t, "--undo", "--apply")
+	s.sees(t, "after --undo", shut)
+}
+
 // firewalld itself, with a bus of its own, in the namespaces of the room.
 func TestFirewallFirewalld(t *testing.T) {
 	t.Parallel()
