@@ -574,6 +574,9 @@ func TestWhatARuleDoes(t *testing.T) {
 		{"-j all", false, blocks},
 		{"-s 192.0.2.7/32 -j all", false, bans},
 		{"-j some", false, bans},
+		{"-j fence", false, restricts},
+		{"-j flood", false, bans},
+		{"-j gone", false, passes},
 		{"-j loop", false, passes},
 		{"-p tcp -m tcp --dport 25 -j REJECT", true, passes},
 		{"-p tcp -m tcp --sport 20 -j REJECT", true, blocks},
@@ -586,7 +589,8 @@ func TestWhatARuleDoes(t *testing.T) {
 		if tt.out {
 			chain, w = "OUTPUT", p.outgoing()
 		}
-		f := parseFilter("-A " + chain + " " + tt.rule + "\n-A all -j DROP\n-A some -s 192.0.2.7/32 -j DROP\n-A some -j RETURN\n-A loop -j loop\n")
+		f := parseFilter("-A " + chain + " " + tt.rule + "\n-A all -j DROP\n-A some -s 192.0.2.7/32 -j DROP\n-A some -j RETURN\n-A loop -j loop\n" +
+			"-A fence -p udp -j RETURN\n-A fence -s 192.0.2.0/24 -j RETURN\n-A fence -j DROP\n-A flood -m limit --limit 9/s -j RETURN\n-A flood -j DROP\n-A gone -p udp -s 192.0.2.7 -j RETURN\n-A gone -p udp -j DROP\n")
 		if got := worst(f.fates(chain, w)); got != tt.want {
 			t.Errorf("%s (out %v): %v; want %v", tt.rule, tt.out, got, tt.want)
 		}
@@ -628,6 +632,7 @@ func TestWhatAnNFTRuleDoes(t *testing.T) {
 		{"IPv4", `{"match":{"op":"==","left":{"meta":{"key":"protocol"}},"right":"ip"}},` + drop, blocks},
 		{"ARP", `{"match":{"op":"==","left":{"payload":{"protocol":"ether","field":"type"}},"right":"arp"}},` + drop, passes},
 		{"jump to all", `{"jump":{"target":"all"}}`, blocks},
+		{"jump to a fence", `{"jump":{"target":"fence"}}`, restricts},
 		{"jump of some", saddr + `,{"goto":{"target":"all"}}`, bans},
 		{"a map of states", `{"vmap":{"key":{"ct":{"key":"state"}},"data":{"set":[["invalid",{"drop":null}],["new",{"accept":null}]]}}}`, passes},
 		{"a map of ports", `{"vmap":{"key":{"payload":{"protocol":"tcp","field":"dport"}},"data":{"set":[[25,{"drop":null}],[21,{"jump":{"target":"all"}}]]}}}`, blocks},
@@ -636,6 +641,7 @@ func TestWhatAnNFTRuleDoes(t *testing.T) {
 		{"a loop", `{"jump":{"target":"in"}}`, passes},
 	} {
 		rs, err := parseRuleset(`{"nftables":[{"chain":{"family":"inet","table":"f","name":"in","hook":"input"}},{"chain":{"family":"inet","table":"f","name":"all"}},{"map":{"family":"inet","table":"f","name":"ports","elem":[[25,{"accept":null}],[{"range":[20,22]},{"goto":{"target":"all"}}]]}},` +
+			`{"chain":{"family":"inet","table":"f","name":"fence"}},{"rule":{"family":"inet","table":"f","chain":"fence","handle":7,"expr":[` + saddr + `,{"return":null}]}},{"rule":{"family":"inet","table":"f","chain":"fence","handle":8,"expr":[{"drop":null}]}},` +
 			`{"rule":{"family":"inet","table":"f","chain":"all","handle":9,"expr":[{"drop":null}]}},{"rule":{"family":"inet","table":"f","chain":"in","handle":1,"expr":[` + tt.expr + `]}}]}`)
 		if err != nil {
 			t.Fatal(err)

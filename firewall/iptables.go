@@ -135,10 +135,20 @@ func (f filter) fates(chain string, w traffic) []fate {
 // read is fates with those of the chains that are known: each is read once.
 func (f filter) read(chain string, w traffic, known map[string]fate) []fate {
 	out := make([]fate, len(f.chains[chain]))
+	g := gate(blocks)
 	for i, rule := range f.chains[chain] {
-		if !ours(rule) {
-			out[i] = f.fate(rule, w, known)
+		if ours(rule) {
+			continue
 		}
+		if option(rule, "-j") == "RETURN" {
+			peer := "-s"
+			if w.out {
+				peer = "-d"
+			}
+			g.leave(f.about(rule, w, blocks), ofPeers(rule, peer) == sometimes)
+			continue
+		}
+		out[i] = min(f.fate(rule, w, known), fate(g))
 	}
 	return out
 }
@@ -157,6 +167,11 @@ func (f filter) fate(rule []string, w traffic, known map[string]fate) fate {
 		}
 		found = seen
 	}
+	return f.about(rule, w, found)
+}
+
+// about is what a rule does whose target would do found to all packets that get there.
+func (f filter) about(rule []string, w traffic, found fate) fate {
 	if found == passes {
 		return passes
 	}

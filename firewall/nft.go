@@ -250,12 +250,28 @@ type reading struct {
 
 func (rd reading) fates(c *chain) []fate {
 	out := make([]fate, len(c.rules))
+	g := gate(blocks)
 	for i, r := range c.rules {
-		if r.comment != mark {
-			out[i] = rd.fate(c, r.expr)
+		if r.comment == mark {
+			continue
 		}
+		if n := len(r.expr); n > 0 && kindOf(r.expr[n-1]) == "return" {
+			drop := append(slices.Clone(r.expr[:n-1]), map[string]any{"drop": nil})
+			g.leave(rd.fate(c, drop), ofPeer(r.expr, rd.out))
+			continue
+		}
+		out[i] = min(rd.fate(c, r.expr), fate(g))
 	}
 	return out
+}
+
+// ofPeer tells whether a rule has a condition on the address of the peer.
+func ofPeer(expr []map[string]any, out bool) bool {
+	return slices.ContainsFunc(expr, func(e map[string]any) bool {
+		v, _ := e["match"].(map[string]any)
+		_, name, _ := strings.Cut(field(v["left"]), " ")
+		return name == "saddr" && !out || name == "daddr" && out
+	})
 }
 
 func (rd reading) fate(c *chain, expr []map[string]any) fate {

@@ -33,6 +33,7 @@ type wall struct {
 type tally struct {
 	some bool // some were let in
 	most bool // all but some were dropped
+	away bool // some left the chain by a return
 }
 
 // A packet is the first one of a new connection.
@@ -306,12 +307,26 @@ func (j *judge) chain(c *chain, depth int) (o outcome, ended bool) {
 	if depth > deepest {
 		return undecided, false
 	}
+	defer j.enter()(&o)
 	for _, r := range c.rules {
 		if o, left := j.rule(c, r.expr, depth); o != undecided || left {
 			return o, left
 		}
 	}
 	return undecided, false
+}
+
+// enter begins a chain. Where it drops and some have left it, these go on: the outcome is
+// not decided by it.
+func (t *tally) enter() (leave func(o *outcome)) {
+	before := t.away
+	t.away = false
+	return func(o *outcome) {
+		if *o == dropped && t.away {
+			*o, t.most = undecided, true
+		}
+		t.away = before
+	}
 }
 
 // rule is what a rule does; left says that its chain ends with it.
@@ -337,6 +352,7 @@ func (j *judge) rule(c *chain, expr []map[string]any, depth int) (o outcome, lef
 			case "drop", "reject":
 				return j.decide(m, dropped), false
 			case "return":
+				j.away = j.away || m == sometimes
 				return undecided, m <= mostly
 			case "jump", "goto":
 				name, _ := v["target"].(string)
@@ -473,12 +489,13 @@ func (p packet) comesBy(names []string, any string, not bool) match {
 // virtual tells whether an interface is one between this host and its own machines, or
 // of a network over others.
 func virtual(name string) bool {
-	return slices.ContainsFunc([]string{"docker", "br-", "virbr", "veth", "vnet", "lxc", "lxd", "cni", "podman", "wg", "tun", "tap", "tailscale", "zt"},
+	return slices.ContainsFunc([]string{"docker", "br-", "virbr", "veth", "vnet", "lxc", "lxd", "cni", "podman", "wg", "tun", "tap", "tailscale", "zt", "nebula", "flannel", "cali", "cilium", "kube", "incus", "vxlan", "dummy"},
 		func(begin string) bool { return strings.HasPrefix(name, begin) })
 }
 
 // judge follows one new connection through a chain of iptables.
-func (f filter) judge(chain string, p *packet, depth int, t *tally) outcome {
+func (f filter) judge(chain string, p *packet, depth int, t *tally) (o outcome) {
+	defer t.enter()(&o)
 	for _, rule := range f.chains[chain] {
 		m := matchWords(rule, p)
 		if m == never || depth > deepest {
@@ -497,6 +514,7 @@ func (f filter) judge(chain string, p *packet, depth int, t *tally) outcome {
 			if m <= mostly {
 				return undecided
 			}
+			t.away = true
 		default:
 			o = f.judge(target, p, depth+1, t)
 			if o == undecided && m <= mostly && slices.Contains(rule, "-g") {

@@ -83,6 +83,20 @@ func place(fates []fate) (at int, blocked bool) {
 	return at, false
 }
 
+// A gate says how much of a chain's blocks is one, after what has left the chain before
+// them by a return: all blocks are, until some packets or some peers have.
+type gate fate
+
+func (g *gate) leave(about fate, peers bool) {
+	switch {
+	case about != bans: // of all packets, or of none that matter
+	case peers:
+		*g = min(*g, gate(restricts))
+	default:
+		*g = gate(bans)
+	}
+}
+
 // restricted are the rules before the place of an accept that let some peers alone go on.
 func restricted(fates []fate) (rules []int) {
 	at, _ := place(fates)
