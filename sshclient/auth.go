@@ -43,6 +43,9 @@ const (
 // errNothingLeft ends a login that has no more to try.
 var errNothingLeft = errors.New("no way to log in is left")
 
+// ErrNoPassword is what Options.Password says when there is none.
+var ErrNoPassword = errors.New("no password is known")
+
 // errRefused is a password that was given once already.
 var errRefused = errors.New("it was refused")
 
@@ -693,6 +696,10 @@ func (l *login) answer(name, instruction string, questions []string, echos []boo
 		switch {
 		case err == nil:
 			return []string{word}, nil
+		case errors.Is(err, ErrNoPassword) && l.o.Prompt == nil:
+			l.skipped = append(l.skipped, "password: "+err.Error())
+			l.fatal = l.failure("")
+			return nil, l.fatal
 		case !errors.Is(err, errRefused) || l.o.Prompt == nil:
 			return empty("password: " + err.Error())
 		}

@@ -446,3 +446,52 @@ func TestBanners(t *testing.T) {
 		t.Errorf("%d bytes, trace %.300s", len(c.Banner()), st.trace())
 	}
 }
+
+// Where no password is known none is sent: an empty answer is a login that failed, and
+// servers ban for those.
+func TestNoAnswerWithoutPassword(t *testing.T) {
+	answered := make(chan []string, 1)
+	st, _, o := lobby(t, &ssh.ServerConfig{KeyboardInteractiveCallback: func(_ ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+		answers, err := ask("", "", []string{"Password: "}, []bool{false})
+		if err == nil {
+			answered <- answers
+		}
+		return nil, errors.New("no")
+	}})
+	o.Password = func(context.Context, Question) (string, error) { return "", ErrNoPassword }
+	fe := st.fails(o, fault.IDAuth)
+	if !strings.Contains(fe.Err.Error(), "no password is known") {
+		t.Errorf("the cause is %v", fe.Err)
+	}
+	select {
+	case answers := <-answered:
+		t.Errorf("the server was answered %q", answers)
+	default:
+	}
+}
+
+// The version of a server may come later than everything else.
+func TestLateVersion(t *testing.T) {
+	p := newPeer(t, open())
+	late, err := net.Listen("tcp", "127.0.0.1:0")
+	need(t, err)
+	defer late.Close()
+	go func() {
+		for {
+			c, err := late.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				time.Sleep(600 * time.Millisecond)
+				p.serve(c)
+			}()
+		}
+	}()
+	st := newStage(t)
+	o := st.bare("127.0.0.1", late.Addr().(*net.TCPAddr).Port)
+	o.Insecure, o.Connect = true, 300*time.Millisecond
+	st.fails(o, fault.IDNoAnswer)
+	o.Greeting = 3 * time.Second
+	st.connects(o)
+}

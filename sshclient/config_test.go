@@ -415,3 +415,26 @@ func FuzzSplitWords(f *testing.F) {
 		}
 	})
 }
+
+// Who is named is told from who only runs the program.
+func TestUserNamed(t *testing.T) {
+	home := t.TempDir()
+	file := filepath.Join(home, "config")
+	if err := os.WriteFile(file, []byte("Host named\n  User anna\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		o    Options
+		want bool
+	}{
+		{Options{Host: "named"}, true},
+		{Options{Host: "other"}, false},
+		{Options{Host: "other", User: "anna"}, true},
+	} {
+		row.o.Home, row.o.Config, row.o.Env = home, file, func(string) string { return "" }
+		s, err := Read(row.o)
+		if err != nil || s.UserNamed != row.want || s.User == "" {
+			t.Errorf("Read(%+v): user %q, named %v, %v; want %v", row.o, s.User, s.UserNamed, err, row.want)
+		}
+	}
+}

@@ -54,7 +54,9 @@ type Options struct {
 
 	// Password is asked for the password of the target, when the server takes one;
 	// for jump hosts Prompt is asked. It is asked again, with Try counting, when the
-	// answer was refused; an error ends that. nil: no passwords.
+	// answer was refused; an error ends that. With ErrNoPassword a dialogue of the server
+	// that asks for one is not answered at all where there is no Prompt, and the login ends:
+	// an empty answer would be a login that failed. nil: no passwords.
 	Password func(ctx context.Context, q Question) (string, error)
 	// Ask decides about a host key that is not on file. nil: it is refused.
 	Ask func(ctx context.Context, q HostKey) (Answer, error)
@@ -70,7 +72,12 @@ type Options struct {
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	Connect time.Duration // for an address, and for each answer; 0: ssh_config, else 10 s
-	Agent   string        // socket of the agent; "": ssh_config, else SSH_AUTH_SOCK; "none"
+	// Greeting is for the version of the server; 0, or less than Connect: as Connect.
+	Greeting time.Duration
+	// Silent sends nothing while nobody asks for anything, not even keep-alives: a
+	// connection that is lost without a word is found out by the next call at best.
+	Silent bool
+	Agent  string // socket of the agent; "": ssh_config, else SSH_AUTH_SOCK; "none"
 
 	// Trace is told what happens, a line each: the step and what there is to say of
 	// it. No secret is in it; text of the server is clean. It is called by several
@@ -131,8 +138,8 @@ type Conn struct {
 }
 
 // Dial connects and logs in. It takes at most Connect for an address and an answer,
-// and three and a half times as long in all, not counting the time in which a human
-// is asked; cancelling ctx ends it at once. Errors are faults: see Options and the
+// and three and a half times as long in all, with more for Greeting, not counting the
+// time in which a human is asked; cancelling ctx ends it at once. Errors are faults: see Options and the
 // table of package explain.
 func Dial(ctx context.Context, o Options) (*Conn, error) {
 	o.tracing = new(sync.Mutex)
@@ -140,7 +147,7 @@ func Dial(ctx context.Context, o Options) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := newPatience(s.Connect * 7 / 2)
+	p := newPatience(s.Connect*7/2 + max(o.Greeting-s.Connect, 0))
 	return o.dial(ctx, s, p, 0, false)
 }
 
@@ -290,7 +297,7 @@ func (o Options) handshake(ctx context.Context, s *Settings, p *patience, judge 
 		w.offers = o.Offered
 	}
 	defer context.AfterFunc(ctx, func() { w.Close() })()
-	p.enter("the version of the server", s.Connect, func() { w.Close() })
+	p.enter("the version of the server", max(s.Connect, o.Greeting), func() { w.Close() })
 	defer p.hold()
 
 	lg := &login{ctx: ctx, o: o, s: s, jump: jump, wait: p, wire: w, given: map[string]bool{}, refused: map[string][]string{}}
@@ -351,7 +358,9 @@ func (o Options) handshake(ctx context.Context, s *Settings, p *patience, judge 
 	conn.banner = strings.ToValidUTF8(string(lg.banner), "?")
 	o.trace("authenticated by", conn.by)
 	go conn.watch()
-	go conn.keepalive()
+	if !o.Silent {
+		go conn.keepalive()
+	}
 	return conn, nil
 }
 

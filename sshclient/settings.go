@@ -21,6 +21,9 @@ type Settings struct {
 	Name string // where to connect to: HostName, else Host
 	Port int
 	User string
+	// UserNamed tells that Options or ssh_config name User, and that it is not only who
+	// runs this.
+	UserNamed bool
 
 	Identities      []string // files of keys, the first to be offered first
 	Named           bool     // Identities were named, and are not those that OpenSSH tries by itself
@@ -244,7 +247,7 @@ func (o Options) settle(got found) (*Settings, error) {
 	}
 	s.Name = strings.ToLower(s.Name)
 	if v := word("user"); v != "" {
-		s.User = v
+		s.User, s.UserNamed = v, true
 	}
 	if v := word("port"); v != "" {
 		p, err := parsePort(v)
