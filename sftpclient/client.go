@@ -343,12 +343,51 @@ func (c *Client) lost(err error) error {
 	if errors.As(err, &fe) { // who carries us knows better
 		return err
 	}
+	c.mu.Lock()
+	begins := c.hello != nil
+	c.mu.Unlock()
+	if ch, ok := c.rw.(program); ok && begins && errors.Is(err, io.EOF) { // the connection below stands
+		return fault.Because(&EndError{ch.Status(), ch.Printed(), err}, fault.Unsupported, fault.IDNoSFTP, c.host)
+	}
 	return fault.Because(err, fault.Cut, fault.IDLost, c.host)
 }
 
+// An EndError is a program of the server that ended before it said anything of SFTP.
+type EndError struct {
+	Status  string // how it ended; "" where that is not known
+	Printed string // beside SFTP
+	err     error
+}
+
+func (e *EndError) Error() string {
+	text := "the program behind the subsystem ended before SFTP began"
+	if e.Status != "" {
+		text += ", with status " + e.Status
+	}
+	return text
+}
+
+func (e *EndError) Unwrap() error { return e.err }
+
+// Said is what it printed.
+func (e *EndError) Said() string { return e.Printed }
+
+// A program is a channel that knows how the program behind it ended.
+type program interface {
+	Status() string  // "" where that is not known
+	Printed() string // beside what is read
+}
+
+// noLogin is what a shell prints that lets nobody in (nologin(8)).
+const noLogin = "account is currently not available"
+
 // bad is what a server sends that is no SFTP. Behind it nothing can be understood.
 func (c *Client) bad(err error) error {
-	if errors.As(err, new(*TextError)) {
+	var text *TextError
+	if errors.As(err, &text) && strings.Contains(text.Text, noLogin) {
+		return fault.Because(err, fault.Unsupported, fault.IDNoSFTP, c.host)
+	}
+	if text != nil {
 		return fault.Because(err, fault.Cut, fault.IDSFTPNoise)
 	}
 	return fault.Because(err, fault.Cut, fault.IDBadReply, c.host, "SFTP")

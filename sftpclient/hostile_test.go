@@ -155,17 +155,20 @@ func TestAServerThatGivesNothing(t *testing.T) {
 }
 
 func TestTextInFrontOfThePackets(t *testing.T) {
-	tests := []struct{ first, shown string }{
-		{"Welcome to host!\nLast login: today\n", "Welcome to host! Last login: today"},
-		{"This account is currently not available.\n", "This account is currently not available."},
-		{"\x1b[31mred\x1b[0m\n", "?[31mred?[0m"},
+	tests := []struct {
+		first, shown string
+		id           fault.ID
+	}{
+		{"Welcome to host!\nLast login: today\n", "Welcome to host! Last login: today", fault.IDSFTPNoise},
+		{"This account is currently not available.\n", "This account is currently not available.", fault.IDNoSFTP}, // nologin(8)
+		{"\x1b[31mred\x1b[0m\n", "?[31mred?[0m", fault.IDSFTPNoise},
 	}
 	for _, tt := range tests {
 		s := newFake()
 		s.first = tt.first
 		_, err := s.try(t, Options{Host: "example.org"})
 		var text *TextError
-		if idOf(err) != fault.IDSFTPNoise || !errors.As(err, &text) || text.Said() != tt.shown {
+		if idOf(err) != tt.id || !errors.As(err, &text) || text.Said() != tt.shown {
 			t.Errorf("%q: %v", tt.first, err)
 		}
 	}
@@ -506,4 +509,22 @@ func (s *fake) answerLocked(q *sftp.Request) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.answer(q)
+}
+
+// An endedProgram is a channel of SSH whose program has ended without a word of SFTP.
+type endedProgram struct{}
+
+func (endedProgram) Read([]byte) (int, error)    { return 0, io.EOF }
+func (endedProgram) Write(b []byte) (int, error) { return len(b), nil }
+func (endedProgram) Close() error                { return nil }
+func (endedProgram) Status() string              { return "1" }
+func (endedProgram) Printed() string             { return "sorry" }
+
+// ForceCommand /bin/false: the connection stands, and there is no SFTP.
+func TestAProgramThatEndsAtOnce(t *testing.T) {
+	_, err := New(t.Context(), endedProgram{}, Options{Host: "example.org"})
+	var end *EndError
+	if idOf(err) != fault.IDNoSFTP || !errors.As(err, &end) || end.Status != "1" || end.Said() != "sorry" {
+		t.Errorf("New = %v", err)
+	}
 }
