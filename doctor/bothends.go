@@ -57,12 +57,18 @@ func (p *patient) bothEnds(ctx context.Context) Finding {
 			return verdict
 		}
 		if dialed != nil {
-			switch seen.Seen {
-			case ftp.SeenNothing:
-				f.Saw += "; nothing arrives at its port " + port(told) + ": it is dropped on the way, or by a firewall of that host"
-			case ftp.SeenSYN:
+			id := why(dialed)
+			refused := id == fault.IDRefused || id == fault.IDRejected || p.answered(p.ports)
+			switch {
+			case seen.Seen == ftp.SeenSYN:
 				f.Saw += "; our packets arrive at its port " + port(told) + ", and its answers are lost on the way back"
+			case seen.Seen != ftp.SeenNothing:
+			case refused:
+				f.Saw += "; it listens at its port " + port(told) + " and nothing arrives there: a firewall of that host or on the way rejects it, or another machine answers"
+			default: // the packets that a firewall of its own drops are not seen by the server either
+				f.Saw += "; nothing arrives at its port " + port(told) + ": a firewall of that host drops it, or one on the way. dray doctor --server there tells: where its firewall lets the range in, it is one on the way"
 			}
+			f.Verdict = Note
 			f = f.with("seen", string(seen.Seen))
 			break
 		}

@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -79,10 +81,9 @@ func (p *patient) passive(ctx context.Context) Finding {
 	}
 	within, cancel := context.WithTimeout(ctx, p.times.ports)
 	defer cancel()
-	var mu sync.Mutex
 	add := func(t try) (all, bad int) {
-		mu.Lock()
-		defer mu.Unlock()
+		p.trying.Lock()
+		defer p.trying.Unlock()
 		p.ports = append(p.ports, t)
 		for _, t := range p.ports {
 			if t.err != nil {
@@ -93,28 +94,57 @@ func (p *patient) passive(ctx context.Context) Finding {
 	}
 	var more sync.WaitGroup
 	helped := false
-	for {
+	for patience := p.times.data; ; {
 		began := time.Now()
-		err := touch(c.Reach(within, told.Used, p.times.data))
+		err := touch(c.Reach(within, told.Used, patience))
 		if within.Err() != nil && err != nil && time.Since(began) < p.patience() {
 			break // it had no time
 		}
 		all, bad := add(try{told.Used.Port(), time.Since(began), err})
+		if bad > 0 {
+			patience = p.patience()
+		}
 		if bad > 0 && !helped {
 			helped = true
 			for range 2 {
 				more.Go(func() { p.tryMore(within, verb, add) })
 			}
 		}
-		if bad == 0 && all >= mostTries || all >= moreTries || within.Err() != nil || c.Err() != nil {
+		if bad == 0 && all >= mostTries || p.enough() || within.Err() != nil || c.Err() != nil {
 			break
 		}
-		if told, err = c.Passive(within, verb); err != nil {
+		if told, err = c.Passive(ctx, verb); err != nil { // what comes behind needs the connection
 			break
 		}
 	}
 	more.Wait()
-	return p.spread(c)
+	return p.spread(addrOf(c))
+}
+
+// enough tells whether more ports would say nothing new: none of several let us in, and
+// some said so. A firewall limits how often it does (ICMP), so that some stay silent.
+func (p *patient) enough() bool {
+	p.trying.Lock()
+	defer p.trying.Unlock()
+	good := slices.ContainsFunc(p.ports, func(t try) bool { return t.err == nil })
+	return len(p.ports) >= moreTries || len(p.ports) >= mostTries && !good && p.answered(p.ports)
+}
+
+// answered tells whether somebody has said of a port that nobody may come in there, or
+// nobody is.
+func (p *patient) answered(tries []try) bool {
+	return fault.Of(p.listErr).ID == fault.IDUnpublished && p.listErr != nil || slices.ContainsFunc(tries, func(t try) bool {
+		id := why(t.err)
+		return id == fault.IDRefused || id == fault.IDRejected
+	})
+}
+
+// why is the id of what kept a connection from being made, "" for nothing.
+func why(err error) fault.ID {
+	if err == nil {
+		return ""
+	}
+	return fault.Of(fault.Unreached(err, "", 0, time.Second)).ID
 }
 
 // patience is how long a port is waited for once it is known how far the server is.
@@ -141,7 +171,7 @@ func (p *patient) tryMore(ctx context.Context, verb string, add func(try) (all, 
 		if ctx.Err() != nil && err != nil && time.Since(began) < p.patience() {
 			return
 		}
-		if all, _ := add(try{told.Used.Port(), time.Since(began), err}); all >= moreTries {
+		if add(try{told.Used.Port(), time.Since(began), err}); p.enough() {
 			return
 		}
 	}
@@ -151,8 +181,8 @@ func (p *patient) tryMore(ctx context.Context, verb string, add func(try) (all, 
 // in those of other servers.
 var openPorts = admin("dray firewall --apply", "on the server, open its ports and the whole passive range; dray firewall alone shows the rules:")
 
-// spread is what the tries come to.
-func (p *patient) spread(c *ftpclient.Conn) Finding {
+// spread is what the tries come to, of a server that was reached at an address.
+func (p *patient) spread(at netip.Addr) Finding {
 	var good, bad []uint16
 	kinds := map[fault.ID]int{}
 	var slowest time.Duration
@@ -163,9 +193,9 @@ func (p *patient) spread(c *ftpclient.Conn) Finding {
 			continue
 		}
 		bad = append(bad, t.port)
-		kinds[fault.Of(fault.Unreached(t.err, "", 0, time.Second)).ID]++
+		kinds[why(t.err)]++
 	}
-	host := addrOf(c).String()
+	host := at.String()
 	facts := func(f Finding) Finding { return f.with("reached", good).with("not_reached", bad) }
 	switch {
 	case len(bad) == 0 && len(good) > 0:
@@ -175,12 +205,16 @@ func (p *patient) spread(c *ftpclient.Conn) Finding {
 	case len(good) > 0:
 		f := facts(found(Fail, fault.IDRangePartly, "%d of %d data ports of %s answer; not %s", len(good), len(good)+len(bad), host, some(bad)))
 		return f.first(openPorts)
-	case kinds[fault.IDRefused] == len(bad):
-		f := facts(found(Fail, fault.IDUnpublished, "%s refuses its own data ports %s: nobody listens there", host, some(bad)))
-		return f.first(admin("", "forward or publish the same ports as the server is set to: for Docker -p A-B:A-B, in a router each port to the same port"))
 	case kinds[fault.IDRejected] > 0:
 		f := facts(found(Fail, fault.IDDataBlocked, "a firewall rejects the data ports of %s: %s", host, some(bad)))
 		return f.first(openPorts)
+	case p.answered(p.ports):
+		f := facts(found(Fail, fault.IDUnpublished, "%s refuses its own data ports %s: nobody listens there, or a firewall rejects them", host, some(bad)))
+		f.Means += " A firewall that rejects with its default (ICMP port unreachable) looks the same."
+		return f.first(
+			admin("", "forward or publish the same ports as the server is set to: for Docker -p A-B:A-B, in a router each port to the same port"),
+			admin(openPorts.Run, "where the firewall of the server rejects them, open its ports and the whole passive range; dray firewall alone shows the rules:"),
+		)
 	}
 	f := facts(found(Fail, fault.IDDataBlocked, "nothing answers at the data ports of %s: %s were tried; the packets are dropped", host, some(bad)))
 	return f.first(openPorts)
@@ -228,7 +262,7 @@ func (p *patient) pasvOf(ctx context.Context) Finding {
 	case err != nil:
 		return skip("told with the passive range")
 	case told.Told.Addr() != reached:
-		f := found(Warn, fault.IDPasvAddress, "").with("told", told.Told.Addr().String()).with("reached", reached.String())
+		f := p.wrongAddress(told.Told.Addr(), epsvErr == nil).with("told", told.Told.Addr().String()).with("reached", reached.String())
 		if why := noKnock(told.Told, reached); why != "" {
 			f.Saw = fmt.Sprintf("PASV tells %s, %s; the server was reached at %s", told.Told.Addr(), why, reached)
 			return f
@@ -248,6 +282,30 @@ func (p *patient) pasvOf(ctx context.Context) Finding {
 		return Finding{Verdict: Note, Saw: "PASV works; EPSV is refused: " + screen.Line(explain.Said(epsvErr))}
 	}
 	return fine("EPSV and PASV work, and PASV tells the address that was reached")
+}
+
+// wrongAddress is what PASV tells and nobody should use; epsv tells whether the server has
+// EPSV beside it, which tells no address.
+func (p *patient) wrongAddress(told netip.Addr, epsv bool) Finding {
+	f := found(Warn, fault.IDPasvAddress, "")
+	f.Means = "The reply to PASV carries an address. "
+	switch {
+	case told.IsUnspecified():
+		f.Means += told.String() + " is none: the server does not know its own, or its setting is empty. "
+	case told.IsLoopback():
+		f.Means += "This one is each machine itself: whoever uses it connects to their own. "
+	case told.IsPrivate(), shared.Contains(told):
+		f.Means += "This one belongs to the network behind the server's router, so clients outside cannot use it. "
+	default:
+		f.Means += "This one is not where the server was reached. "
+	}
+	first, use := "Clients that ignore it still work, and this server refuses EPSV, which has none.", "let your program take the address of the control connection, as most do"
+	if epsv {
+		first, use = "Clients that use EPSV, or ignore the address, still work.", "use EPSV, or "+use
+	}
+	f.Means += first
+	f.Do = slices.DeleteFunc(f.Do, func(s explain.Step) bool { return s.Side == explain.You })
+	return f.first(you("", "%s", use))
 }
 
 // A sink takes the beginning of a download, and ends it when it has enough.
@@ -604,6 +662,8 @@ func (b buffer) Offset() int64 { return 0 }
 // connections early do so after a minute.
 const idleFor = 65 * time.Second
 
+func (p *patient) idleFor() time.Duration { return cmp.Or(p.times.idle, idleFor) }
+
 // idleOf says nothing for a while.
 func (p *patient) idleOf(ctx context.Context) Finding {
 	c, err := p.another(ctx, "idle", &seen{}, nil)
@@ -612,20 +672,48 @@ func (p *patient) idleOf(ctx context.Context) Finding {
 	}
 	defer func() { _ = c.Close() }()
 	select {
-	case <-time.After(idleFor):
+	case <-time.After(p.idleFor()):
 	case <-ctx.Done():
 		return skip("interrupted")
 	}
-	if err := c.Noop(ctx); err != nil {
-		said := explain.Said(err)
-		f := found(Warn, fault.IDIdle, "after %d s without a word the connection was gone", int(idleFor.Seconds()))
-		if said != "" {
-			f.Saw += ": " + screen.Line(said)
-		} else {
-			f.Means = "Something between forgets connections on which nothing is said, and tells nobody. Long transfers then end without the server's last word."
-			f = f.first(admin("sysctl -w net.netfilter.nf_conntrack_tcp_timeout_established=7440", "where that is a firewall of Linux, have it remember for two hours:"))
-		}
-		return f
+	err = c.Noop(ctx)
+	if err == nil {
+		err = c.Err() // a 421 that was sent meanwhile is taken for the answer
 	}
-	return fine("after %d s without a word the connection is still there", int(idleFor.Seconds()))
+	switch {
+	case err == nil:
+		return fine("after %d s without a word the connection is still there", int(p.idleFor().Seconds()))
+	case explain.Said(err) != "":
+		return p.endedIdle(p.idleFor(), explain.Said(err))
+	case silence(err):
+		return p.forgotten()
+	default:
+		return p.endedIdle(p.idleFor(), "")
+	}
+}
+
+// silence tells a connection on which no answer came from one that the other side has
+// ended.
+func silence(err error) bool {
+	var timeout net.Error
+	return fault.Of(err).ID == fault.IDNoAnswer || errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// forgotten is a connection that something on the way has forgotten: what is said on it is
+// not answered.
+func (p *patient) forgotten() Finding {
+	f := found(Warn, fault.IDIdle, "after %d s without a word nothing is answered on the connection any more", int(p.idleFor().Seconds()))
+	f.Means = "Something between forgets connections on which nothing is said, and tells nobody. Long transfers then end without the server's last word."
+	return f.first(admin("sysctl -w net.netfilter.nf_conntrack_tcp_timeout_established=7440", "where that is a firewall of Linux, have it remember for two hours:"))
+}
+
+// endedIdle is a connection that the server has ended within so much time: a firewall that
+// forgets one says nothing.
+func (p *patient) endedIdle(within time.Duration, said string) Finding {
+	f := found(Warn, fault.IDIdle, "the server has closed the connection within %d s in which nothing was asked", int(within.Round(time.Second).Seconds()))
+	if said != "" {
+		f.Saw += ": " + screen.Line(said)
+	}
+	f.Means = "That is a time limit of the server's own. Programs that keep a connection for later have to connect again, or ask for something now and then."
+	return f.first(admin("", "where it is too short: vsftpd idle_session_timeout, ProFTPD TimeoutIdle, Pure-FTPd MaxIdleTime, dray idle under [limits], sshd ClientAliveInterval times ClientAliveCountMax and ChannelTimeout"))
 }

@@ -49,6 +49,7 @@ type Finding struct {
 	Took    time.Duration
 
 	sure bool // it holds although the context ended meanwhile
+	own  bool // what is typed against its ID does not help here
 }
 
 // A checkOf is one question about a P. It runs when all that it needs is OK, Note or Warn,
@@ -130,7 +131,12 @@ func Examine(ctx context.Context, o Options) Report {
 	defer p.close()
 	if err := p.prepare(ctx); err != nil {
 		r.Target = o.URL.String()
-		r.Findings = []Finding{failed("settings", err)}
+		f := failed("settings", err)
+		if ctx.Err() != nil { // while somebody was asked for the password
+			f = skip("interrupted")
+			f.Check = "settings"
+		}
+		r.Findings = []Finding{f}
 		if o.Done != nil {
 			o.Done(0, r.Findings[0])
 		}

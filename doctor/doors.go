@@ -86,8 +86,8 @@ var (
 
 // knock connects to a port and hears who is there. Nothing is said, but for the port of
 // implicit TLS, where a handshake begins.
-func (p *patient) knock(ctx context.Context, port int) door {
-	ctx, cancel := context.WithTimeout(ctx, p.times.data)
+func (p *patient) knock(all context.Context, port int) door {
+	ctx, cancel := context.WithTimeout(all, p.times.data)
 	defer cancel()
 	dial := p.o.Remote.Dial
 	if dial == nil {
@@ -98,7 +98,13 @@ func (p *patient) knock(ctx context.Context, port int) door {
 		network = "tcp"
 	}
 	c, err := dial(ctx, network, net.JoinHostPort(p.host, strconv.Itoa(port)))
-	if err != nil {
+	switch {
+	case err == nil:
+	case errors.Is(context.Cause(all), errNoTime):
+		return door{why: "no time"}
+	case all.Err() != nil:
+		return door{why: "interrupted"}
+	default:
 		return door{why: reason(err)}
 	}
 	defer func() { _ = c.Close() }()

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -29,7 +30,8 @@ type ftpPatient struct {
 	tlsErr  error        // why there is no TLS on it
 	entries []ftp.Listed // of the directory
 	listErr error
-	listed  int   // how many there are
+	listed  int // how many there are
+	trying  sync.Mutex
 	ports   []try // of the passive range
 
 	entered atomic.Bool           // somebody is logged in
@@ -74,7 +76,7 @@ func (p *patient) connection(ctx context.Context) (ftpclient.Options, error) {
 	fo.Greeting, fo.DataWait = p.times.greeting, p.times.data
 	// In clear text nothing is sent behind a USER that the server refuses: the password
 	// would be on the network for nothing.
-	fo.OneByOne = fo.Plain
+	fo.OneByOne = fo.Plain || p.unknown()
 	if o.FTP.EPSV != remote.EPSVAuto {
 		fo.Memory = &ftpclient.Memory{}
 		fo.Memory.SetEPSV(o.FTP.EPSV == remote.EPSVAlways)
@@ -174,22 +176,45 @@ func (p *patient) controlOf(ctx context.Context) Finding {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.way = max(s.connected.Sub(began), 0)
-	way := fine("connected to %s in %s", s.address, millis(s.connected.Sub(began))).with("address", s.address).with("connect_ms", s.connected.Sub(began).Milliseconds())
+	way := fine("connected to %s in %s", s.address, millis(s.way)).with("address", s.address).with("connect_ms", s.way.Milliseconds())
+	after := s.way // of the greeting
+	if !s.greeted.IsZero() {
+		after += s.greeted.Sub(s.ready)
+		way.Saw = screen.Line(fmt.Sprintf("%s: %s; %s", p.u.Address(), s.greeting, millis(after)))
+		way = way.with("greeting", screen.Line(s.greeting)).with("greeting_ms", after.Milliseconds())
+	}
+	if other := alien(s.greeting); other != "" {
+		if err == nil {
+			_ = c.Close()
+		}
+		return of(Fail, fault.New(fault.Unreachable, fault.IDWrongProto, p.u.Host, other, p.u.PortNumber(), "FTP")).with("server", screen.Line(s.greeting))
+	}
 	if err != nil {
+		if f, ok := p.ranOut(ctx, s.heard, s.address, "FTP", s.greeting, after); ok {
+			return f
+		}
 		if e := fault.Of(err); s.greeted.IsZero() && (fo.Mode != ftpclient.TLSImplicit || s.connected.IsZero() || s.tls != nil || e.Kind != fault.Untrusted && e.ID != fault.IDNoAnswer) {
 			f := p.corrected(of(Fail, err), e)
-			if e.ID == fault.IDTLSMissing { // nothing was connected to
-				f.Saw = "without TLS the password would travel in clear text, and only --plain allows that: nothing was sent"
-				f = f.first(you(p.command("doctor", p.u, []string{"--plain"}), "where nobody else can listen, go on in clear text:"))
-			}
-			if e.ID == fault.IDFiltered || e.ID == fault.IDRejected {
+			switch {
+			case e.ID == fault.IDTLSMissing: // nothing was connected to
+				f.Saw = "with --tls off the password would travel in clear text, and only --plain allows that: nothing was sent"
+				f.Means = "The server was not asked whether it has TLS, because --tls off says so."
+				f.Do = []explain.Step{
+					you(p.command("doctor", p.u, nil, "tls"), "leave --tls off away, so that the server is asked for TLS:"),
+					you(p.command("doctor", p.u, []string{"--plain"}), "where nobody else can listen, go on in clear text:"),
+				}
+			case e.ID == fault.IDFiltered, e.ID == fault.IDRejected:
 				f = f.first(openPorts)
+			case e.ID == fault.IDNoAnswer && !s.connected.IsZero():
+				return p.silentServer(s.address, "FTP", fo.Greeting)
+			case e.ID == fault.IDBusy && explain.Said(err) == "":
+				return p.hungUp(err)
 			}
 			return f
 		}
 		p.tlsErr = err
-		if s.greeting != "" {
-			way.Saw = screen.Line(fmt.Sprintf("%s: %s; %s", p.u.Address(), s.greeting, millis(s.connected.Sub(began))))
+		if after > late {
+			return p.lateFTP(s.greeting, after)
 		}
 		return way
 	}
@@ -199,18 +224,34 @@ func (p *patient) controlOf(ctx context.Context) Finding {
 		defer cancel()
 		_ = c.Quit(end)
 	})
-	way.Saw = screen.Line(fmt.Sprintf("%s: %s; %s", p.u.Address(), c.Greeting().Said(), millis(s.connected.Sub(began))))
-	way = way.with("greeting", screen.Line(c.Greeting().Said()))
-	if late := s.greeted.Sub(s.connected); late > 5*time.Second {
-		f := found(Warn, fault.IDNoAnswer, "the greeting came after %d s: %s", int(late.Seconds()), c.Greeting().Said())
-		f.Means = "The server does something before it speaks; mostly it looks up the name of your address, and nobody answers. Many programs give up meanwhile."
-		f.Do = []explain.Step{
-			you(p.command("ls", p.u, []string{"--connect-timeout", fmt.Sprintf("%ds", int(late.Seconds())*2)}), "until that is put right, wait longer"),
-			admin("", "ProFTPD: UseReverseDNS off and IdentLookups off; Pure-FTPd: DontResolve yes; vsftpd: reverse_lookup_enable=NO; else mend the resolver in /etc/resolv.conf"),
-		}
-		return f
+	if after > late {
+		return p.lateFTP(s.greeting, after)
 	}
 	return way
+}
+
+func (p *patient) lateFTP(greeting string, after time.Duration) Finding {
+	return p.lateGreeting("the greeting", greeting, after, "ProFTPD: UseReverseDNS off and IdentLookups off; Pure-FTPd: DontResolve yes; vsftpd: reverse_lookup_enable=NO; else mend the resolver in /etc/resolv.conf")
+}
+
+// alien is the protocol of a greeting that FTP takes for its own: that of SMTP begins with
+// the same number (RFC 5321, 4.2). "" where it is FTP's.
+func alien(greeting string) string {
+	if upper := strings.ToUpper(greeting); strings.Contains(upper, "SMTP") && !strings.Contains(upper, "FTP") {
+		return "SMTP"
+	}
+	return ""
+}
+
+// hungUp is a connection that was taken and ended before a word.
+func (p *patient) hungUp(err error) Finding {
+	f := found(Fail, fault.IDLost, "%s accepts and %s before it says anything", p.u.Address(), ended(err)).with("cause", screen.Line(explain.Cause(err)))
+	f.Means = "The server does not say why. One that has banned this address does so (fail2ban, tcp wrappers), one at its limit of connections, and one that falls over; and a proxy, a balancer or the port of a container that reaches no server behind it."
+	f.Do = []explain.Step{
+		you("", "wait a minute, and try from another network: what works there is a ban here"),
+		admin("", "see whether the server itself runs and holds the port: ss -tlnp; look for a ban: fail2ban-client status, /etc/hosts.deny; and in the log of the server at that time"),
+	}
+	return f
 }
 
 // corrected puts the URL that would be right before what else there is to do.
@@ -256,10 +297,30 @@ func (p *patient) tlsOf(ctx context.Context) Finding {
 	case left < min(14*24*time.Hour, leaf.NotAfter.Sub(leaf.NotBefore)/3): // some are made for days
 		f = found(Warn, fault.IDExpired, "the certificate of %s expires in %d days, on %s", certName(leaf), int(left.Hours()/24), leaf.NotAfter.Format("2 Jan 2006"))
 	}
+	if why := p.unchecked(cs); why != "" {
+		f.Verdict = max(f.Verdict, Note)
+		f.Saw += "; nobody has checked it, as was asked for, and it would not pass: " + screen.Line(why)
+	}
 	if how == "AUTH TLS" && len(p.offered.Names()) > 0 && !p.offered.Has("AUTH") {
 		f.Saw += "; FEAT does not name AUTH, so that some programs will not ask for TLS"
 	}
 	return f.with("version", tls.VersionName(cs.Version)).with("cipher", tls.CipherSuiteName(cs.CipherSuite)).with("features_in_clear", p.offered.Names()).with("certificate", describe(cs.PeerCertificates))
+}
+
+// unchecked is why the certificate of a connection would not have passed where it was not
+// looked at; "" where it was, or would have.
+func (p *patient) unchecked(cs tls.ConnectionState) string {
+	if t := p.o.Remote.Trust; t == nil || t.Mode != remote.TrustInsecure || len(t.Pins) > 0 {
+		return ""
+	}
+	o := x509.VerifyOptions{DNSName: p.u.Host, Intermediates: x509.NewCertPool()}
+	for _, c := range cs.PeerCertificates[1:] {
+		o.Intermediates.AddCert(c)
+	}
+	if _, err := cs.PeerCertificates[0].Verify(o); err != nil {
+		return strings.TrimPrefix(err.Error(), "x509: ")
+	}
+	return ""
 }
 
 func certName(c *x509.Certificate) string {
@@ -276,6 +337,9 @@ func describe(chain []*x509.Certificate) []map[string]any {
 		var names []string
 		for _, name := range c.DNSNames[:min(len(c.DNSNames), 100)] {
 			names = append(names, screen.Line(name))
+		}
+		for _, ip := range c.IPAddresses[:min(len(c.IPAddresses), 100)] {
+			names = append(names, ip.String())
 		}
 		all = append(all, map[string]any{
 			"subject": screen.Line(c.Subject.String()), "issuer": screen.Line(c.Issuer.String()), "names": names,
@@ -378,7 +442,7 @@ func (p *patient) versionsOf(ctx context.Context) Finding {
 func (p *patient) loginOf(ctx context.Context) Finding {
 	p.main.Lock()
 	defer p.main.Unlock()
-	err := p.conn.Login(ctx)
+	err := p.asPossible(ctx, &p.control, p.conn.Login)
 	who := p.login.User
 	if who == "" {
 		who = "anonymous"
@@ -386,6 +450,12 @@ func (p *patient) loginOf(ctx context.Context) Finding {
 	if err == nil {
 		p.entered.Store(true)
 		return fine("as %s: %s", who, p.conn.Welcome().Said()).with("user", who).with("features", p.conn.Features().Names())
+	}
+	if errors.Is(err, errAsked) {
+		return p.toldNothing(p.login.User, "%s", p.control.asks())
+	}
+	if f, ok := p.loginRanOut(ctx); ok {
+		return f
 	}
 	e := fault.Of(err)
 	_, secure := p.conn.TLS()
@@ -398,9 +468,7 @@ func (p *patient) loginOf(ctx context.Context) Finding {
 		return of(Fail, err).first(you(p.command("doctor", u, nil, "tls", "plain"), "log in over TLS:"))
 	}
 	if p.login.User == "" && e.Kind == fault.NotLoggedIn {
-		u := p.u
-		u.User = "USER"
-		return Finding{Verdict: Skipped, Saw: "no user was given, and anonymous is refused: " + screen.Line(explain.Said(err)), Do: []explain.Step{you(p.command("doctor", u, nil), "give a user to have the rest looked at:")}}
+		return p.nobodyNamed("anonymous is refused: %s", explain.Said(err))
 	}
 	f := of(Fail, err).with("user", who).with("user_length", len(who))
 	if secret := p.login.Password.Reveal(); strings.TrimSpace(secret) != secret {
@@ -412,14 +480,50 @@ func (p *patient) loginOf(ctx context.Context) Finding {
 	return f
 }
 
+// loginRanOut is a login that the server left without an answer until the time was over.
+func (p *patient) loginRanOut(ctx context.Context) (Finding, bool) {
+	p.control.mu.Lock()
+	quiet := p.human.goneBy(p.control.heard)
+	p.control.mu.Unlock()
+	if !errors.Is(context.Cause(ctx), errNoTime) || quiet < pending {
+		return Finding{}, false
+	}
+	f := found(Fail, fault.IDNoAnswer, "the login was not answered for %d s", int(quiet.Seconds()))
+	if !p.o.Deep {
+		f = f.first(you(p.command("doctor", p.u, []string{"--deep"}), "see whether it is answered later:"))
+	}
+	f.sure = true
+	return f, true
+}
+
+// errAsked ends a login that would go on with a password that nobody knows.
+var errAsked = errors.New("the server asks for the password")
+
+// asPossible logs in, as far as that goes without a password where none is known: errAsked
+// when the server asks for it.
+func (p *patient) asPossible(ctx context.Context, s *seen, login func(ctx context.Context) error) error {
+	if !p.unknown() {
+		return login(ctx)
+	}
+	within, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s.mu.Lock()
+	s.asked = func() { cancel(errAsked) }
+	s.mu.Unlock()
+	return login(within)
+}
+
 // worksOverTLS tells whether the same login is taken over TLS.
 func (p *patient) worksOverTLS(ctx context.Context) bool {
-	c, err := p.another(ctx, "over TLS", &seen{}, func(o *ftpclient.Options) { o.Mode = ftpclient.TLSRequire })
-	if err != nil {
-		return false
-	}
-	_ = c.Close()
-	return true
+	var s seen
+	err := p.asPossible(ctx, &s, func(ctx context.Context) error {
+		c, err := p.another(ctx, "over TLS", &s, func(o *ftpclient.Options) { o.Mode = ftpclient.TLSRequire })
+		if err == nil {
+			_ = c.Close()
+		}
+		return err
+	})
+	return err == nil || errors.Is(err, errAsked)
 }
 
 // directory is what is listed: the one of the URL, or the one that its file is in.
@@ -456,7 +560,11 @@ func (p *patient) listingOf(ctx context.Context) Finding {
 	dir := p.directory(ctx, p.conn)
 	p.entries, p.listed, p.listErr = list(ctx, p.conn, dir)
 	if p.listErr != nil {
-		return of(Fail, p.listErr)
+		f := of(Fail, p.listErr)
+		if e := fault.Of(p.listErr); e.ID == fault.IDDataBlocked && e.Err != nil && why(e.Err) == fault.IDRejected && len(e.Facts) > 0 {
+			f.Saw = screen.Line(fmt.Sprintf("a firewall rejects the server's data port %v", e.Facts[0]))
+		}
+		return f
 	}
 	name := dir
 	if name == "" || name == "." {
@@ -514,16 +622,16 @@ func (p *patient) reuseOf(ctx context.Context) Finding {
 	if n == 0 {
 		return skip("no TLS on data connections")
 	}
-	c, err := p.another(ctx, "without reuse", &seen{}, func(o *ftpclient.Options) { o.NoReuse = true })
+	var s seen
+	c, err := p.another(ctx, "without reuse", &s, func(o *ftpclient.Options) { o.NoReuse = true })
 	if err != nil {
 		return skip("no second connection: %s", screen.Line(explain.Line(fault.Of(err))))
 	}
 	defer func() { _ = c.Close() }()
 	if _, _, err := list(ctx, c, p.directoryOf()); err != nil {
-		why := explain.Said(err)
-		if why == "" {
-			why = explain.Cause(err)
-		}
+		s.mu.Lock()
+		why := cmp.Or(explain.Said(err), s.refusal, explain.Cause(err))
+		s.mu.Unlock()
 		switch fault.Of(err).ID {
 		case fault.IDTLSReuse, fault.IDTLSData, fault.IDTLSFailed, fault.IDDataLost, fault.IDListingCut, fault.IDNoDataPort, fault.IDLost:
 		default:

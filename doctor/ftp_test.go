@@ -83,7 +83,15 @@ func TestFTPFaults(t *testing.T) {
 		{name: "TLS is waited for", tls: true, stage: func(f *fake) { f.implicit = true }, how: func(o *Options) { o.URL.Scheme = remote.FTP }, check: "control", verdict: Fail, id: fault.IDImplicitTLS, do: "ftps://alice@", all: Fail},
 		{name: "the port of implicit TLS speaks first", tls: true, how: func(o *Options) { o.URL.Scheme = remote.FTPS }, check: "control", verdict: Fail, id: fault.IDWrongProto, do: "ftp://alice@", all: Fail},
 		{name: "the server is full", at: says("greeting", "421 Too many users, sorry."), check: "control", verdict: Fail, id: fault.IDBusy, saw: "421 Too many users", all: Fail},
-		{name: "it hangs up at once", at: begins(""), check: "control", verdict: Fail, id: fault.IDBusy, all: Fail},
+		{name: "it hangs up at once", at: begins(""), check: "control", verdict: Fail, id: fault.IDLost, saw: "the connection before it says anything", do: "fail2ban", all: Fail},
+		{name: "it resets at once", at: func(c *talk, verb, _ string) bool {
+			if verb == "accept" {
+				_ = c.raw.(*net.TCPConn).SetLinger(0)
+				c.hangUp()
+			}
+			return false
+		}, check: "control", verdict: Fail, id: fault.IDLost, saw: "accepts and resets the connection", all: Fail},
+		{name: "SMTP is there", at: begins("220 mail.example.net ESMTP Postfix\r\n"), check: "control", verdict: Fail, id: fault.IDWrongProto, saw: "speaks SMTP", all: Fail},
 
 		{name: "no TLS and no leave for clear text", how: func(o *Options) { o.Remote.FTP.Plain, o.Remote.FTP.TLS = false, remote.TLSByScheme }, check: "tls", verdict: Fail, id: fault.IDTLSMissing, do: "ftp+plain://", all: Fail},
 		{name: "nothing follows the 234", tls: true, at: func(c *talk, verb, _ string) bool {
@@ -553,7 +561,7 @@ func TestHealthyServers(t *testing.T) {
 			row.stage(f)
 			o := f.options()
 			if row.slow {
-				o.times = &times{quick.connect / hurry, quick.greeting / hurry, quick.answer / hurry, quick.data / hurry, quick.ports / hurry, quick.all / hurry}
+				o.times = &times{connect: quick.connect / hurry, greeting: quick.greeting / hurry, answer: quick.answer / hurry, data: quick.data / hurry, ports: quick.ports / hurry, all: quick.all / hurry}
 			}
 			o.Write = !row.slow
 			r := f.examine(t.Context(), o)
@@ -599,7 +607,7 @@ func TestURLOfAFile(t *testing.T) {
 // Through a proxy there is the dialogue to look at, and no address of the server.
 func TestProxied(t *testing.T) {
 	f := newFake(t)
-	f.cert = issue(t, nil, nil)
+	f.cert = issue(t, nil, func(c *x509.Certificate) { c.DNSNames = []string{"only.the.proxy.example"} })
 	o := f.options()
 	var dialed atomic.Int32
 	o.Remote.Proxied = true
@@ -686,7 +694,11 @@ func TestTLSOffNeedsLeave(t *testing.T) {
 	o := f.options()
 	o.Remote.FTP.Plain = false
 	r := f.examine(t.Context(), o)
-	does(t, wants(t, r, "control", Fail, fault.IDTLSMissing, "only --plain allows"), "--plain")
+	found := wants(t, r, "control", Fail, fault.IDTLSMissing, "only --plain allows")
+	does(t, found, "--plain")
+	if !strings.Contains(found.Do[0].Text, "leave --tls off away") {
+		t.Errorf("the first step is %v; want to ask for TLS", found.Do[0])
+	}
 	if f.count != 0 {
 		t.Errorf("%d connections were made", f.count)
 	}

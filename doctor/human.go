@@ -46,6 +46,17 @@ func (h *human) took() time.Duration {
 	return h.waited
 }
 
+// A moment is one from which on the time is counted in which nobody is asked.
+type moment struct {
+	at   time.Time
+	took time.Duration
+}
+
+func (h *human) now() moment { return moment{time.Now(), h.took()} }
+
+// goneBy is how long ago m was, without the time that answers took.
+func (h *human) goneBy(m moment) time.Duration { return time.Since(m.at) - (h.took() - m.took) }
+
 // asks has the time of all questions of o counted, and tells whether there are any.
 func (h *human) asks(o *remote.Options) bool {
 	asks := false

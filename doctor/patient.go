@@ -10,8 +10,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
+	"dray/account"
 	"dray/explain"
 	"dray/fault"
 	"dray/ftp"
@@ -32,6 +34,7 @@ type patient struct {
 	host    string // where connections end: of ssh_config, or of the URL
 	port    int
 	user    string        // of ssh_config, or of this machine
+	named   bool          // the URL or ssh_config names who logs in
 	knocked bool          // the port of FTP was looked at for the choice of the scheme
 	between string        // who connects for us, and looks up the name; "": nobody
 	hidden  []string      // secrets, which are in nothing that is told
@@ -58,6 +61,7 @@ type times struct {
 	data     time.Duration // a data connection
 	ports    time.Duration // for all data ports together
 	all      time.Duration // for all of it; 0: as long as it takes
+	idle     time.Duration // how long a connection is left in peace; 0: idleFor
 }
 
 var (
@@ -89,13 +93,13 @@ func (p *patient) prepare(ctx context.Context) error {
 	if p.o.Open && p.u.Scheme.IsFTP() && p.u.Port == 0 {
 		p.choose(ctx)
 	}
-	p.host, p.port = p.u.Host, p.u.PortNumber()
+	p.host, p.port, p.named = p.u.Host, p.u.PortNumber(), p.u.User != ""
 	if p.o.Remote.Proxied {
 		p.between = "the proxy"
 	}
 	if !p.u.Scheme.IsFTP() {
 		if s, err := sshclient.Read(p.o.Remote.SSHConn(p.u)); err == nil {
-			p.host, p.port, p.user = s.Name, s.Port, s.User
+			p.host, p.port, p.user, p.named = s.Name, s.Port, s.User, s.UserNamed
 			switch {
 			case len(s.Hops) > 0:
 				p.between = "the jump host"
@@ -110,6 +114,39 @@ func (p *patient) prepare(ctx context.Context) error {
 	p.hide(p.login.Password.Reveal())
 	p.hide(p.login.Account.Reveal())
 	return err
+}
+
+// unknown tells that somebody logs in over FTP whose password nobody knows. An empty one
+// would be a login that failed, and servers ban for those.
+func (p *patient) unknown() bool {
+	return p.login.User != "" && !p.login.HasPassword && !account.IsAnonymousName(p.login.User)
+}
+
+// toldNothing is a login that was not tried, because no password is known for who.
+func (p *patient) toldNothing(who, saw string, args ...any) Finding {
+	f := skip("no password is known for %s: %s", screen.Line(who), screen.Line(fmt.Sprintf(saw, args...)))
+	f.Do = []explain.Step{p.givePassword()}
+	return f
+}
+
+func (p *patient) givePassword() explain.Step {
+	return you(p.command("doctor", p.u, []string{"--ask-password"}, "batch"), "have it asked for; or --password-file, DRAY_PASSWORD and ~/.netrc are where it may come from:")
+}
+
+// nobodyNamed is a login that was refused, and nobody had said who logs in.
+func (p *patient) nobodyNamed(saw string, args ...any) Finding {
+	u := p.u
+	u.User = "USER"
+	text := "give a user to have the rest looked at:"
+	if known := p.o.Remote.Passwords; known != nil {
+		if e, ok := known.Netrc.Find(p.u.Host, ""); ok && e.Machine != "" && e.Login != "" {
+			u.User = e.Login // over SSH the URL or ssh_config say who
+			text = "give a user to have the rest looked at; ~/.netrc has this one:"
+		}
+	}
+	f := skip("no user was given, and %s", screen.Line(fmt.Sprintf(saw, args...)))
+	f.Do = []explain.Step{you(p.command("doctor", u, nil), "%s", text)}
+	return f
 }
 
 // hide keeps a secret out of all that is told, where servers repeat it. One that is
@@ -351,9 +388,14 @@ func reason(err error) string {
 type seen struct {
 	mu        sync.Mutex
 	connected time.Time
+	ready     time.Time     // when a greeting could come: the connection stood, with its TLS
+	heard     moment        // when something came last
 	way       time.Duration // how long the connection took to be made
 	address   string
 	greeted   time.Time
+	refusal   string // the last reply that said no
+	question  string // what the password was asked for with
+	asked     func() // is told when it is; nil: nobody is
 	greeting  string
 	tls       *tls.ConnectionState
 	data      []tls.ConnectionState
@@ -363,7 +405,14 @@ type seen struct {
 func (s *seen) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.connected, s.greeted, s.greeting, s.address, s.tls = time.Time{}, time.Time{}, "", "", nil
+	s.connected, s.ready, s.greeted, s.greeting, s.address, s.tls = time.Time{}, time.Time{}, time.Time{}, "", "", nil
+}
+
+// asks is what the server asked for the password with.
+func (s *seen) asks() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.question
 }
 
 // watch is a trace that fills s and tells the dialogue.
@@ -375,12 +424,24 @@ func (p *patient) watch(who string, s *seen) *ftpclient.Trace {
 	}
 	return &ftpclient.Trace{
 		Connected: func(addr string) {
-			locked(func() { s.connected, s.address = time.Now(), addr })
+			locked(func() {
+				s.connected, s.address, s.heard = time.Now(), addr, p.human.now()
+				s.ready = s.connected
+			})
 			p.trace(who, "-- connected to %s", addr)
 		},
 		Command: func(line string) { p.trace(who, "-> %s", line) },
 		Reply: func(r ftp.Reply) {
 			locked(func() {
+				s.heard = p.human.now()
+				switch {
+				case r.Code >= 400:
+					s.refusal = r.Said()
+				case r.Code == ftp.C331NeedPassword:
+					if s.question = r.Said(); s.asked != nil {
+						s.asked()
+					}
+				}
 				if s.greeted.IsZero() && r.Code >= 200 && r.Code < 300 {
 					s.greeted, s.greeting = time.Now(), r.Said()
 				}
@@ -391,8 +452,11 @@ func (p *patient) watch(who string, s *seen) *ftpclient.Trace {
 		},
 		TLS: func(step ftpclient.Step, cs tls.ConnectionState) {
 			locked(func() {
+				s.heard = p.human.now()
 				if step == ftpclient.StepControl {
-					s.tls = &cs
+					if s.tls = &cs; s.greeted.IsZero() {
+						s.ready = time.Now()
+					}
 				} else {
 					s.data = append(s.data, cs)
 				}
@@ -405,10 +469,68 @@ func (p *patient) watch(who string, s *seen) *ftpclient.Trace {
 	}
 }
 
+// late is a greeting for which many programs do not wait.
+const late = 5 * time.Second
+
+// lateGreeting is what came at last.
+func (p *patient) lateGreeting(what, greeting string, after time.Duration, server string) Finding {
+	f := found(Warn, fault.IDNoAnswer, "%s came after %d s: %s", what, int(after.Seconds()), greeting).with("greeting_ms", after.Milliseconds())
+	f.Means = "The server does something before it speaks; mostly it looks up the name of your address, and nobody answers. Many programs give up meanwhile."
+	f.Do = []explain.Step{
+		you(p.command("ls", p.u, []string{"--connect-timeout", fmt.Sprintf("%ds", int(after.Seconds())*2)}), "until that is put right, wait longer"),
+		admin("", "%s", server),
+	}
+	f.sure = true
+	return f
+}
+
+// silentServer is one that takes the connection and does not speak first, as servers of
+// its protocol do.
+func (p *patient) silentServer(where, protocol string, waited time.Duration) Finding {
+	f := found(Fail, fault.IDNoAnswer, "%s takes the connection and says nothing: no greeting of %s in %d s", where, protocol, int(waited.Round(time.Second).Seconds()))
+	f.Means = "A server of this protocol speaks first, and this one did not. It is overloaded, waits for something before it speaks, such as the name of your address, or what stands on this port is another service."
+	f.Do = []explain.Step{admin("", "look at the log and the load of the server at that time; when it looks up the names of its clients, switch that off (sshd: UseDNS no; ProFTPD: UseReverseDNS off; vsftpd: reverse_lookup_enable=NO; Pure-FTPd: DontResolve yes)")}
+	if !p.o.Deep {
+		f = f.first(you(p.command("doctor", p.u, []string{"--deep"}), "see whether it speaks later:"))
+	}
+	f.sure = true
+	return f
+}
+
+// pending is how long an answer may be under way when the time is over, before that is told.
+const pending = 2 * time.Second
+
+// ranOut is an examination whose time is over while an answer was waited for, longer
+// than a server that is only slow or far away takes: heard is when something came last,
+// greeting what had come, and after how long.
+func (p *patient) ranOut(ctx context.Context, heard moment, where, protocol, greeting string, after time.Duration) (Finding, bool) {
+	quiet := p.human.goneBy(heard)
+	switch {
+	case !errors.Is(context.Cause(ctx), errNoTime) || quiet < pending || where == "":
+		return Finding{}, false
+	case greeting == "":
+		return p.silentServer(where, protocol, quiet), true
+	}
+	f := found(Fail, fault.IDNoAnswer, "the greeting came after %s, and then nothing for %d s: %s", millis(after), int(quiet.Seconds()), greeting)
+	if !p.o.Deep {
+		f = f.first(you(p.command("doctor", p.u, []string{"--deep"}), "see whether it answers later:"))
+	}
+	f.sure = true
+	return f, true
+}
+
+// ended is how the other side ends a connection.
+func ended(err error) string {
+	if errors.Is(err, syscall.ECONNRESET) {
+		return "resets the connection"
+	}
+	return "closes the connection"
+}
+
 // suggest adds to the first finding that failed what else works with this host.
 func (p *patient) suggest(findings []Finding) {
 	for i := range findings {
-		if findings[i].ID != "" {
+		if findings[i].ID != "" && !findings[i].own {
 			p.remedy(&findings[i], p.behind(&findings[i])...)
 		}
 	}
@@ -458,7 +580,7 @@ func (p *patient) behind(f *Finding) []fault.ID {
 // aboutData tells whether another kind of data connection may do what one did not.
 func aboutData(id fault.ID) bool {
 	switch id {
-	case fault.IDDataBlocked, fault.IDUnpublished, fault.IDRangePartly, fault.IDNoDataPort, fault.IDPool, fault.IDALG, fault.IDTLSData:
+	case fault.IDDataBlocked, fault.IDUnpublished, fault.IDRangePartly, fault.IDNoDataPort, fault.IDDataPeer, fault.IDPool, fault.IDALG, fault.IDTLSData:
 		return true
 	}
 	return false
@@ -487,7 +609,7 @@ func (p *patient) elsewhere(id fault.ID) []explain.Step {
 		if !ok || d.state != open || d.speaks != way.speaks || way.scheme == p.u.Scheme && p.u.PortNumber() == way.scheme.Port() {
 			continue
 		}
-		if way.speaks != speaksSSH && (id == fault.IDDataBlocked || id == fault.IDUnpublished) {
+		if way.speaks != speaksSSH && (id == fault.IDDataBlocked || id == fault.IDUnpublished || id == fault.IDDataPeer) {
 			continue // its data goes the same way
 		}
 		u := other(p.u, way.scheme)

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -49,6 +50,10 @@ type fake struct {
 	resumes  bool // data connections have to resume the session
 	noEPSV   bool
 
+	// idled is called on a connection that is logged in and on which nothing was asked for
+	// a third of a second.
+	idled func(c *talk)
+
 	// at is asked at each step, and true when it has done all that is to be done there.
 	// Beside verbs there are the steps "accept" (a control connection), "greeting",
 	// "stored" (an upload came, before its last reply).
@@ -76,6 +81,7 @@ type talk struct {
 	active  string
 	prot    bool
 	user    string
+	in      bool // somebody is logged in
 }
 
 // gone ends a talk from within.
@@ -179,7 +185,14 @@ func (c *talk) serve() {
 		c.say(c.greeting)
 	}
 	for {
+		if c.idled != nil && c.in {
+			_ = c.raw.SetReadDeadline(time.Now().Add(time.Second / 3))
+		}
 		line, err := c.rd.ReadString('\n')
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			_ = c.raw.SetReadDeadline(time.Time{})
+			c.idled(c)
+		}
 		c.mu.Lock()
 		if c.clear() {
 			c.inClear += line
@@ -231,6 +244,7 @@ func (c *talk) usual(verb, arg string) {
 			c.say("530 Login incorrect.")
 			return
 		}
+		c.in = true
 		c.say("230 in")
 	case "FEAT":
 		c.say("211-Features")
@@ -447,6 +461,9 @@ func (f *fake) options() Options {
 	o := Options{URL: f.url(remote.FTP), times: &short}
 	o.Remote.Network = "tcp4"
 	o.Remote.Trust = &remote.Trust{Mode: remote.TrustInsecure}
+	if f.cert != nil {
+		o.Remote.Trust.Pins = []remote.Fingerprint{remote.KeyPrint(f.cert.leaf)}
+	}
 	if f.cert == nil {
 		o.Remote.FTP.Plain, o.Remote.FTP.TLS = true, remote.TLSOff
 	}

@@ -2,14 +2,17 @@ package doctor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"dray/explain"
@@ -29,9 +32,13 @@ type sshPatient struct {
 	sftp   *sftpclient.Client
 	sshErr error
 	names  []sftpclient.Entry
+	gave   bool // the server was given a password
+	asked  bool // it asked for one
 
 	steps    sync.Mutex
 	said     map[string]string // by step, the last that the client told
+	greets   time.Time         // when the version came
+	heard    moment            // when the client told something
 	listedIn string
 	theirs   kexinit.Offer // what the server says to know
 	ours     kexinit.Offer
@@ -72,9 +79,15 @@ func (p *patient) sshOf(ctx context.Context) Finding {
 	o := p.o.Remote
 	o.Connect, o.Timeout = p.times.connect, p.times.answer
 	so := o.SSHConn(p.u)
+	so.Greeting, so.Silent = p.times.greeting, p.o.Deep // which looks at a silent connection
 	p.said = map[string]string{}
+	p.heard = p.human.now()
 	so.Trace = func(step, text string) {
 		p.steps.Lock()
+		p.heard = p.human.now()
+		if step == "server version" {
+			p.greets = time.Now()
+		}
 		if step != "host key" || p.said[step] == "" {
 			p.said[step] = text
 		}
@@ -88,17 +101,51 @@ func (p *patient) sshOf(ctx context.Context) Finding {
 	}
 	began := time.Now()
 	p.ssh, p.sshErr = sshclient.Dial(ctx, so)
-	if p.sshErr != nil && p.failedAt() == "control" {
-		return p.corrected(of(Fail, p.sshErr), fault.Of(p.sshErr))
-	}
 	if p.ssh != nil {
 		p.atEnd(func() { _ = p.ssh.Close() })
 	}
-	where := p.told("connected", p.u.Address())
+	where := p.told("connected", "")
 	if host, at, ok := strings.Cut(where, " at "); ok && host == at { // an address was asked for
 		where = at
 	}
-	return fine("%s: %s, %s", where, p.told("server version", "SSH"), millis(time.Since(began))).with("version", p.told("server version", ""))
+	version := p.told("server version", "")
+	after := time.Duration(0)
+	if version != "" {
+		after = p.greets.Sub(began)
+	}
+	if p.sshErr != nil {
+		if f, ok := p.ranOut(ctx, p.sshHeard(), where, "SSH", version, after); ok {
+			return f
+		}
+		if p.failedAt() == "control" {
+			return p.noSSH(where)
+		}
+	}
+	if after > late {
+		return p.lateGreeting("the version of the server", version, after, "sshd: UseDNS no; else mend the resolver in /etc/resolv.conf").with("version", version)
+	}
+	return fine("%s: %s, %s", cmp.Or(where, p.u.Address()), cmp.Or(version, "SSH"), millis(after)).with("version", version).with("greeting_ms", after.Milliseconds())
+}
+
+// sshHeard is when the client told something last.
+func (p *patient) sshHeard() moment {
+	p.steps.Lock()
+	defer p.steps.Unlock()
+	return p.heard
+}
+
+// noSSH is a connection that did not come as far as the version of the server; where is
+// "" when there was none.
+func (p *patient) noSSH(where string) Finding {
+	e := fault.Of(p.sshErr)
+	switch f := p.corrected(of(Fail, p.sshErr), e); {
+	case e.ID == fault.IDBusy && explain.Said(p.sshErr) == "":
+		return found(Fail, fault.IDSSHDropped, "%s accepts and %s before it says anything", cmp.Or(where, p.u.Address()), ended(p.sshErr)).with("cause", screen.Line(explain.Cause(p.sshErr)))
+	case e.ID == fault.IDNoAnswer && where != "":
+		return p.silentServer(where, "SSH", p.times.greeting)
+	default:
+		return f
+	}
 }
 
 // told is what the client told of a step.
@@ -143,9 +190,11 @@ func (p *patient) password(ctx context.Context, q sshclient.Question) (string, e
 	if err != nil {
 		return "", err
 	}
+	p.asked = true
 	if !l.HasPassword {
-		return "", errors.New("no password is known")
+		return "", sshclient.ErrNoPassword
 	}
+	p.gave = true
 	p.hide(l.Password.Reveal())
 	return l.Password.Reveal(), nil
 }
@@ -166,10 +215,8 @@ func (p *patient) part(name, step string) Finding {
 // algorithmsOf tells what was agreed on, and for programs what each side knows.
 func (p *patient) algorithmsOf(context.Context) Finding {
 	f := p.part("algorithms", "algorithms")
-	for _, kind := range []struct {
-		name string
-		list int
-	}{{"key exchange", kexinit.Kex}, {"host key", kexinit.HostKeys}, {"cipher", kexinit.CiphersUp}, {"MAC", kexinit.MACsUp}} {
+	var agreed []string // RFC 4253, 7.1: the first of ours that they know
+	for _, kind := range kinds {
 		theirs, ours := p.theirs[kind.list], p.ours[kind.list]
 		if len(theirs) == 0 {
 			continue
@@ -183,7 +230,57 @@ func (p *patient) algorithmsOf(context.Context) Finding {
 		for i, name := range theirs {
 			theirs[i] = screen.Line(name)
 		}
+		if len(both) > 0 && kind.list != kexinit.MACsUp && kind.list != kexinit.HostKeys { // of which what is on file comes first
+			agreed = append(agreed, both[0])
+		}
 		f = f.with(kind.name, map[string]any{"server": theirs, "here": ours, "both": both})
+	}
+	switch {
+	case f.Verdict == OK && f.Saw == "": // it ended before the client could tell
+		f.Saw = strings.Join(agreed, ", ")
+	case f.ID == fault.IDKexCipher:
+		return p.noneInCommon(f)
+	}
+	return f
+}
+
+// kinds are the algorithms of which one of each has to be known to both sides, with the
+// keyword of ssh_config and sshd_config, and what every server may offer.
+var kinds = []struct {
+	name    string
+	list    int
+	keyword string
+	good    string
+}{
+	{"key exchange", kexinit.Kex, "KexAlgorithms", "curve25519-sha256"},
+	{"host key", kexinit.HostKeys, "HostKeyAlgorithms", "ssh-ed25519"},
+	{"cipher", kexinit.CiphersUp, "Ciphers", "aes256-gcm@openssh.com and aes256-ctr"},
+	{"MAC", kexinit.MACsUp, "MACs", "hmac-sha2-256"},
+}
+
+// noneInCommon says of which kinds nothing is known to both sides, what the server offers
+// of them, and what to do about those kinds.
+func (p *patient) noneInCommon(f Finding) Finding {
+	own := fault.Of(p.sshErr).Do
+	f.Do = f.Do[:min(len(own), len(f.Do))]
+	if len(own) == 0 {
+		f.Do = []explain.Step{you("", "nothing that the server offers of this kind is known here: update the older side")}
+	}
+	cause, _, _ := strings.Cut(explain.Cause(p.sshErr), " in common")
+	var saw []string
+	for _, kind := range kinds {
+		theirs := slices.DeleteFunc(slices.Clone(p.theirs[kind.list]), func(name string) bool {
+			return strings.HasPrefix(name, "ext-info-") || strings.HasPrefix(name, "kex-strict-") // which are none
+		})
+		lacks := !slices.ContainsFunc(p.ours[kind.list], func(name string) bool { return slices.Contains(theirs, name) })
+		if !strings.HasSuffix(cause, kind.name) && (!lacks || kind.list == kexinit.MACsUp) { // some ciphers need no MAC
+			continue
+		}
+		saw = append(saw, fmt.Sprintf("no %s in common: the server offers %s", kind.name, cmp.Or(strings.Join(theirs, ", "), "none")))
+		f.Do = append(f.Do, admin("", "offer %s; take the line %s out of sshd_config, or add to it", kind.good, kind.keyword))
+	}
+	if len(saw) > 0 {
+		f.Saw = screen.Line(strings.Join(saw, "; "))
 	}
 	return f
 }
@@ -194,8 +291,30 @@ func (p *patient) sshLoginOf(context.Context) Finding {
 	f := p.part("login", "authenticated by")
 	if f.Verdict == OK {
 		f.Saw = screen.Line(fmt.Sprintf("as %s by %s", p.ssh.User(), p.ssh.By()))
+		return f
+	}
+	var e *sshclient.AuthError
+	if f.ID != fault.IDAuth || !errors.As(p.sshErr, &e) || !p.refusedHere() {
+		return f
+	}
+	takes := screen.Line(p.told("server takes", ""))
+	switch {
+	case !p.named:
+		return p.nobodyNamed("%s, who runs this, is refused; the server takes %s", p.user, takes).with("methods", takes)
+	case p.gave, !p.asked:
+	case !slices.ContainsFunc(e.Tried, func(what string) bool { return what != "keyboard-interactive" }):
+		return p.toldNothing(p.user, "the server takes %s, and there is no key", takes).with("methods", takes)
+	default:
+		f.Saw += "; it takes none of the keys here, and no password is known"
+		return f.first(p.givePassword())
 	}
 	return f
+}
+
+// refusedHere tells whether the server refused the login, and not a jump host.
+func (p *patient) refusedHere() bool {
+	facts := fault.Of(p.sshErr).Facts
+	return len(facts) > 0 && facts[0] == p.host
 }
 
 // sftpOf begins SFTP in the connection.
@@ -210,7 +329,7 @@ func (p *patient) sftpOf(ctx context.Context) Finding {
 		}})
 	}
 	if err != nil {
-		return of(Fail, err)
+		return p.noSFTP(err)
 	}
 	p.atEnd(func() { _ = p.sftp.Close() })
 	var names []string
@@ -218,6 +337,27 @@ func (p *patient) sftpOf(ctx context.Context) Finding {
 		names = append(names, name)
 	}
 	return fine("version 3, %d extensions", len(names)).with("extensions", names)
+}
+
+// noSFTP tells a server that starts no SFTP from one that ends the connection as soon as
+// somebody is logged in, which is what sshd does that may not lock them in.
+func (p *patient) noSFTP(err error) Finding {
+	f := of(Fail, err)
+	var end *sftpclient.EndError
+	cause := fault.Of(err).Err
+	switch {
+	case errors.As(err, &end):
+		f.Saw = screen.Line("the login worked, and " + end.Error())
+		if end.Printed != "" {
+			f.Saw += ": " + screen.Line(end.Printed)
+		}
+		f.Means = "The server has SFTP, and runs something else in its place for this account, or its program fails: a ForceCommand, a login shell that lets nobody in, a path that is wrong."
+		f.own = end.Status != "127" // of a shell: there is no such program
+		f = f.first(admin("", "OpenSSH: look for ForceCommand in sshd_config and for command= in authorized_keys, and at the line Subsystem sftp; ForceCommand internal-sftp is right for accounts with files only"))
+	case f.ID == fault.IDLost && explain.Said(err) == "" && (errors.Is(cause, io.EOF) || errors.Is(cause, syscall.ECONNRESET)):
+		f = found(Fail, fault.IDChrootOwner, "the login worked, and the server %s right behind it, before SFTP began", ended(cause)).with("cause", screen.Line(explain.Cause(err)))
+	}
+	return f
 }
 
 // sftpEnds asks a server of dray what it sees of this connection.
@@ -330,13 +470,31 @@ func (p *patient) sftpUpload(ctx context.Context, path string, content []byte) (
 
 // sshIdleOf says nothing for a while, and then asks whether the server is there.
 func (p *patient) sshIdleOf(ctx context.Context) Finding {
+	began := time.Now()
 	select {
-	case <-time.After(idleFor):
+	case <-time.After(p.idleFor()):
+	case <-p.ssh.Done():
 	case <-ctx.Done():
 		return skip("interrupted")
 	}
-	if _, _, err := p.ssh.Client().SendRequest("keepalive@openssh.com", true, nil); err != nil {
-		return found(Warn, fault.IDIdle, "after %d s without a word the connection was gone: %s", int(idleFor.Seconds()), explain.Cause(err))
+	answered := make(chan error, 1)
+	go func() {
+		_, _, err := p.ssh.Client().SendRequest("keepalive@openssh.com", true, nil)
+		answered <- err
+	}()
+	select {
+	case err := <-answered:
+		if err == nil {
+			return fine("after %d s without a word the connection is still there", int(p.idleFor().Seconds()))
+		}
+	case <-time.After(p.times.answer):
+		return p.forgotten()
+	case <-ctx.Done():
+		return skip("interrupted")
 	}
-	return fine("after %d s the connection is still there", int(idleFor.Seconds()))
+	err := p.ssh.Err()
+	if silence(err) {
+		return p.forgotten()
+	}
+	return p.endedIdle(min(time.Since(began), p.idleFor()), explain.Said(err))
 }

@@ -36,6 +36,16 @@ type sshFake struct {
 	says func(q *sftp.Request) []byte
 	noise,
 	denied string
+	program func(ch ssh.Channel)       // runs in place of SFTP
+	wrap    func(nc net.Conn) net.Conn // what is served in place of a connection
+	served  net.Conn                   // the last one
+}
+
+// last is the connection that was served last.
+func (s *sshFake) last() net.Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.served
 }
 
 func hostKey(t testing.TB) ssh.Signer {
@@ -74,6 +84,12 @@ func newSSHFake(t testing.TB) *sshFake {
 }
 
 func (s *sshFake) serve(nc net.Conn) {
+	if s.wrap != nil {
+		nc = s.wrap(nc)
+	}
+	s.mu.Lock()
+	s.served = nc
+	s.mu.Unlock()
 	if s.at != nil && s.at(nc, "accept") {
 		return
 	}
@@ -97,7 +113,11 @@ func (s *sshFake) serve(nc net.Conn) {
 					continue
 				}
 				_ = r.Reply(r.Type == "subsystem", nil)
-				if r.Type == "subsystem" {
+				switch {
+				case r.Type != "subsystem":
+				case s.program != nil:
+					go s.program(ch)
+				default:
 					go s.session(ch)
 				}
 			}
@@ -278,7 +298,8 @@ func TestSSHFaults(t *testing.T) {
 		{name: "nobody speaks", stage: func(s *sshFake) {
 			s.at = func(nc net.Conn, _ string) bool { _, _ = io.Copy(io.Discard, nc); return true }
 		}, check: "control", verdict: Fail, id: fault.IDNoAnswer, all: Fail},
-		{name: "it hangs up at once", stage: func(s *sshFake) { s.at = speaks("") }, check: "control", verdict: Fail, all: Fail},
+		{name: "it hangs up at once", stage: func(s *sshFake) { s.at = speaks("") }, check: "control", verdict: Fail, id: fault.IDSSHDropped, saw: "the connection before it says anything", do: "another network", all: Fail},
+		{name: "it is full", stage: func(s *sshFake) { s.at = speaks("Exceeded MaxStartups\r\n") }, check: "control", verdict: Fail, id: fault.IDBusy, saw: "Exceeded MaxStartups", all: Fail},
 		{name: "SSH 1", stage: func(s *sshFake) { s.at = speaks("SSH-1.5-old\r\n") }, check: "algorithms", verdict: Fail, all: Fail},
 		{name: "old key exchange alone", stage: func(s *sshFake) { s.config.KeyExchanges = []string{"diffie-hellman-group1-sha1"} }, check: "algorithms", verdict: Fail, id: fault.IDKexCipher, all: Fail},
 		{name: "old ciphers alone", stage: func(s *sshFake) { s.config.Ciphers = []string{"3des-cbc"} }, check: "algorithms", verdict: Fail, id: fault.IDKexCipher, all: Fail},
