@@ -489,3 +489,18 @@ func TestReuseWords(t *testing.T) {
 	}
 	wants(t, f.examine(t.Context(), f.options()), "reuse", Note, fault.IDTLSReuse, "522 SSL connection failed")
 }
+
+// A listing whose port a firewall rejects is not told as one that waited for nothing.
+func TestRejectedListing(t *testing.T) {
+	f := newFake(t)
+	o := f.options()
+	o.Remote.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if addr != f.addr {
+			return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.EHOSTUNREACH}
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, addr)
+	}
+	r := f.examine(t.Context(), o)
+	wants(t, r, "listing", Fail, fault.IDDataBlocked, "a firewall rejects")
+	wants(t, r, "passive", Fail, fault.IDDataBlocked, "a firewall rejects")
+}

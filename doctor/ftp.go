@@ -561,8 +561,8 @@ func (p *patient) listingOf(ctx context.Context) Finding {
 	p.entries, p.listed, p.listErr = list(ctx, p.conn, dir)
 	if p.listErr != nil {
 		f := of(Fail, p.listErr)
-		if e := fault.Of(p.listErr); e.ID == fault.IDDataBlocked && e.Err != nil && why(e.Err) == fault.IDRejected && len(e.Facts) > 0 {
-			f.Saw = screen.Line(fmt.Sprintf("a firewall rejects the server's data port %v", e.Facts[0]))
+		if e := fault.Of(p.listErr); e.ID == fault.IDDataBlocked && e.Err != nil && why(e.Err) == fault.IDRejected {
+			f.Saw = "a firewall rejects the server's data port"
 		}
 		return f
 	}

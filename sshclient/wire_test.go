@@ -242,9 +242,12 @@ func TestWaysThatEnd(t *testing.T) {
 		{[]error{fault.New(fault.Unreachable, fault.IDProxy, "p", "no")}, fault.IDProxy},
 	}
 	for _, tt := range tests {
-		if got := fault.Of(unreachable(telling(tt.errs), s, 3*time.Second)); got.ID != tt.want {
+		if got := fault.Of(unreachable(telling(tt.errs), s, time.Second)); got.ID != tt.want {
 			t.Errorf("%v: %s; want %s", tt.errs, got.ID, tt.want)
 		}
+	}
+	if got := fault.Of(unreachable(op(syscall.EHOSTUNREACH), s, 3*time.Second)); got.ID != fault.IDFiltered { // the host is off
+		t.Errorf("no host after a while: %s; want %s", got.ID, fault.IDFiltered)
 	}
 }
 
