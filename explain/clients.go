@@ -133,10 +133,10 @@ var clients = []Entry{
 	},
 	{
 		ID:       fault.IDNoSFTP,
-		Means:    "The login by SSH worked, but the server starts no SFTP there: it is switched off, the account has a login shell only, or that prints text before SFTP begins.",
+		Means:    "The login by SSH worked, but the server starts no SFTP there: it is switched off, the account has no shell that starts it (nologin says \"This account is currently not available\"), or one that prints text before SFTP begins.",
 		Confirm:  "`sftp -v NAME@HOST` shows the same; `ssh NAME@HOST true` must print nothing at all.",
 		You:      "Ask for SFTP, or use another protocol. When your own login script on the server prints something, let it do so only on a terminal.",
-		Admin:    "OpenSSH: the line `Subsystem sftp internal-sftp` in sshd_config.",
+		Admin:    "OpenSSH: the line `Subsystem sftp internal-sftp` in sshd_config; for accounts without a shell `ForceCommand internal-sftp` too.",
 		Dialects: []string{"OpenSSH: subsystem request failed on channel 0", "Go, rclone: ssh: subsystem request failed", "WinSCP: Cannot initialize SFTP protocol. Is the host running an SFTP server?"},
 	},
 

@@ -154,7 +154,7 @@ var elsewhere = []Entry{
 	},
 	{
 		ID:       fault.IDSFTPNoise,
-		Means:    "SFTP should have begun, and text came: a login script on the server prints something (.bashrc, .profile, /etc/profile.d, a notice that the password expires, \"This account is currently not available\"). The first four letters of it are taken for the length of a packet.",
+		Means:    "SFTP should have begun, and text came: a login script on the server prints something (.bashrc, .profile, /etc/profile.d, a notice that the password expires). The first four letters of it are taken for the length of a packet.",
 		Operator: "The shell of an account prints text before the SFTP server starts.",
 		Confirm:  "`ssh NAME@HOST true | od -c` must print 0000000 and nothing else; what it prints is the text.",
 		You:      "On the server, make the first line of ~/.bashrc `[[ $- == *i* ]] || return`, so that the rest runs on a terminal only. In csh: `if (! $?prompt) exit`.",
@@ -240,7 +240,7 @@ var elsewhere = []Entry{
 
 	{
 		ID:       fault.IDUnpublished,
-		Means:    "The server told a port for the data connection, and at that address nobody listens on it. A firewall would have swallowed the packets; here something answered, so it is the wrong machine or the wrong port: a container whose range is not published, a router that forwards the range elsewhere, an address of another host.",
+		Means:    "The server told a port for the data connection, and at that address nobody listens on it. Something answered, so it is mostly the wrong machine or the wrong port: a container whose range is not published, a router that forwards the range elsewhere, an address of another host. A firewall that rejects with its default, ICMP port unreachable, looks the same.",
 		Operator: "Data connections are refused at once. The passive range is not published by the container, is forwarded to another machine, or the settings have its ends swapped.",
 		Confirm:  "`nc -vz -w 5 HOST PORT` with the port of the 227 or 229 line says \"refused\" at once (227 ends with two numbers: the first times 256 plus the second). `docker port CONTAINER` on the server lists what is published.",
 		You:      "Try active mode, or SFTP, which needs no second connection.",

@@ -629,7 +629,7 @@ var servers = []Entry{
 		Operator: "A data connection came from a foreign address. Both addresses are in the log: of one provider or balancer they are a network with several exits, otherwise a theft was stopped.",
 		Confirm:  "`tcpdump -ni any portrange A-B` on the server, with the passive range, shows who comes.",
 		You:      "Switch off a VPN or proxy that takes only part of the traffic, or use active mode.",
-		Admin:    "Let a balancer keep the client's address, and send all connections of one client the same way.",
+		Admin:    "Let a balancer keep the client's address, and send all connections of one client the same way. Where that can't be, vsftpd has pasv_promiscuous=YES and ProFTPD AllowForeignAddress on, which let strangers at the data ports too.",
 		Dialects: []string{"vsftpd: 425 Security: Bad IP connecting.", "ProFTPD: SECURITY VIOLATION: Passive connection from foreign IP address ADDRESS rejected"},
 	},
 

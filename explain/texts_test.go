@@ -40,6 +40,7 @@ var said = []struct {
 	{fault.IDSFTPNoise, "The error is typically caused by message printed from startup script (like .profile). The message may start with \"This\"."},
 	{fault.IDSFTPNoise, "2026/11/21 12:37:25 Failed to create file system for \":sftp,host=127.0.0.1,port=2203,user=root:\": NewFs: couldn't initialise SFTP: packet too long"},
 	{fault.IDSFTPNoise, "paramiko.sftp.SFTPError: Garbage packet received"},
+	{fault.IDNoSFTP, "This account is currently not available."},
 	{fault.IDNoSFTP, "subsystem request failed on channel 0\nConnection closed"},
 	{fault.IDNoSFTP, "NewFs: couldn't initialise SFTP: ssh: subsystem request failed"},
 	{fault.IDNoSFTP, "curl: (2) Failure initializing sftp session: Unable to request SFTP subsystem"},
