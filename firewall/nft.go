@@ -43,9 +43,6 @@ func (c *chain) words() []string { return []string{c.family, c.table, c.name} }
 // early tells whether a chain comes before those with hook input.
 func (c *chain) early() bool { return c.hook == "ingress" || c.hook == "prerouting" }
 
-// tracked tells whether connection tracking has seen what gets to a chain.
-func (c *chain) tracked() bool { return c.hook != "ingress" && c.prio > tracks }
-
 // A name of nft that needs no quotation.
 var nftName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_./\\-]*$`)
 
