@@ -44,6 +44,7 @@ type file struct {
 
 	ready vfs.Ready      // of read; nil: it can't be told what has to be waited for
 	away  sync.WaitGroup // of read: what is read beside the dialogue
+	last  chan struct{}  // of away: closed when the last of it is answered; nil: all is
 
 	mu         sync.Mutex
 	sent, high int64  // of read: how much was read, and up to where
