@@ -543,7 +543,7 @@ func find(lines []string, seen when) []ranked {
 			case p.last:
 				rank += len(patterns)
 			}
-			add(rank, Match{ID: p.id, Program: p.program, Line: shown, Note: note, Also: p.also})
+			add(rank, Match{ID: p.id, Program: p.program, Line: shown, Note: text(note), Also: p.also})
 		}
 	})
 	slices.SortStableFunc(found, func(a, b ranked) int { return cmp.Compare(a.rank, b.rank) })

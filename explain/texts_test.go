@@ -853,6 +853,7 @@ func FuzzFind(f *testing.F) {
 	}
 	f.Add("227 (999,999,1,1,1,1)")
 	f.Add("Received message too long 99999999999999999999")
+	f.Add("Skip 10.\x1b.2.3 for data connection, re-use 2")
 	f.Fuzz(func(t *testing.T, s string) {
 		start := time.Now()
 		seen := map[fault.ID]bool{}
