@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -444,7 +445,10 @@ func TestThirdParty(t *testing.T) {
 	var came, heard atomic.Int32
 	l, err := net.Listen("tcp", "127.0.0.2:0")
 	if err != nil {
-		t.Skip(err)
+		if runtime.GOOS == "linux" {
+			t.Fatal(err)
+		}
+		t.Skip("SKIPPED: 127.0.0.2 is no address of this machine; Linux has all of 127.0.0.0/8")
 	}
 	defer func() { _ = l.Close() }()
 	go func() {
