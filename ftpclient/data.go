@@ -226,14 +226,10 @@ func (c *Conn) reached(ctx context.Context, to string, nc net.Conn, err error, s
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			return nil, fault.Because(err, fault.NoData, fault.IDUnpublished, to)
 		}
-		took := 0 // no way there
-		if time.Since(start) >= wait/2 {
-			took = seconds(c.opt.DataWait)
-		}
-		if took == 0 {
+		if time.Since(start) < wait/2 { // no way there
 			return nil, fault.Because(err, fault.NoData, fault.IDDataBlocked)
 		}
-		return nil, fault.Because(err, fault.NoData, fault.IDDataBlocked, to, took)
+		return nil, fault.Because(err, fault.NoData, fault.IDDataBlocked, to, seconds(c.opt.DataWait))
 	}
 	c.opt.Trace.data(to)
 	return &dataConn{raw: nc}, nil
