@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"dray/fault"
+	"dray/sshclient"
 )
 
 // A TrustMode says who vouches for a server's certificate.
@@ -253,7 +254,7 @@ func (t *Trust) verify(ctx context.Context, host string, port int, roots *x509.C
 	if why == nil {
 		return nil
 	}
-	address := trustName(host, port)
+	address := sshclient.TrustName(host, port, 21)
 	if known {
 		return &fault.Error{Kind: fault.Untrusted, ID: fault.IDCertChanged, Facts: []any{host, stored.Day()}, Err: why, Do: []string{
 			fmt.Sprintf("Stored: %v; now it has: %v.", stored.Key, key),
@@ -305,14 +306,6 @@ func (t *Trust) decide(ctx context.Context, q CertQuestion) error {
 		}
 	}
 	return nil
-}
-
-// trustName is HOST[:PORT] as dray trust takes it.
-func trustName(host string, port int) string {
-	if port == 21 {
-		return host
-	}
-	return net.JoinHostPort(host, strconv.Itoa(port))
 }
 
 // A StoredCert is a line of a CertStore.

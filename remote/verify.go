@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dray/fault"
+	"dray/sshclient"
 )
 
 // judge asks the authorities about a chain, for the host and for now. nil: they
@@ -32,7 +33,7 @@ func judge(host string, port int, roots *x509.CertPool, chain []*x509.Certificat
 	}
 	key := KeyPrint(leaf)
 	f := &fault.Error{Kind: fault.Untrusted}
-	trust := "Compare the fingerprint with what the administrator of the server says, then: `dray trust " + trustName(host, port) + " " + key.String() + "`"
+	trust := "Compare the fingerprint with what the administrator of the server says, then: `dray trust " + sshclient.TrustName(host, port, 21) + " " + key.String() + "`"
 	issuer := nameOf(leaf.Issuer.CommonName, leaf.Issuer.String())
 	switch {
 	case err != nil && selfSigned(leaf):

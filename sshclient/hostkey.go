@@ -151,14 +151,14 @@ func (j *judge) check(ctx context.Context, remote net.Addr, key ssh.PublicKey) e
 			name, fingerprint(plain), kind.Where())
 		e.Do = []string{
 			"Ask the administrator of the server whether its key was changed. Only if it was, and the fingerprint is the same:",
-			"dray trust " + place(name, port) + " " + ssh.FingerprintSHA256(plain) + " --replace",
+			"dray trust " + TrustName(name, port, 22) + " " + ssh.FingerprintSHA256(plain) + " --replace",
 		}
 		return e
 	}
 	unknown := fault.Because(why, fault.Untrusted, fault.IDHostKeyNew, name, fingerprint(plain))
 	unknown.Do = []string{
 		"Compare the fingerprint with what the administrator of the server says, then:",
-		"dray trust " + place(name, port) + " " + ssh.FingerprintSHA256(plain),
+		"dray trust " + TrustName(name, port, 22) + " " + ssh.FingerprintSHA256(plain),
 	}
 	file := ""
 	if len(j.s.KnownHosts) > 0 {
@@ -236,10 +236,10 @@ func samePin(pin string, key ssh.PublicKey) bool {
 	return strings.TrimRight(pin, "=") == ssh.FingerprintSHA256(key)
 }
 
-// place is a host and port for a command, in quotes where a shell would take its
-// brackets for a pattern.
-func place(host string, port int) string {
-	if port != 22 {
+// TrustName is HOST[:PORT] as dray trust takes it, without the usual port, and in quotes
+// where a shell would take its brackets for a pattern.
+func TrustName(host string, port, usual int) string {
+	if port != usual {
 		host = net.JoinHostPort(host, strconv.Itoa(port))
 	}
 	if strings.HasPrefix(host, "[") {

@@ -26,7 +26,7 @@ func TestUnknownHostKeys(t *testing.T) {
 	if fe.Kind != fault.Untrusted || fe.Facts[0] != "127.0.0.1" || fe.Facts[1] != "ED25519 "+print {
 		t.Errorf("%v: %v", fe.Kind, fe.Facts)
 	}
-	if fe.Do[len(fe.Do)-1] != "dray trust "+place(p.host, p.port)+" "+print {
+	if fe.Do[len(fe.Do)-1] != "dray trust "+TrustName(p.host, p.port, 22)+" "+print {
 		t.Errorf("what to do: %q", fe.Do)
 	}
 	for _, answer := range []Answer{No, Once, Yes} {
@@ -96,7 +96,7 @@ func TestChangedHostKeys(t *testing.T) {
 			}
 			o.Ask = func(context.Context, HostKey) (Answer, error) { t.Error("asked about a changed key"); return Yes, nil }
 			fe := st.fails(o, fault.IDHostKeyOther)
-			if fe.Facts[2] != st.known+":1" || fe.Do[len(fe.Do)-1] != "dray trust "+place(p.host, p.port)+" "+ssh.FingerprintSHA256(host.PublicKey())+" --replace" {
+			if fe.Facts[2] != st.known+":1" || fe.Do[len(fe.Do)-1] != "dray trust "+TrustName(p.host, p.port, 22)+" "+ssh.FingerprintSHA256(host.PublicKey())+" --replace" {
 				t.Errorf("%v, %q", fe.Facts, fe.Do)
 			}
 		}
@@ -234,14 +234,14 @@ func TestFetch(t *testing.T) {
 	}
 }
 
-func TestPlacesForShells(t *testing.T) {
+func TestTrustNames(t *testing.T) {
 	for _, row := range []struct {
 		host string
 		port int
 		want string
 	}{{"h.example", 22, "h.example"}, {"h.example", 2222, "h.example:2222"}, {"::1", 22, "::1"}, {"::1", 2222, "'[::1]:2222'"}} {
-		if got := place(row.host, row.port); got != row.want {
-			t.Errorf("place(%q, %d) = %s; want %s", row.host, row.port, got, row.want)
+		if got := TrustName(row.host, row.port, 22); got != row.want {
+			t.Errorf("TrustName(%q, %d) = %s; want %s", row.host, row.port, got, row.want)
 		}
 	}
 }
