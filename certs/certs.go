@@ -16,13 +16,9 @@
 package certs
 
 import (
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/hex"
-	"fmt"
-	"strings"
 )
 
 // A Certificate is a certificate with its chain and its private key. It is not
@@ -37,20 +33,18 @@ type Certificate struct {
 
 // Fingerprint is the SHA-256 of the certificate as clients show it: of the DER
 // form of the leaf.
-func (c *Certificate) Fingerprint() [sha256.Size]byte { return sha256.Sum256(c.Leaf.Raw) }
+func (c *Certificate) Fingerprint() Fingerprint { return CertPrint(c.Leaf) }
 
 // SHA256 is the fingerprint in the form of openssl and FileZilla: pairs of
 // upper-case hexadecimal digits with colons between them.
 func (c *Certificate) SHA256() string {
-	sum := c.Fingerprint()
-	return strings.ReplaceAll(fmt.Sprintf("% X", sum[:]), " ", ":")
+	return c.Fingerprint().Pairs()
 }
 
 // KeySHA256 is the fingerprint of its key, SHA256: and base64, by which dray knows a
 // server: it stays through renewals with the same key.
 func (c *Certificate) KeySHA256() string {
-	sum := sha256.Sum256(c.Leaf.RawSubjectPublicKeyInfo)
-	return "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:])
+	return KeyPrint(c.Leaf).String()
 }
 
 // Hex is the fingerprint as 64 lower-case hexadecimal digits.

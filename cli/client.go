@@ -26,6 +26,7 @@ import (
 	"golang.org/x/term"
 
 	"dray/account"
+	"dray/certs"
 	"dray/fault"
 	"dray/remote"
 	"dray/screen"
@@ -602,11 +603,11 @@ func (c *client) options(u remote.URL) (remote.Options, error) {
 		if u.Scheme == remote.SFTP {
 			o.SSH.Pins = []string{u.HostPrint}
 		} else {
-			p, err := remote.ParseFingerprint(u.HostPrint)
+			p, err := certs.ParseFingerprint(u.HostPrint)
 			if err != nil {
 				return o, usagef("%v", err)
 			}
-			o.Trust.Pins = []remote.Fingerprint{p}
+			o.Trust.Pins = []certs.Fingerprint{p}
 		}
 	}
 	if c.tty != nil {
@@ -623,7 +624,7 @@ func (c *client) options(u remote.URL) (remote.Options, error) {
 			if !ok {
 				return o, usagef("--trust pin: no certificate is stored for %s, and the URL has no ;fingerprint=\n      dray trust %[1]s stores the one that it shows", u.Address())
 			}
-			o.Trust.Pins = []remote.Fingerprint{cert.Key}
+			o.Trust.Pins = []certs.Fingerprint{cert.Key}
 		}
 	}
 	if mode == remote.TrustInsecure {
@@ -844,13 +845,13 @@ func (c *client) askCertificate(ctx context.Context, q remote.CertQuestion) (rem
 	leaf := q.Chain[0]
 	s, err := c.tty.ask(ctx, fmt.Sprintf("%s\n  host     %s\n  for      %s\n  issued   %s, valid %s to %s\n  key      %s\n  whole    SHA-256 %s\nTrust it? [yes = and remember it, once, no] ",
 		headline(q.Why), screen.Line(net.JoinHostPort(q.Host, strconv.Itoa(q.Port))), screen.Line(strings.Join(append(leaf.DNSNames, leaf.Subject.CommonName), " ")), screen.Line("by "+leaf.Issuer.String()),
-		leaf.NotBefore.Format("2 Jan 2006"), leaf.NotAfter.Format("2 Jan 2006"), q.Key, remote.CertPrint(leaf).Pairs()), true)
+		leaf.NotBefore.Format("2 Jan 2006"), leaf.NotAfter.Format("2 Jan 2006"), q.Key, certs.CertPrint(leaf).Pairs()), true)
 	if err != nil {
 		return remote.AnswerNo, err
 	}
 	s = strings.TrimSpace(s)
 	switch {
-	case strings.EqualFold(s, "yes"), s == q.Key.String(), s == remote.CertPrint(leaf).Pairs():
+	case strings.EqualFold(s, "yes"), s == q.Key.String(), s == certs.CertPrint(leaf).Pairs():
 		return remote.AnswerAlways, nil
 	case strings.EqualFold(s, "once"):
 		return remote.AnswerOnce, nil

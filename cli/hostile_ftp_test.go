@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"dray/certs"
 	"dray/remote"
 )
 
@@ -920,7 +921,7 @@ func TestHostileCertificates(t *testing.T) {
 					host, port, _ := net.SplitHostPort(f.addr)
 					n, _ := strconv.Atoi(port)
 					store := remote.NewCertStore(filepath.Join(w.home, ".local", "state", "dray", "trusted_certs"))
-					fine(t, store.Remember(host, n, remote.KeyPrint(newCertificate(t, nil).leaf)))
+					fine(t, store.Remember(host, n, certs.KeyPrint(newCertificate(t, nil).leaf)))
 				}
 				w.dray(args...).is(4, try.id)
 				if f.count("PASS") > 0 || f.count("USER") > 0 {

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/ssh"
 
+	"dray/certs"
 	"dray/fault"
 	"dray/remote"
 	"dray/screen"
@@ -95,7 +96,7 @@ stored already and differs is only replaced with --replace.`,
 		}
 		want := ""
 		if len(args) == 2 {
-			p, err := remote.ParseFingerprint(args[1])
+			p, err := certs.ParseFingerprint(args[1])
 			if err != nil {
 				return usagef("%v", err)
 			}
@@ -216,9 +217,9 @@ func (c *client) offers(ctx context.Context, u remote.URL) ([]offered, error) {
 		return nil, err
 	}
 	leaf := chain[0]
-	return []offered{{u: u, print: remote.KeyPrint(leaf).String(), also: remote.CertPrint(leaf).String(), chain: chain,
+	return []offered{{u: u, print: certs.KeyPrint(leaf).String(), also: certs.CertPrint(leaf).String(), chain: chain,
 		text: fmt.Sprintf("certificate for %s, valid %s to %s, %s", screen.Line(strings.Join(append(leaf.DNSNames, leaf.Subject.CommonName), " ")),
-			leaf.NotBefore.Format("2 Jan 2006"), leaf.NotAfter.Format("2 Jan 2006"), remote.KeyPrint(leaf))}}, nil
+			leaf.NotBefore.Format("2 Jan 2006"), leaf.NotAfter.Format("2 Jan 2006"), certs.KeyPrint(leaf))}}, nil
 }
 
 func (c *client) trustOne(ctx context.Context, places []remote.URL, want string, replace bool) error {
@@ -274,7 +275,7 @@ func (c *client) remember(o offered, replace bool) error {
 	port := o.u.PortNumber()
 	if o.chain != nil {
 		store := remote.NewCertStore(c.dirs.CertsFile())
-		key := remote.KeyPrint(o.chain[0])
+		key := certs.KeyPrint(o.chain[0])
 		if old, ok := store.Find(o.u.Host, port); ok && old.Key != key && !replace {
 			return &exitError{exitTrust, fmt.Sprintf("another certificate is stored for %s since %s: %s\n      ask the administrator whether it was replaced; then add --replace", o.u.Address(), old.Day(), old.Key)}
 		}

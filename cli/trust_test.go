@@ -17,6 +17,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 
+	"dray/certs"
 	"dray/remote"
 	"dray/sshclient"
 )
@@ -81,9 +82,9 @@ func TestTrustAtAPort(t *testing.T) {
 	ftp.cert = newCertificate(t, nil)
 	_, port, err = net.SplitHostPort(ftp.addr)
 	fine(t, err)
-	w.dray("trust", "--connect-timeout", "1s", "--port", port, host, remote.KeyPrint(ftp.cert.leaf).String()).is(0, "")
+	w.dray("trust", "--connect-timeout", "1s", "--port", port, host, certs.KeyPrint(ftp.cert.leaf).String()).is(0, "")
 	cert, ok := remote.NewCertStore(filepath.Join(w.home, ".local", "state", "dray", "trusted_certs")).Find(host, mustPort(t, port))
-	if !ok || cert.Key != remote.KeyPrint(ftp.cert.leaf) {
+	if !ok || cert.Key != certs.KeyPrint(ftp.cert.leaf) {
 		t.Errorf("stored is %v, %v", cert, ok)
 	}
 	for _, bad := range []string{"-1", "65536"} {
@@ -108,7 +109,7 @@ func TestTrustOverOneKindOfAddress(t *testing.T) {
 	ftp.cert = newCertificate(t, nil)
 	for _, tt := range []struct{ name, scheme, addr, print string }{
 		{"SFTP", "sftp", sftp.addr, ssh.FingerprintSHA256(sftp.key.PublicKey())},
-		{"FTP", "ftp", ftp.addr, remote.KeyPrint(ftp.cert.leaf).String()},
+		{"FTP", "ftp", ftp.addr, certs.KeyPrint(ftp.cert.leaf).String()},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWard(t)
@@ -254,10 +255,10 @@ func TestTrustThroughAJumpHost(t *testing.T) {
 	// A server of FTP is not reached past the jump host.
 	ftp := newFTPFake(t)
 	ftp.cert = newCertificate(t, nil)
-	p = w.dray("trust", "--jump", "bob@"+j.addr, "ftp://"+ftp.addr+"/", remote.KeyPrint(ftp.cert.leaf).String())
+	p = w.dray("trust", "--jump", "bob@"+j.addr, "ftp://"+ftp.addr+"/", certs.KeyPrint(ftp.cert.leaf).String())
 	p.is(2, "")
 	p.says("--jump is for SFTP")
-	if p = w.dray("trust", "--jump", "bob@"+j.addr, ftp.addr, remote.KeyPrint(ftp.cert.leaf).String()); p.status == 0 || ftp.count("AUTH") > 0 {
+	if p = w.dray("trust", "--jump", "bob@"+j.addr, ftp.addr, certs.KeyPrint(ftp.cert.leaf).String()); p.status == 0 || ftp.count("AUTH") > 0 {
 		t.Errorf("status %d, the server heard %q\n%s", p.status, ftp.heard, p.err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"dray/certs"
 	"dray/explain"
 	"dray/fault"
 	"dray/ftp"
@@ -343,7 +344,7 @@ func describe(chain []*x509.Certificate) []map[string]any {
 		}
 		all = append(all, map[string]any{
 			"subject": screen.Line(c.Subject.String()), "issuer": screen.Line(c.Issuer.String()), "names": names,
-			"from": c.NotBefore.UTC().Format(time.RFC3339), "to": c.NotAfter.UTC().Format(time.RFC3339), "key": remote.KeyPrint(c).String(),
+			"from": c.NotBefore.UTC().Format(time.RFC3339), "to": c.NotAfter.UTC().Format(time.RFC3339), "key": certs.KeyPrint(c).String(),
 		})
 	}
 	return all

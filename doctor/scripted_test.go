@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"dray/account"
+	"dray/certs"
 	"dray/fault"
 	"dray/remote"
 )
@@ -462,7 +463,7 @@ func (f *fake) options() Options {
 	o.Remote.Network = "tcp4"
 	o.Remote.Trust = &remote.Trust{Mode: remote.TrustInsecure}
 	if f.cert != nil {
-		o.Remote.Trust.Pins = []remote.Fingerprint{remote.KeyPrint(f.cert.leaf)}
+		o.Remote.Trust.Pins = []certs.Fingerprint{certs.KeyPrint(f.cert.leaf)}
 	}
 	if f.cert == nil {
 		o.Remote.FTP.Plain, o.Remote.FTP.TLS = true, remote.TLSOff

@@ -15,7 +15,7 @@ import (
 	"sync"
 	"time"
 
-	"dray/remote"
+	"dray/certs"
 )
 
 // A trouble is one fault, how it is staged, what dray doctor has to say, and how what
@@ -420,7 +420,7 @@ try: f.retrlines("LIST")
 except Exception as e: print(e)`
 
 // fingerprint is how dray trust names a certificate.
-func fingerprint(c *x509.Certificate) string { return remote.KeyPrint(c).String() }
+func fingerprint(c *x509.Certificate) string { return certs.KeyPrint(c).String() }
 
 // occupy holds a connection from the client's address, again and again; with a command
 // it logs in and gives that.

@@ -3,11 +3,8 @@ package remote
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -18,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"dray/certs"
 	"dray/fault"
 	"dray/sshclient"
 )
@@ -44,65 +42,13 @@ func ParseTrustMode(s string) (TrustMode, error) {
 	return "", errors.New("trust is ca, tofu, pin or insecure")
 }
 
-// A Fingerprint is the SHA-256 of a public key or of a certificate.
-type Fingerprint [sha256.Size]byte
-
-// String is SHA256: and base64 without padding, as OpenSSH writes it.
-func (f Fingerprint) String() string {
-	return "SHA256:" + base64.RawStdEncoding.EncodeToString(f[:])
-}
-
-// Pairs is the fingerprint as openssl writes it: pairs of upper-case hexadecimal digits
-// with colons between them.
-func (f Fingerprint) Pairs() string {
-	return strings.ReplaceAll(fmt.Sprintf("% X", f[:]), " ", ":")
-}
-
-// ParseFingerprint reads SHA256: or curl's sha256// and base64, or 64
-// hexadecimal digits, with or without colons between pairs and sha256: before
-// them.
-func ParseFingerprint(s string) (Fingerprint, error) {
-	const forms = "write SHA256: and 43 characters of base64, or sha256: and 64 hexadecimal digits"
-	text, prefixed := s, false
-	for _, prefix := range []string{"sha256//", "sha256:"} {
-		if len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix) {
-			text, prefixed = s[len(prefix):], true
-			break
-		}
-	}
-	var f Fingerprint
-	if digits := strings.ReplaceAll(text, ":", ""); len(digits) == 2*len(f) && (len(text) == len(digits) || len(text) == 3*len(f)-1) {
-		if b, err := hex.DecodeString(digits); err == nil {
-			copy(f[:], b)
-			return f, nil
-		}
-	}
-	b, err := base64.RawStdEncoding.Strict().DecodeString(strings.TrimSuffix(text, "="))
-	if !prefixed || err != nil || len(b) != len(f) || strings.ContainsAny(text, "\r\n") {
-		return f, errors.New("no SHA-256 fingerprint; " + forms)
-	}
-	copy(f[:], b)
-	return f, nil
-}
-
-// KeyPrint is the fingerprint that dray shows and stores: of the public key
-// (SubjectPublicKeyInfo), which a renewed certificate may keep.
-func KeyPrint(c *x509.Certificate) Fingerprint { return sha256.Sum256(c.RawSubjectPublicKeyInfo) }
-
-// CertPrint is the fingerprint of the whole certificate, as openssl, FileZilla
-// and dray's server show it.
-func CertPrint(c *x509.Certificate) Fingerprint { return sha256.Sum256(c.Raw) }
-
-// Has tells whether f is the fingerprint of c or of its public key.
-func (f Fingerprint) Has(c *x509.Certificate) bool { return f == KeyPrint(c) || f == CertPrint(c) }
-
 // A CertQuestion is what somebody decides on when nobody vouches for a
 // certificate.
 type CertQuestion struct {
 	Host  string
 	Port  int
 	Chain []*x509.Certificate // as the server sends it, its own first
-	Key   Fingerprint         // KeyPrint of the first
+	Key   certs.Fingerprint   // certs.KeyPrint of the first
 	Why   *fault.Error        // what is wrong, and what follows when the answer is no
 }
 
@@ -129,7 +75,7 @@ type Trust struct {
 	// Pins are fingerprints of which the server has to have one, whatever else
 	// is right or wrong with its certificate: of its public key or of the
 	// certificate itself.
-	Pins  []Fingerprint
+	Pins  []certs.Fingerprint
 	Store *CertStore // nil: nothing is stored
 	// Ask is nil where nobody can be asked. It is called in the middle of a
 	// handshake, by one connection at a time; a server that loses patience
@@ -138,9 +84,9 @@ type Trust struct {
 	Now func() time.Time // nil: time.Now
 
 	mu     sync.Mutex
-	once   map[string]Fingerprint // host:port of AnswerOnce
-	asking chan struct{}          // holds one token while somebody is asked
-	roots  *x509.CertPool         // nil: the system's, unless a test sets it
+	once   map[string]certs.Fingerprint // host:port of AnswerOnce
+	asking chan struct{}                // holds one token while somebody is asked
+	roots  *x509.CertPool               // nil: the system's, unless a test sets it
 }
 
 // ParseTLSVersion reads the value of --tls-min or --tls-max; "" is 0.
@@ -230,12 +176,12 @@ func (t *Trust) verify(ctx context.Context, host string, port int, roots *x509.C
 	if len(chain) == 0 {
 		return fault.New(fault.Untrusted, fault.IDTLSFailed, host)
 	}
-	leaf, key := chain[0], KeyPrint(chain[0])
+	leaf, key := chain[0], certs.KeyPrint(chain[0])
 	if t.Mode == TrustInsecure && len(t.Pins) == 0 {
 		return nil
 	}
 	if len(t.Pins) > 0 {
-		if slices.ContainsFunc(t.Pins, func(f Fingerprint) bool { return f.Has(leaf) }) {
+		if slices.ContainsFunc(t.Pins, func(f certs.Fingerprint) bool { return f.Has(leaf) }) {
 			return nil
 		}
 		return &fault.Error{Kind: fault.Untrusted, ID: fault.IDCertPin, Facts: []any{host, key.String()}, Do: []string{
@@ -270,7 +216,7 @@ func (t *Trust) decide(ctx context.Context, q CertQuestion) error {
 	t.mu.Lock()
 	if t.asking == nil {
 		t.asking = make(chan struct{}, 1)
-		t.once = map[string]Fingerprint{}
+		t.once = map[string]certs.Fingerprint{}
 	}
 	t.mu.Unlock()
 	select { // one question at a time: the answer may be that of the next connection too
@@ -311,7 +257,7 @@ func (t *Trust) decide(ctx context.Context, q CertQuestion) error {
 // A StoredCert is a line of a CertStore.
 type StoredCert struct {
 	Address string // host:port, an IPv6 address in brackets
-	Key     Fingerprint
+	Key     certs.Fingerprint
 	Since   time.Time // the day when it was stored
 }
 
@@ -404,7 +350,7 @@ func parseCertLine(s string) (c StoredCert, err error) {
 		return c, errors.New("the first word is not host:port")
 	}
 	c.Address = storedAddress(host, int(n))
-	if c.Key, err = ParseFingerprint(fields[1]); err != nil {
+	if c.Key, err = certs.ParseFingerprint(fields[1]); err != nil {
 		return c, err
 	}
 	if c.Since, err = time.Parse(time.DateOnly, fields[2]); err != nil {
@@ -415,7 +361,7 @@ func parseCertLine(s string) (c StoredCert, err error) {
 
 // Remember stores the fingerprint of a public key for the host, in place of
 // what was stored before.
-func (s *CertStore) Remember(host string, port int, key Fingerprint) error {
+func (s *CertStore) Remember(host string, port int, key certs.Fingerprint) error {
 	c := StoredCert{Address: storedAddress(host, port), Key: key, Since: time.Now()}
 	if len(c.line()) > maxCertLine || strings.ContainsAny(c.Address, " \t\r\n") {
 		return errors.New("the name of the host is too long, or has a space")

@@ -23,6 +23,7 @@ import (
 	"testing"
 	"time"
 
+	"dray/certs"
 	"dray/fault"
 )
 
@@ -167,8 +168,8 @@ func TestWhatIsWrongWithACertificateHasItsName(t *testing.T) {
 		{"for an address with a zone", []*pair{onAddress, k.between}, "fe80::1%eth0", "", "", ""},
 		{"the root is sent too", []*pair{k.good, k.between, k.root}, "ftp.example.test", "", "", ""},
 		{"self-signed", []*pair{self}, "ftp.example.test", fault.IDSelfSigned,
-			"ftp.example.test|" + KeyPrint(self.cert).String(),
-			"dray trust ftp.example.test:2121 " + KeyPrint(self.cert).String()},
+			"ftp.example.test|" + certs.KeyPrint(self.cert).String(),
+			"dray trust ftp.example.test:2121 " + certs.KeyPrint(self.cert).String()},
 		{"self-signed and old", []*pair{selfOld}, "ftp.example.test", fault.IDSelfSigned, "SHA256:", "Besides: it expired 903 days ago (1 Jun 2024)"},
 		{"self-signed for another", []*pair{self}, "x.test", fault.IDSelfSigned, "SHA256:", "Besides: it is for ftp.example.test, not for x.test"},
 		{"an authority that nobody knows", []*pair{issue(t, named("ftp.example.test"), otherRoot)}, "ftp.example.test", fault.IDUnknownCA,
@@ -238,16 +239,16 @@ func TestPins(t *testing.T) {
 	spki, der := sha256.Sum256(self.cert.RawSubjectPublicKeyInfo), sha256.Sum256(self.cert.Raw)
 	server := &tls.Config{Certificates: []tls.Certificate{self.chain()}}
 	for _, pin := range []string{
-		Fingerprint(spki).String(), Fingerprint(der).String() + "=", "sha256:" + hex.EncodeToString(der[:]), hex.EncodeToString(spki[:]),
-		strings.ReplaceAll(fmt.Sprintf("% X", der[:]), " ", ":"), "sha256//" + Fingerprint(spki).String()[7:] + "=",
+		certs.Fingerprint(spki).String(), certs.Fingerprint(der).String() + "=", "sha256:" + hex.EncodeToString(der[:]), hex.EncodeToString(spki[:]),
+		strings.ReplaceAll(fmt.Sprintf("% X", der[:]), " ", ":"), "sha256//" + certs.Fingerprint(spki).String()[7:] + "=",
 	} {
-		f, err := ParseFingerprint(pin)
+		f, err := certs.ParseFingerprint(pin)
 		if err != nil {
 			t.Errorf("%s: %v", pin, err)
 			continue
 		}
 		for _, mode := range []TrustMode{TrustCA, TrustPin, TrustTOFU, TrustInsecure} {
-			config, err := (&Trust{Mode: mode, Pins: []Fingerprint{f}, roots: pool}).Config(t.Context(), "ftp.example.test", 21)
+			config, err := (&Trust{Mode: mode, Pins: []certs.Fingerprint{f}, roots: pool}).Config(t.Context(), "ftp.example.test", 21)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -267,8 +268,8 @@ func TestPins(t *testing.T) {
 func TestParseFingerprint(t *testing.T) {
 	for _, s := range []string{"", "SHA256:", "SHA256:abc", strings.Repeat("A", 43), "md5:" + strings.Repeat("0", 32), strings.Repeat("0", 63),
 		"SHA256:" + strings.Repeat("A", 42) + "B", "SHA256:" + strings.Repeat("A", 43) + "==", "0:" + strings.Repeat("0", 63) + ":", "SHA256:" + strings.Repeat("A", 20) + "\n" + strings.Repeat("A", 23)} {
-		if f, err := ParseFingerprint(s); err == nil {
-			t.Errorf("ParseFingerprint(%q) = %v", s, f)
+		if f, err := certs.ParseFingerprint(s); err == nil {
+			t.Errorf("certs.ParseFingerprint(%q) = %v", s, f)
 		}
 	}
 }
@@ -291,7 +292,7 @@ func TestWhatIsStoredIsTrusted(t *testing.T) {
 	if err := try(self, 21); idOf(err) != fault.IDSelfSigned {
 		t.Fatal(err)
 	}
-	if err := store.Remember("ftp.example.test", 21, KeyPrint(self.cert)); err != nil {
+	if err := store.Remember("ftp.example.test", 21, certs.KeyPrint(self.cert)); err != nil {
 		t.Fatal(err)
 	}
 	if err := try(self, 21); err != nil {
@@ -305,7 +306,7 @@ func TestWhatIsStoredIsTrusted(t *testing.T) {
 	if !errors.As(err, &f) || f.ID != fault.IDCertChanged {
 		t.Fatalf("another: %v", err)
 	}
-	if do := strings.Join(f.Do, "\n"); !strings.Contains(do, "`dray trust FTP.example.test "+KeyPrint(other.cert).String()+" --replace`") || !strings.Contains(do, KeyPrint(self.cert).String()) {
+	if do := strings.Join(f.Do, "\n"); !strings.Contains(do, "`dray trust FTP.example.test "+certs.KeyPrint(other.cert).String()+" --replace`") || !strings.Contains(do, certs.KeyPrint(self.cert).String()) {
 		t.Errorf("to do: %s", do)
 	}
 	if line := facts(f); !strings.Contains(line, "FTP.example.test|"+day(time.Now().UTC())) {
@@ -320,7 +321,7 @@ func TestWhatIsStoredIsTrusted(t *testing.T) {
 	if err := try(good, 21); err != nil {
 		t.Errorf("vouched for: %v", err)
 	}
-	if c, _ := store.Find("ftp.example.test", 21); c.Key != KeyPrint(self.cert) {
+	if c, _ := store.Find("ftp.example.test", 21); c.Key != certs.KeyPrint(self.cert) {
 		t.Error("the store changed")
 	}
 }
@@ -339,7 +340,7 @@ func TestSomebodyIsAskedOnce(t *testing.T) {
 		asked := 0 // without a lock: one question at a time
 		tr := &Trust{roots: pool, Store: store, Ask: func(_ context.Context, q CertQuestion) (Answer, error) {
 			asked++
-			if q.Host != "ftp.example.test" || q.Port != 21 || q.Key != KeyPrint(self.cert) || q.Why.ID != fault.IDSelfSigned || len(q.Chain) != 1 {
+			if q.Host != "ftp.example.test" || q.Port != 21 || q.Key != certs.KeyPrint(self.cert) || q.Why.ID != fault.IDSelfSigned || len(q.Chain) != 1 {
 				t.Errorf("asked %+v", q)
 			}
 			return tt.answer, nil
@@ -407,7 +408,7 @@ func TestAResumedSessionIsJudgedToo(t *testing.T) {
 	self := issue(t, named("h"), nil)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		store := NewCertStore(filepath.Join(t.TempDir(), "certs"))
-		if err := store.Remember("h", 21, KeyPrint(self.cert)); err != nil {
+		if err := store.Remember("h", 21, certs.KeyPrint(self.cert)); err != nil {
 			t.Fatal(err)
 		}
 		tr := &Trust{roots: x509.NewCertPool(), Store: store}
@@ -492,7 +493,7 @@ func TestNewTLSCanBeLeftOut(t *testing.T) {
 
 func TestCertStore(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "state", "trusted_certs")
-	a, b := Fingerprint{1}, Fingerprint{2}
+	a, b := certs.Fingerprint{1}, certs.Fingerprint{2}
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -547,7 +548,7 @@ func TestManyProcessesStoreAtOnce(t *testing.T) {
 	for i := range 20 {
 		wg.Go(func() {
 			s := NewCertStore(file)
-			if err := s.Remember(fmt.Sprintf("h%d", i), 21, Fingerprint{byte(i)}); err != nil {
+			if err := s.Remember(fmt.Sprintf("h%d", i), 21, certs.Fingerprint{byte(i)}); err != nil {
 				t.Error(err)
 			}
 			if i%2 == 1 {
@@ -565,9 +566,9 @@ func TestManyProcessesStoreAtOnce(t *testing.T) {
 
 // A line that is read prints as one that is read the same.
 func FuzzCertLine(f *testing.F) {
-	f.Add("h:21 " + Fingerprint{}.String() + " 2026-05-03")
+	f.Add("h:21 " + certs.Fingerprint{}.String() + " 2026-05-03")
 	f.Add("[fe80::1%eth0]:990 sha256:" + strings.Repeat("0a", 32) + " 0001-01-01")
-	f.Add("..:0 " + Fingerprint{}.String() + " 0000-01-01")
+	f.Add("..:0 " + certs.Fingerprint{}.String() + " 0000-01-01")
 	f.Fuzz(func(t *testing.T, s string) {
 		c, err := parseCertLine(s)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"dray/account"
+	"dray/certs"
 )
 
 // A Scheme is a protocol and what it asks of TLS.
@@ -67,7 +68,7 @@ type URL struct {
 	Path       string
 	DirWanted  bool   // the path ended with a slash, or is "" or "/": it has to be a directory
 	Type       string // "A" or "I" of ;type=; "": not given
-	HostPrint  string // of ;fingerprint=, as Fingerprint.String; "": not given
+	HostPrint  string // of ;fingerprint=, as certs.Fingerprint.String; "": not given
 	StoredName string // the stored host that the URL came from; "": none
 }
 
@@ -472,7 +473,7 @@ func (u *URL) parameters(s string) error {
 			}
 			u.Type = value
 		case "fingerprint":
-			print, err := ParseFingerprint(value)
+			print, err := certs.ParseFingerprint(value)
 			if err != nil {
 				return fmt.Errorf("fingerprint: %w", err)
 			}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"dray/certs"
 	"dray/fault"
 	"dray/sshclient"
 )
@@ -31,7 +32,7 @@ func judge(host string, port int, roots *x509.CertPool, chain []*x509.Certificat
 	if err == nil && late == nil && nameErr == nil {
 		return nil
 	}
-	key := KeyPrint(leaf)
+	key := certs.KeyPrint(leaf)
 	f := &fault.Error{Kind: fault.Untrusted}
 	trust := "Compare the fingerprint with what the administrator of the server says, then: `dray trust " + sshclient.TrustName(host, port, 21) + " " + key.String() + "`"
 	issuer := nameOf(leaf.Issuer.CommonName, leaf.Issuer.String())
@@ -60,7 +61,7 @@ func judge(host string, port int, roots *x509.CertPool, chain []*x509.Certificat
 		f.Err = x509.CertificateInvalidError{Cert: late, Reason: x509.Expired}
 		f.Do = []string{trust}
 	}
-	f.Do = append(f.Do, "Other programs show the fingerprint of the whole certificate: SHA-256 "+CertPrint(leaf).Pairs())
+	f.Do = append(f.Do, "Other programs show the fingerprint of the whole certificate: SHA-256 "+certs.CertPrint(leaf).Pairs())
 	// What else is wrong, so that it is not found out one by one.
 	if late != nil {
 		if f.ID != fault.IDExpired {
