@@ -61,12 +61,8 @@ func (d *examination) hostOptions(ctx context.Context) (doctor.HostOptions, erro
 	c, problems, err := config.Load(file, os.Environ())
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !named && os.Getenv(configEnv) == "":
-		o.Config = config.Quick{}.Defaults().Config()
-		if info, ok := runs(&o.Config); ok {
-			o.Config = asItRuns(o.Config, info)
-		}
-		o.Ports = ofConfig(firewall.Here(ctx), &o.Config).ports
-		o.Config = unnamed(o.Config)
+		taken := settled(config.Quick{}.Defaults().Config())
+		o.Config, o.Ports = unnamed(taken), ofConfig(firewall.Here(ctx), &taken).ports
 		return o, nil
 	case errors.Is(err, fs.ErrNotExist):
 		return o, usagef("there is no configuration %s\n      dray init writes one, with the first account", file)
@@ -82,12 +78,8 @@ func (d *examination) hostOptions(ctx context.Context) (doctor.HostOptions, erro
 	if len(c.Listeners) == 0 {
 		c.Listeners = config.DefaultListeners()
 	}
-	o.Config = c
-	settled := c
-	if info, ok := runs(&c); ok {
-		settled = asItRuns(c, info)
-	}
-	o.Ports = ofConfig(firewall.Here(ctx), &settled).ports
+	taken := settled(c)
+	o.Config, o.Ports = c, ofConfig(firewall.Here(ctx), &taken).ports
 	o.Accounts = func(ctx context.Context) ([]doctor.Account, error) { return accountsOf(ctx, file, &c) }
 	return o, nil
 }

@@ -54,6 +54,14 @@ func asItRuns(c config.Config, info admin.Info) config.Config {
 	return c
 }
 
+// settled is c with the ports of the server that runs by it, where one answers.
+func settled(c config.Config) config.Config {
+	if info, ok := runs(&c); ok {
+		return asItRuns(c, info)
+	}
+	return c
+}
+
 // unnamed is c without the addresses that its listeners take by themselves, so that
 // what they could not have can be told.
 func unnamed(c config.Config) config.Config {
