@@ -504,30 +504,40 @@ func (h *host) firewall(context.Context) Finding {
 	if p.None() {
 		return skip("no listener is reached from elsewhere")
 	}
-	four, six, err := firewall.PassageOf(h.m.Host, p)
+	four, six, err := firewall.PassagesOf(h.m.Host, p)
 	if err != nil {
 		return skip("the rules of this host can't be read: %s", screen.Line(err.Error())).only(h.asRoot("ask as root:"))
 	}
 	if !slices.ContainsFunc(h.m.addrs(), func(a netip.Addr) bool { return a.Is6() && a.IsGlobalUnicast() && !a.IsPrivate() }) {
 		six = four // nobody comes that way
 	}
-	family := ""
-	v := Fail
-	shut, by := four.Shut, four.By
-	if len(shut) == 0 {
-		shut, by, family, v = six.Shut, six.By, " over IPv6", Warn
+	for i, all := range []firewall.Passages{four, six} {
+		v, family := Fail, ""
+		if i > 0 {
+			v, family = Warn, " over IPv6"
+		}
+		for _, one := range []struct {
+			firewall.Passage
+			f         Finding
+			saw, mend string
+		}{
+			{all.In, h.shut(v, p, all.In.Shut), "%s drops TCP %s", "let clients in"},
+			{all.Answers, h.shut(v, p, all.Answers.Shut).means("Clients get in, and nothing that this host answers gets out."), "%s drops what comes from TCP %s", "let answers out"},
+			{all.Active, found(Warn, fault.IDActiveBlock, "").means("In active mode the server opens the data connections. Clients that know no other mode, such as cameras and scanners, log in and transfer nothing."), "%s drops connections from TCP %s, as active mode makes them", "let them out"},
+		} {
+			if len(one.Shut) > 0 {
+				one.f.Saw = fmt.Sprintf(one.saw, one.By, ports(one.Shut)) + family
+				return one.f.with("shut", ports(one.Shut)).with("by", one.By).
+					only(admin("dray firewall"+h.asked()+" --apply", "%s (without --apply it prints what it would do):", one.mend))
+			}
+		}
 	}
-	if len(shut) > 0 {
-		f := h.shut(v, p, shut)
-		f.Saw = fmt.Sprintf("%s drops TCP %s%s", by, ports(shut), family)
-		return f.with("shut", ports(shut)).with("by", by).only(admin("dray firewall"+h.asked()+" --apply", "let clients in (without --apply it prints what it would do):"))
-	}
-	if some := four.Some; len(some) > 0 {
+	if some := four.In.Some; len(some) > 0 {
 		return plain(Note, "the rules of this host let some peers alone reach TCP %s", ports(some)).
 			means("Rules name networks, interfaces or rates. When that is meant, nothing is wrong.").with("some", ports(some)).
 			only(admin("dray firewall"+h.asked(), "to let everybody in, see what it would add:"))
 	}
-	return fine("the rules of this host let TCP %s in; a provider's or router's are not seen from here", ports(four.Open)).with("open", ports(four.Open))
+	return fine("the rules of this host let TCP %s in; a provider's or router's are not seen from here", ports(four.In.Open)).with("open", ports(four.In.Open))
 }
 
 // asked are the options by which dray firewall means the same ports: without a

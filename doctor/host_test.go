@@ -211,6 +211,8 @@ func TestHostFaults(t *testing.T) {
 		return "LoadState=loaded\nActiveState=inactive\nUser=" + user + "\nAmbientCapabilities=" + caps + "\nLimitNOFILE=1024\n"
 	}
 	const show = "systemctl show dray.service --property=LoadState,ActiveState,User,AmbientCapabilities,LimitNOFILE"
+	answering := `{"nftables":[{"chain":{"family":"ip","table":"f","name":"out","hook":"output","prio":0,"policy":"drop"}},` +
+		`{"rule":{"family":"ip","table":"f","chain":"out","handle":2,"expr":[{"match":{"op":"in","left":{"ct":{"key":"state"}},"right":"established"}},{"accept":null}]}}]}`
 	dropping := `{"nftables":[{"chain":{"family":"inet","table":"f","name":"in","hook":"input","prio":0,"policy":"drop"}},` +
 		`{"rule":{"family":"inet","table":"f","chain":"in","handle":1,"expr":[{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":{"set":[21,22]}}},{"accept":null}]}}]}`
 	for _, row := range []struct {
@@ -327,6 +329,16 @@ func TestHostFaults(t *testing.T) {
 			p.said["nft -j list ruleset"] = dropping
 			p.o.Ports.Passive = []firewall.Range{{First: 22, Last: 23}}
 		}, Fail, fault.IDRangePartly, "drops TCP 23", "dray firewall --apply"},
+		{"answers that do not get out", "firewall", func(p *patientHost) {
+			p.said["nft -j list ruleset"] = strings.ReplaceAll(dropping, "input", "output")
+		}, Fail, fault.IDFiltered, "of nftables drops what comes from TCP 21-22, 30000-30999", "dray firewall --apply"},
+		{"active mode that does not get out", "firewall", func(p *patientHost) {
+			p.o.Ports.Active = []uint16{20}
+			p.said["nft -j list ruleset"] = answering
+		}, Warn, fault.IDActiveBlock, "the chain ip f out of nftables drops connections from TCP 20", "dray firewall --apply"},
+		{"active mode that is off", "firewall", func(p *patientHost) {
+			p.said["nft -j list ruleset"] = answering
+		}, OK, "", "let TCP", ""},
 		{"rules that can't be read", "firewall", func(p *patientHost) { p.said = nil }, Skipped, "", "there is no such program here", "sudo dray doctor --server"},
 
 		{"behind a router", "public", func(p *patientHost) { p.addrs = []netip.Addr{netip.MustParseAddr("192.168.1.5")} }, Warn, fault.IDPasvAddress, "192.168.1.5", `public = "192.168.1.5"`},

@@ -178,7 +178,7 @@ func (f filter) about(rule []string, w traffic, found fate) fate {
 	ports := func(names ...string) []Range {
 		var out []Range
 		for word := range strings.SplitSeq(option(rule, names...), ",") {
-			if r, ok := ParseRange(word, ":"); ok {
+			if r, ok := portsOf(word); ok {
 				out = append(out, r)
 			}
 		}
@@ -237,6 +237,14 @@ func (f filter) passed(chain string, at int, w traffic, seen map[string]bool) (r
 		}
 	}
 	return rules, false
+}
+
+// portsOf reads a word of --dport or --dports, which may begin with 0.
+func portsOf(word string) (Range, bool) {
+	if end, ok := strings.CutPrefix(word, "0:"); ok {
+		word = "1:" + end
+	}
+	return ParseRange(word, ":")
 }
 
 // The options about the address of a peer, beside that of the rule itself.

@@ -8,8 +8,15 @@ import (
 	"strings"
 )
 
-// A Passage is what becomes of new connections to the ports that a server needs, as
-// far as the rules of this host decide. The lists are sorted and have no port in common.
+// Passages are what becomes of the packets of a server's connections over IPv4 or over
+// IPv6, as far as the rules of this host decide.
+type Passages struct {
+	In      Passage // new connections to the ports of listeners and of passive mode
+	Answers Passage // what these ports send back
+	Active  Passage // new connections from the ports of active mode, by these; without such ports it is empty
+}
+
+// A Passage is one of them. The lists are sorted and have no port in common.
 type Passage struct {
 	Open []Range
 	Some []Range // some peers get there, or so many at once
@@ -17,13 +24,13 @@ type Passage struct {
 	By   string  // the first chain that shuts
 }
 
-// A wall is a chain that each incoming connection has to pass.
+// A wall is a chain that each connection of one direction has to pass.
 type wall struct {
 	name    string
 	four    bool // it sees IPv4
 	six     bool
 	devices []string // it sees what comes by them; none: by all
-	stage   int      // 0 at the ingress, 1 before it is known that packets are for this host, 2 behind it
+	stage   int      // 0 at the ingress, 1 before it is known that packets are for this host, 2 behind it, 3 on the way out
 	prio    int      // at its stage
 	policy  outcome
 	judge   func(p *packet) (outcome, tally)
@@ -36,15 +43,20 @@ type tally struct {
 	away bool // some left the chain by a return
 }
 
-// A packet is the first one of a new connection.
+// A packet is one that begins a connection, or that answers.
 type packet struct {
-	port  uint16
-	six   bool
-	iface string // by which it comes; "": not known
-	state string // what connection tracking makes of it so far
+	own, peer Range // ports of this host and of the peer; of several any may be meant
+	six       bool
+	out       bool
+	iface     string // by which it comes or goes; "": not known
+	known     string // what connection tracking makes of it
+	state     string // the same as the next rule has it
 }
 
-// An outcome is what a chain does to a new connection.
+// begins tells whether a packet opens a connection.
+func (p packet) begins() bool { return p.known == stateNew }
+
+// An outcome is what a chain does to a packet.
 type outcome int
 
 const (
@@ -54,24 +66,36 @@ const (
 	dropped
 )
 
-// PassageOf tells what becomes of connections to the ports over IPv4 and IPv6. The
+// PassagesOf tells what becomes of the connections of a server over IPv4 and IPv6. The
 // firewalls of Linux alone can be asked, which all of them are made of: nftables, and
 // iptables of both kinds. An error says that they did not answer, as for others than root.
-func PassageOf(h *Host, p Ports) (four, six Passage, err error) {
-	ports := p.in()
+func PassagesOf(h *Host, p Ports) (four, six Passages, err error) {
 	walls, cuts, err := h.walls()
 	if err != nil {
 		return four, six, err
 	}
-	ways4, ways6 := h.ways(false), h.ways(true)
-	for _, r := range pieces(ports, cuts) {
-		four.add(r, walls, ways4, false)
-		six.add(r, walls, ways6, true)
+	from, any := p.active()
+	if any && p.out() {
+		from = []Range{high}
+	}
+	for _, v6 := range []bool{false, true} {
+		all, ways := &four, h.ways(v6)
+		if v6 {
+			all = &six
+		}
+		for _, r := range pieces(p.in(), cuts) {
+			own := Range{r.First, r.First} // the others of r are treated alike
+			all.In.add(r, walls, ways, packet{own: own, peer: high, six: v6, known: stateNew})
+			all.Answers.add(r, walls, ways, packet{own: own, peer: high, six: v6, out: true, known: stateOld})
+		}
+		for _, r := range from {
+			all.Active.add(r, walls, ways, packet{own: r, peer: high, six: v6, out: true, known: stateNew})
+		}
 	}
 	return four, six, nil
 }
 
-// ways are the interfaces by which clients come over IPv4 or IPv6: those of networks
+// ways are the interfaces that lead to clients over IPv4 or IPv6: those of networks
 // between hosts where there are some. One without a name stands for any.
 func (h *Host) ways(six bool) []string {
 	var all []Interface
@@ -98,10 +122,11 @@ func (h *Host) ways(six bool) []string {
 
 // add puts ports that all rules treat alike into the list where they belong. Where some
 // ways lead through all walls and others do not, some peers get in.
-func (p *Passage) add(r Range, walls []wall, ways []string, six bool) {
+func (p *Passage) add(r Range, walls []wall, ways []string, one packet) {
 	best, worst, by := dropped, accepted, ""
 	for _, way := range ways {
-		o, name := through(walls, packet{port: r.First, six: six, iface: way})
+		one.iface = way
+		o, name := through(walls, one)
 		best, worst = min(best, o), max(worst, o)
 		if by == "" {
 			by = name
@@ -117,16 +142,17 @@ func (p *Passage) add(r Range, walls []wall, ways []string, six bool) {
 	*to = union(append(*to, r), 1)
 }
 
-// through is what becomes of a packet behind all walls, and the first that drops it.
+// through is what becomes of a packet behind all walls of its direction, and the first
+// that drops it.
 func through(walls []wall, p packet) (worst outcome, by string) {
 	worst = accepted
 	p.state = stateInvalid
 	for _, w := range walls {
-		if p.six && !w.six || !p.six && !w.four || len(w.devices) > 0 && p.iface != "" && !slices.Contains(w.devices, p.iface) {
+		if w.out() != p.out || p.six && !w.six || !p.six && !w.four || len(w.devices) > 0 && p.iface != "" && !slices.Contains(w.devices, p.iface) {
 			continue
 		}
-		if p.state == stateInvalid && (w.stage == 2 || w.stage == 1 && w.prio > tracks) {
-			p.state = stateNew
+		if p.state == stateInvalid && (w.stage == 2 || w.stage != 0 && w.prio > tracks) {
+			p.state = p.known
 		}
 		o, t := w.judge(&p)
 		if o == undecided {
@@ -142,6 +168,8 @@ func through(walls []wall, p packet) (worst outcome, by string) {
 	}
 	return worst, by
 }
+
+func (w wall) out() bool { return w.stage == slices.Index(hooks, "output") }
 
 // pieces cuts ranges so that no port of cuts is inside of one.
 func pieces(ranges []Range, cuts []uint16) []Range {
@@ -167,7 +195,7 @@ func (h *Host) walls() (walls []wall, cuts []uint16, err error) {
 	if nftErr == nil {
 		sets, numbers := parseSets(out)
 		cuts = append(cuts, numbers...)
-		for _, c := range slices.Concat(rs.base("ingress"), rs.base("prerouting"), rs.base("input")) {
+		for _, c := range slices.Concat(rs.base("ingress"), rs.base("prerouting"), rs.base("input"), rs.base("output")) {
 			if c.ofIPTables() {
 				old = true
 				continue
@@ -200,21 +228,24 @@ func (h *Host) walls() (walls []wall, cuts []uint16, err error) {
 		asked = true
 		for _, s := range stops {
 			f, ok := tables[s.table]
-			if !ok || s.out() {
+			if !ok {
 				continue
 			}
 			for _, rules := range f.chains {
 				for _, rule := range rules {
 					for word := range strings.SplitSeq(strings.Join(rule, ","), ",") {
-						if r, ok := ParseRange(word, ":"); ok {
+						if r, ok := portsOf(word); ok {
 							cuts = append(cuts, r.First, r.Last+1)
 						}
 					}
 				}
 			}
 			w := wall{name: s.of(t), four: !t.v6, six: t.v6, stage: 2, prio: s.prio, policy: accepted}
-			if s.early() {
-				w.stage = 1
+			switch {
+			case s.early():
+				w.stage = slices.Index(hooks, "prerouting")
+			case s.out():
+				w.stage = slices.Index(hooks, "output")
 			}
 			if f.policy[s.chain] == "DROP" {
 				w.policy = dropped
@@ -245,7 +276,7 @@ func inOrder(walls []wall) []wall {
 // of 16.
 const deepest = 20
 
-// A judge follows one new connection through a ruleset of nft.
+// A judge follows one packet through a ruleset of nft.
 type judge struct {
 	rs   *ruleset
 	sets map[string][]Range // ports, by "family table name"
@@ -406,7 +437,7 @@ func (j *judge) match(c *chain, left any, op string, right any) match {
 		return never
 	}
 	if m, ok := left.(map[string]any); ok && m["&"] != nil {
-		return is(slices.Equal(texts(right), []string{"syn"}))
+		return is(slices.Equal(texts(right), []string{"syn"}) == j.begins())
 	}
 	protocol, name, _ := strings.Cut(field(left), " ")
 	meta := key(left, "meta")
@@ -417,15 +448,18 @@ func (j *judge) match(c *chain, left any, op string, right any) match {
 		return is(slices.Contains(texts(right), map[bool]string{false: "ip", true: "ip6"}[j.six]))
 	case protocol == "ip" && j.six, protocol == "ip6" && !j.six:
 		return never
-	case meta == "iifname" || meta == "iif":
-		return j.comesBy(texts(right), "*", op == "!=")
+	case meta == "iifname" || meta == "iif" || meta == "oifname" || meta == "oif":
+		if (meta[0] == 'o') != j.out {
+			return is(false)
+		}
+		return j.uses(texts(right), "*", op == "!=")
 	case meta == "l4proto", field(left) == "ip protocol", field(left) == "ip6 nexthdr", key(left, "ct") == "state":
-		return matchOf(left, op, right, traffic{dport: []Range{{j.port, j.port}}, state: j.state})
+		return matchOf(left, op, right, traffic{state: j.state})
 	case key(left, "ct") == "status":
 		return never // of the kind of dnat: not of a connection to this host
 	case protocol == "udp" || protocol == "icmp" || protocol == "icmpv6" || protocol == "sctp" || protocol == "udplite":
 		return never
-	case (protocol == "tcp" || protocol == "th") && name == "dport":
+	case (protocol == "tcp" || protocol == "th") && (name == "dport" || name == "sport"):
 		ports := numbers(right)
 		if named(right) {
 			s, _ := right.(string)
@@ -435,38 +469,64 @@ func (j *judge) match(c *chain, left any, op string, right any) match {
 			}
 			ports = known
 		}
-		on := []Range{{j.port, j.port}}
-		switch op {
-		case "==", "in", "!=":
-			return is(meet(ports, on))
-		}
-		return compare(op, ports, j.port)
+		return j.port(name == "sport", op, ports)
 	case name == "flags":
-		return is(slices.Equal(texts(right), []string{"syn"}))
-	case name == "saddr" && op == "!=":
+		return is(slices.Equal(texts(right), []string{"syn"}) == j.begins())
+	case op == "!=" && (name == "saddr" && !j.out || name == "daddr" && j.out):
 		return mostly
-	case kindOf(left) == "fib" && slices.Equal(texts(right), []string{"local"}):
+	case kindOf(left) == "fib" && slices.Equal(texts(right), []string{"local"}) && !j.out:
 		return is(true)
 	}
 	return sometimes
 }
 
-// compare is a port under one of <, <=, > and >=.
-func compare(op string, than []Range, port uint16) match {
-	if len(than) != 1 || than[0].First != than[0].Last {
+// port tells whether the port that a packet comes from, or goes to, is one of some, or
+// is less or more than one.
+func (p packet) port(from bool, op string, ports []Range) match {
+	if len(ports) == 1 && ports[0].First == ports[0].Last {
+		n := ports[0].First
+		switch {
+		case op == "<" && n == 0, op == ">" && n == 65535:
+			return never
+		case op == "<":
+			ports = []Range{{0, n - 1}}
+		case op == "<=":
+			ports = []Range{{0, n}}
+		case op == ">":
+			ports = []Range{{n + 1, 65535}}
+		case op == ">=":
+			ports = []Range{{n, 65535}}
+		}
+	} else if op != "==" && op != "in" && op != "!=" {
 		return sometimes
 	}
-	n := than[0].First
-	if op == "<" && port < n || op == "<=" && port <= n || op == ">" && port > n || op == ">=" && port >= n {
-		return always
+	m := sometimes
+	ours := p.peer
+	if from == p.out {
+		ours = p.own
 	}
-	return never
+	var both []Range
+	for _, r := range union(ports, 1) {
+		if r.First <= ours.Last && ours.First <= r.Last {
+			both = append(both, Range{max(r.First, ours.First), min(r.Last, ours.Last)})
+		}
+	}
+	switch n, all := size(both), size([]Range{ours}); {
+	case n == all, n > all-1000 && all > 1000: // of many, a few are not meant
+		m = always
+	case n == 0, n < 1000 && all > 1000:
+		m = never
+	}
+	if op == "!=" && m != sometimes {
+		return always + never - m
+	}
+	return m
 }
 
-// comesBy tells whether a packet comes by one of the interfaces that a rule names, or
+// uses tells whether a packet comes or goes by one of the interfaces that a rule names, or
 // by none of them; behind any is how a name may go on. Those between this host and its
 // own machines bring some packets too.
-func (p packet) comesBy(names []string, any string, not bool) match {
+func (p packet) uses(names []string, any string, not bool) match {
 	m := never
 	if not {
 		m = always
@@ -493,7 +553,7 @@ func virtual(name string) bool {
 		func(begin string) bool { return strings.HasPrefix(name, begin) })
 }
 
-// judge follows one new connection through a chain of iptables.
+// judge follows one packet through a chain of iptables.
 func (f filter) judge(chain string, p *packet, depth int, t *tally) (o outcome) {
 	defer t.enter()(&o)
 	for _, rule := range f.chains[chain] {
@@ -528,8 +588,8 @@ func (f filter) judge(chain string, p *packet, depth int, t *tally) (o outcome) 
 	return undecided
 }
 
-// matchWords is how far a rule of iptables is about new connections to a port of this
-// host. What it doesn't know is true for some.
+// matchWords is how far a rule of iptables is about a packet. What it doesn't know is
+// true for some.
 func matchWords(rule []string, p *packet) match {
 	m := always
 	for i := 0; i < len(rule); i++ {
@@ -548,32 +608,39 @@ func matchWords(rule []string, p *packet) match {
 		switch word {
 		case "-p":
 			one = is(value == "tcp" || value == "all")
-		case "-i":
-			one = p.comesBy([]string{value}, "+", not)
-		case "-s", "--match-set", "--src-range", "--source-country", "--src-cc":
-			one = ofPeers(rule, "-s")
-		case "-d":
-			one = sometimes
-		case "--dport", "--dports", "--destination-port":
-			on := false
-			for w := range strings.SplitSeq(value, ",") {
-				r, ok := ParseRange(w, ":")
-				on = on || ok && r.First <= p.port && p.port <= r.Last
+		case "-i", "-o":
+			one = is(false)
+			if (word == "-o") == p.out {
+				one = p.uses([]string{value}, "+", not)
 			}
-			one = is(on)
-		case "--sport", "--sports", "--ports":
+		case "-s", "-d":
+			one = sometimes
+			if (word == "-d") == p.out {
+				one = ofPeers(rule, word)
+			}
+		case "--match-set", "--src-range", "--source-country", "--src-cc":
+			one = ofPeers(rule, map[bool]string{false: "-s", true: "-d"}[p.out])
+		case "--dport", "--dports", "--destination-port", "--sport", "--sports", "--source-port":
+			var ports []Range
+			for w := range strings.SplitSeq(value, ",") {
+				if r, ok := portsOf(w); ok {
+					ports = append(ports, r)
+				}
+			}
+			one = p.port(strings.HasPrefix(word, "--s"), map[bool]string{false: "==", true: "!="}[not], ports)
+		case "--ports", "--dst-range", "--dst-cc":
 			one = sometimes
 		case "--ctstate", "--state":
 			one = is(slices.Contains(strings.Split(value, ","), strings.ToUpper(p.state)))
 		case "--tcp-flags":
 			one = never
-			if i+2 < len(rule) && !not && strings.Contains(value, "SYN") && rule[i+2] == "SYN" {
-				one = always
+			if i+2 < len(rule) && strings.Contains(value, "SYN") && rule[i+2] == "SYN" {
+				one = is(p.begins())
 			}
 		case "-f":
 			one = is(false)
 		case "--dst-type":
-			one = is(value == "LOCAL")
+			one = is(value == "LOCAL" && !p.out)
 		case "-m":
 			if !slices.Contains([]string{"tcp", "conntrack", "state", "comment", "multiport", "addrtype", "set", "iprange", "geoip"}, value) {
 				one = sometimes

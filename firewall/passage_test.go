@@ -110,18 +110,18 @@ func TestPassageOfNFT(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			text := nftRules(t, "inet", row.policy, row.rules...)
 			h := answers(map[string]string{"nft -j list ruleset": text})
-			four, six, err := PassageOf(h, served)
+			four, six, err := PassagesOf(h, served)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := four.short(); got != row.four {
+			if got := four.In.short(); got != row.four {
 				t.Errorf("over IPv4 %q; want %q", got, row.four)
 			}
-			if got := six.short(); got != row.six {
+			if got := six.In.short(); got != row.six {
 				t.Errorf("over IPv6 %q; want %q", got, row.six)
 			}
-			if (len(four.Shut) > 0) != (four.By == "the chain inet filter input of nftables") {
-				t.Errorf("by %q", four.By)
+			if (len(four.In.Shut) > 0) != (four.In.By == "the chain inet filter input of nftables") {
+				t.Errorf("by %q", four.In.By)
 			}
 		})
 	}
@@ -183,9 +183,9 @@ func TestPassageByInterfaces(t *testing.T) {
 		for i, said := range said {
 			h := answers(said)
 			h.Interfaces = func() []Interface { return row.interfaces }
-			four, six, err := PassageOf(h, served)
-			if err != nil || four.short() != row.four || six.short() != row.six {
-				t.Errorf("%s, %s: %q and %q, %v; want %q and %q", row.name, []string{"nft", "iptables"}[i], four.short(), six.short(), err, row.four, row.six)
+			four, six, err := PassagesOf(h, served)
+			if err != nil || four.In.short() != row.four || six.In.short() != row.six {
+				t.Errorf("%s, %s: %q and %q, %v; want %q and %q", row.name, []string{"nft", "iptables"}[i], four.In.short(), six.In.short(), err, row.four, row.six)
 			}
 		}
 	}
@@ -255,14 +255,14 @@ func TestPassageOfIPTables(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			h := answers(map[string]string{"iptables -S": row.rules, "ip6tables -S": "-P INPUT ACCEPT", "/proc/net/ip_tables_names": "filter\n"})
-			four, six, err := PassageOf(h, served)
+			four, six, err := PassagesOf(h, served)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := four.short(); got != row.four {
+			if got := four.In.short(); got != row.four {
 				t.Errorf("over IPv4 %q; want %q", got, row.four)
 			}
-			if got := six.short(); got != "21,30000-30009//" {
+			if got := six.In.short(); got != "21,30000-30009//" {
 				t.Errorf("over IPv6 %q; want all open", got)
 			}
 		})
@@ -324,14 +324,96 @@ func TestPassageBeforeInput(t *testing.T) {
 		maps.Copy(said, row.iptables)
 		h := answers(said)
 		h.Interfaces = func() []Interface { return []Interface{{"eth0", true, true}, {"eth1", true, true}} }
-		four, six, err := PassageOf(h, served)
-		if err != nil || four.short() != row.four || six.short() != row.six || cmp.Or(four.By, six.By) != row.by {
-			t.Errorf("%s: %q and %q by %q, %v; want %q and %q by %q", row.name, four.short(), six.short(), cmp.Or(four.By, six.By), err, row.four, row.six, row.by)
+		four, six, err := PassagesOf(h, served)
+		if err != nil || four.In.short() != row.four || six.In.short() != row.six || cmp.Or(four.In.By, six.In.By) != row.by {
+			t.Errorf("%s: %q and %q by %q, %v; want %q and %q by %q", row.name, four.In.short(), six.In.short(), cmp.Or(four.In.By, six.In.By), err, row.four, row.six, row.by)
 		}
 		_, found := Detect(h, served)
-		if shuts, sees := len(four.Shut)+len(six.Shut) > 0, !strings.Contains(strings.Join(found, ""), "Nothing on this host filters"); shuts && !sees {
+		if shuts, sees := len(four.In.Shut)+len(six.In.Shut) > 0, !strings.Contains(strings.Join(found, ""), "Nothing on this host filters"); shuts && !sees {
 			t.Errorf("%s: ports are shut by %s, and it is said: %s", row.name, row.by, found)
 		}
+	}
+}
+
+// Rules for what goes out are about the answers, and about the connections of active
+// mode: they come from a port of ours, and go to any high one.
+func TestPassageOut(t *testing.T) {
+	const (
+		tcp    = `{"match":{"op":"==","left":{"meta":{"key":"l4proto"}},"right":"tcp"}}`
+		eth0   = `{"match":{"op":"==","left":{"meta":{"key":"oifname"}},"right":"eth0"}}`
+		root   = `{"match":{"op":"==","left":{"meta":{"key":"skuid"}},"right":0}}`
+		away   = `{"match":{"op":"==","left":{"payload":{"protocol":"ip","field":"daddr"}},"right":{"prefix":{"addr":"10.0.0.0","len":8}}}}`
+		syn    = `{"match":{"op":"==","left":{"&":[{"payload":{"protocol":"tcp","field":"flags"}},["fin","syn","rst","ack"]]},"right":"syn"}}`
+		fromUs = "21,30000-30009"
+	)
+	sport := func(op, right string) string { return strings.Replace(dport(op, right), "dport", "sport", 1) }
+	out := func(family, policy string, rules ...string) string {
+		return strings.NewReplacer(`"input"`, `"output"`).Replace(nftRules(t, family, policy, rules...))
+	}
+	const open, shut, activeShut = fromUs + "// 20,989//", "//" + fromUs + " //20,989", fromUs + "// //20,989"
+	for _, row := range []struct {
+		name, nft, iptables string
+		four                string // answers and active mode
+		six                 string // "": the same, or all is open where the rules are those of iptables
+	}{
+		{"a policy that accepts", out("inet", "accept"), "-P OUTPUT ACCEPT", open, ""},
+		{"a policy that drops", out("inet", "drop"), "-P OUTPUT DROP", shut, ""},
+		{"of IPv6 alone", out("ip6", "drop"), "", open, shut},
+		{"answers alone", out("inet", "drop", established+","+acceptIt), "-P OUTPUT DROP\n-A OUTPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", activeShut, ""},
+		{"new ones alone", out("inet", "drop", fresh+","+acceptIt), "-P OUTPUT DROP\n-A OUTPUT -m conntrack --ctstate NEW -j ACCEPT", "//" + fromUs + " 20,989//", ""},
+		{"the loopback and what comes in", out("inet", "drop", established+","+acceptIt, lo+","+acceptIt, strings.Replace(lo, "iif", "oif", 1)+","+acceptIt),
+			"-P OUTPUT DROP\n-A OUTPUT -m state --state ESTABLISHED -j ACCEPT\n-A OUTPUT -o lo -j ACCEPT\n-A OUTPUT -i lo -j ACCEPT", activeShut, ""},
+		{"by one interface", out("inet", "drop", eth0+","+acceptIt), "-P OUTPUT DROP\n-A OUTPUT -o eth0 -j ACCEPT", "/" + fromUs + "/ /20,989/", ""},
+		{"from one port of both", out("inet", "drop", established+","+acceptIt, sport("==", "20")+","+acceptIt),
+			"-P OUTPUT DROP\n-A OUTPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT\n-A OUTPUT -p tcp -m tcp --sport 20 -j ACCEPT", fromUs + "// 20//989", ""},
+		{"from below 1024", out("inet", "drop", sport("<", "1024")+","+acceptIt), "-P OUTPUT DROP\n-A OUTPUT -p tcp -m tcp --sport 0:1023 -j ACCEPT", "21//30000-30009 20,989//", ""},
+		{"to high ports", out("inet", "drop", dport(">=", "1024")+","+acceptIt), "-P OUTPUT DROP\n-A OUTPUT -p tcp -m tcp --dport 1024:65535 -j ACCEPT", open, ""},
+		{"to some high ports", out("inet", "drop", dport("==", `{"range":[32768,60999]}`)+","+acceptIt), "-P OUTPUT DROP\n-A OUTPUT -p tcp -m tcp --dport 32768:60999 -j ACCEPT", "/" + fromUs + "/ /20,989/", ""},
+		{"to a few ports, as people open them", out("inet", "drop", established+","+acceptIt, dport("==", `{"set":[25,53,80,443,8443]}`)+","+acceptIt),
+			"-P OUTPUT DROP\n-A OUTPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT\n-A OUTPUT -p tcp -m multiport --dports 25,53,80,443,8443 -j ACCEPT", activeShut, ""},
+		{"not to a few ports", out("inet", "accept", dport("==", `{"range":[6660,6669]}`)+","+dropIt), "-P OUTPUT ACCEPT\n-A OUTPUT -p tcp -m tcp --dport 6660:6669 -j DROP", open, ""},
+		{"to all but a few ports", out("inet", "drop", dport("!=", "6667")+","+acceptIt), "-P OUTPUT DROP\n-A OUTPUT -p tcp -m tcp ! --dport 6667 -j ACCEPT", open, ""},
+		{"to all but a network", out("ip", "accept", strings.Replace(away, "==", "!=", 1)+","+dropIt), "-P OUTPUT ACCEPT\n-A OUTPUT ! -d 10.0.0.0/8 -j DROP", "/" + fromUs + "/ /20,989/", open},
+		{"a user's alone", out("inet", "drop", established+","+acceptIt, root+","+acceptIt), "-P OUTPUT DROP\n-A OUTPUT -m state --state ESTABLISHED -j ACCEPT\n-A OUTPUT -m owner --uid-owner 0 -j ACCEPT", fromUs + "// /20,989/", ""},
+		{"no first packets", out("inet", "accept", tcp+","+syn+","+`{"reject":null}`), "-P OUTPUT ACCEPT\n-A OUTPUT -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j REJECT", activeShut, ""},
+		{"all but first packets", out("inet", "drop", strings.Replace(syn, "==", "!=", 1)+","+acceptIt), "-P OUTPUT DROP\n-A OUTPUT -p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j ACCEPT", activeShut, ""},
+	} {
+		six := cmp.Or(row.six, row.four)
+		said := []map[string]string{{"nft -j list ruleset": row.nft}}
+		if row.iptables != "" {
+			said = append(said, map[string]string{"iptables -S": "-P INPUT ACCEPT\n" + row.iptables, "ip6tables -S": "-P INPUT ACCEPT\n-P OUTPUT ACCEPT", "/proc/net/ip_tables_names": "filter\n"})
+		}
+		for i, said := range said {
+			if i > 0 {
+				six = open
+			}
+			h := answers(said)
+			h.Interfaces = func() []Interface { return []Interface{{"eth0", true, true}, {"eth1", true, true}} }
+			p := served
+			p.Active = []uint16{20, 989}
+			four6 := [2]Passages{}
+			var err error
+			if four6[0], four6[1], err = PassagesOf(h, p); err != nil {
+				t.Fatal(err)
+			}
+			for v6, want := range []string{row.four, six} {
+				got := four6[v6]
+				if s := got.Answers.short() + " " + got.Active.short(); s != want || got.In.short() != fromUs+"//" {
+					t.Errorf("%s, %s, IPv%d: %q, and in %q; want %q", row.name, []string{"nft", "iptables"}[i], 4+2*v6, s, got.In.short(), want)
+				}
+			}
+		}
+	}
+
+	// Without active mode, and with one that takes any port.
+	h := answers(map[string]string{"nft -j list ruleset": out("inet", "drop", established+","+acceptIt)})
+	if four, _, err := PassagesOf(h, served); err != nil || four.Active.short() != "//" {
+		t.Errorf("without active mode: %q, %v", four.Active.short(), err)
+	}
+	p := served
+	p.Active = []uint16{0}
+	if four, _, err := PassagesOf(h, p); err != nil || four.Active.short() != "//1024-65535" {
+		t.Errorf("from any port: %q, %v", four.Active.short(), err)
 	}
 }
 
@@ -344,21 +426,21 @@ func TestPassageOfTwoKinds(t *testing.T) {
 		"ip6tables -S":               "-P INPUT ACCEPT",
 		"/proc/net/ip6_tables_names": "",
 	})
-	four, six, err := PassageOf(h, served)
-	if err != nil || four.short() != "//21,30000-30009" || six.short() != "21//30000-30009" {
-		t.Errorf("%q, %q, %v", four.short(), six.short(), err)
+	four, six, err := PassagesOf(h, served)
+	if err != nil || four.In.short() != "//21,30000-30009" || six.In.short() != "21//30000-30009" {
+		t.Errorf("%q, %q, %v", four.In.short(), six.In.short(), err)
 	}
 }
 
 func TestPassageOfProgramsThatDoNotAnswer(t *testing.T) {
 	h := answers(nil)
-	if _, _, err := PassageOf(h, served); err == nil || !strings.Contains(err.Error(), "there is no such program here") {
+	if _, _, err := PassagesOf(h, served); err == nil || !strings.Contains(err.Error(), "there is no such program here") {
 		t.Errorf("without a program: %v", err)
 	}
 	h.Run = func(string, ...string) (string, error) {
 		return "", errors.New("exit status 1: Operation not permitted")
 	}
-	if _, _, err := PassageOf(h, served); err == nil || !strings.Contains(err.Error(), "Operation not permitted") {
+	if _, _, err := PassagesOf(h, served); err == nil || !strings.Contains(err.Error(), "Operation not permitted") {
 		t.Errorf("without the right: %v", err)
 	}
 }

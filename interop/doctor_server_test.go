@@ -78,7 +78,10 @@ listen = [":22"]
 		t.Fatalf("%s: %v\n%s", when, err, out)
 	}
 	status, id := "fail", "filtered"
-	if len(want.open) > 0 {
+	switch {
+	case len(want.open) > 0 && len(want.active) == 0:
+		status, id = "warn", "active-blocked"
+	case len(want.open) > 0:
 		status, id = "ok", ""
 	}
 	for _, c := range d.Checks {
@@ -167,6 +170,8 @@ table inet filter {
 X`, ""},
 		{"range closed in part", "range-partly-open", 21, "nft flush ruleset; nft 'add table inet f; add chain inet f in { type filter hook input priority 0; policy accept; }; add rule inet f in tcp dport 30050-30999 reject'", ""},
 		{"control port closed", "filtered", 21, "nft flush ruleset; nft 'add table inet f; add chain inet f in { type filter hook input priority 0; policy accept; }; add rule inet f in tcp dport 21 drop'", ""},
+		{"answers held back", "filtered", 21, "nft flush ruleset; nft 'add table inet f; add chain inet f out { type filter hook output priority 0; policy drop; }; add rule inet f out oifname lo accept'", ""},
+		{"active mode held back", "active-blocked", 20, "nft flush ruleset; iptables -P OUTPUT DROP; iptables -A OUTPUT -o lo -j ACCEPT; iptables -A OUTPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT; iptables -A OUTPUT -p tcp -m multiport --dports 53,80,443 -j ACCEPT", ""},
 		{"range taken by outgoing connections", "pool-exhausted", 20, "nft flush ruleset; sysctl -qw net.ipv4.ip_local_port_range='30050 60999'", ""},
 		{"key open to everybody", "key-exposed", 20, "chmod 644 " + s.cert, ""},
 		{"key closed to the server", "perm", 21, "chown root:root " + s.cert + " && chmod 600 " + s.cert, ""},
