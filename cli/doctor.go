@@ -391,7 +391,11 @@ func (d *examination) conclude(r *doctor.Report) {
 
 // adviceOf is what to do about a finding, your side first.
 func adviceOf(f *doctor.Finding) []advised {
-	rows := []advised{{side: "why", text: f.Means}}
+	var rows []advised
+	if cause, _ := f.Facts["cause"].(string); cause != "" && !strings.Contains(f.Saw, cause) {
+		rows = append(rows, advised{side: "cause", text: cause})
+	}
+	rows = append(rows, advised{side: "why", text: f.Means})
 	for _, side := range []explain.Side{explain.You, explain.Admin} {
 		rows = append(rows, steps(slices.DeleteFunc(slices.Clone(f.Do), func(s explain.Step) bool { return s.Side != side }))...)
 	}

@@ -37,6 +37,7 @@ var here = map[fault.ID]hereLine{
 	fault.IDCertPin:      {[]string{"host", "fingerprint"}, "the certificate of %v is not the one that was asked for; it has %v", "the certificate is not the one that was asked for"},
 	fault.IDTLSFailed:    {[]string{"host"}, "no TLS connection to %v could be made", "no TLS connection could be made"},
 	fault.IDTLSData:      {[]string{"host"}, "no TLS connection for the data could be made with %v", "no TLS connection for the data could be made"},
+	fault.IDPlainInTLS:   {[]string{"host"}, "%v wrote clear text where TLS should begin or go on", "the server wrote clear text where TLS should begin or go on"},
 	fault.IDBehindAuth:   {[]string{"host"}, "%v, or somebody between, sent text in front of the TLS handshake", "text came in front of the TLS handshake"},
 	fault.IDHostKeyNew:   {[]string{"host", "key"}, "first contact with %v: its host key is %v", "first contact: the host key is not known here"},
 	fault.IDHostKeyOther: {[]string{"host", "key", "where the other stands"}, "the host key of %v is %v, and not the one stored in %v", "the host key is not the one that was stored"},

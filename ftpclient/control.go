@@ -83,13 +83,19 @@ func (c *Conn) unread(err error) error {
 	}
 	var record tls.RecordHeaderError
 	if errors.As(err, &record) && c.nc != c.raw {
-		cause := &clearText{c.under.text(record.RecordHeader[:]), err}
-		if says(strings.ToLower(cause.text), "vsf_sysutil_bind") { // vsFTPd without a free data port
-			return fault.Because(cause, fault.NoData, fault.IDPool)
-		}
-		return fault.Because(cause, fault.Unreachable, fault.IDPlainInTLS, c.host)
+		return c.cleared(record, err)
 	}
 	return fault.Because(err, fault.Unreachable, fault.IDLost, c.host)
+}
+
+// cleared is the error of a server that writes in clear text where TLS should begin or
+// go on.
+func (c *Conn) cleared(record tls.RecordHeaderError, err error) error {
+	cause := &clearText{c.under.text(record.RecordHeader[:]), err}
+	if says(strings.ToLower(cause.text), "vsf_sysutil_bind") { // vsFTPd without a free data port
+		return fault.Because(cause, fault.NoData, fault.IDPool)
+	}
+	return fault.Because(cause, fault.Unreachable, fault.IDPlainInTLS, c.host)
 }
 
 // clearText is what a server writes beside its TLS: mostly the last words of a process

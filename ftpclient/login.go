@@ -104,8 +104,15 @@ func (c *Conn) handshake(ctx context.Context) error {
 func (c *Conn) notTLS(err error) error {
 	port, _ := strconv.Atoi(c.port)
 	var record tls.RecordHeaderError
-	if c.opt.Mode == TLSImplicit && errors.As(err, &record) {
-		switch head := string(record.RecordHeader[:]); {
+	if errors.As(err, &record) {
+		head := string(record.RecordHeader[:])
+		if c.opt.Mode != TLSImplicit { // it has agreed to TLS
+			if strings.IndexFunc(head, func(r rune) bool { return r < ' ' || r > '~' }) < 0 {
+				return c.cleared(record, err)
+			}
+			return c.untrusted(err, fault.IDTLSFailed)
+		}
+		switch {
 		case strings.HasPrefix(head, "SSH-"):
 			return fault.Because(err, fault.Unreachable, fault.IDWrongProto, c.host, "SSH", port, "FTPS")
 		case strings.HasPrefix(head, "220"), strings.HasPrefix(head, "120"):

@@ -393,3 +393,23 @@ func TestCloseEndsADownload(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 }
+
+// What a server says in clear text where it has promised TLS is shown: vsFTPd without
+// its certificate says so there.
+func TestClearTextInPlaceOfAHandshakeIsShown(t *testing.T) {
+	const words = "500 OOPS: SSL: cannot load RSA certificate"
+	opt := hurried(script(t, func(p *peer) {
+		p.say("220 hi")
+		p.hear("AUTH TLS")
+		p.say("234 go")
+		_, _ = p.rd.Peek(1)
+		p.say(words)
+		p.rest()
+	}))
+	_, err := Dial(t.Context(), opt)
+	wants(t, "Dial", err, fault.Unreachable, fault.IDPlainInTLS)
+	var said interface{ Said() string }
+	if !errors.As(err, &said) || said.Said() != words {
+		t.Errorf("%v: the server's words are not shown", err)
+	}
+}

@@ -315,7 +315,15 @@ func TestServersThatAreNoneOrSayNo(t *testing.T) {
 			p.hear("AUTH TLS")
 			p.say("234 go")
 			_, _ = p.rd.Peek(1)
-			p.say("500 what is this? it is no command that I know")
+			p.say("500 OOPS: SSL: cannot load RSA certificate")
+			forever(p)
+		}, nil, fault.Unreachable, fault.IDPlainInTLS},
+		{"neither TLS nor text behind 234", func(p *peer) {
+			p.say("220 hi")
+			p.hear("AUTH TLS")
+			p.say("234 go")
+			_, _ = p.rd.Peek(1)
+			p.say("\x01\x02\x03\x04\x05\x06")
 			forever(p)
 		}, nil, fault.Untrusted, fault.IDTLSFailed},
 		{"silence behind 234", func(p *peer) { p.say("220 hi"); p.hear("AUTH TLS"); p.say("234 go"); forever(p) }, nil, fault.Stalled, fault.IDNoAnswer},
