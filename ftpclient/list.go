@@ -184,10 +184,12 @@ func (c *Conn) listAt(ctx context.Context, path, wire string, entry func(ftp.Lis
 		own := &itself{wire: wire, entry: entry}
 		seen, err := c.readList(ctx, path, cmd("LIST", arg), own.take)
 		var re *ReplyError
+		var in *inListing // which may be about the options
 		switch {
 		case err == nil && seen > 0:
 			m.set(&m.listAll, yes)
 			return c.judge(ctx, path, own)
+		case errors.As(err, &in) && c.lost() == nil:
 		case err != nil && (seen > 0 || c.lost() != nil || !errors.As(err, &re)):
 			own.flush()
 			return err
@@ -266,6 +268,28 @@ func (c *Conn) judge(ctx context.Context, path string, i *itself) error {
 	return fault.Because(re, fault.NotDir, fault.IDNotDir, path)
 }
 
+// complaint is the error that a line is which stands in place of a listing: that of ls,
+// which servers run that have none of their own. nil: it is none of these.
+func complaint(line, path string) error {
+	why := strings.ToLower(line[strings.LastIndex(line, ": ")+1:])
+	for _, p := range files {
+		switch {
+		case len(why) == len(line) || !says(why, p.words...):
+		case p.id == fault.IDNotFound, p.id == fault.IDPerm, p.id == fault.IDNotDir:
+			return fault.Because(&inListing{line}, p.kind, p.id, path)
+		}
+	}
+	return nil
+}
+
+// inListing is an error that came in place of a listing.
+type inListing struct{ line string }
+
+func (e *inListing) Error() string { return "in place of a listing: " + e.line }
+
+// Said is the line.
+func (e *inListing) Said() string { return e.line }
+
 // unix tells whether LIST may be given the options of ls.
 func (c *Conn) unix(ctx context.Context) bool {
 	switch c.kind {
@@ -321,6 +345,9 @@ func (c *Conn) readList(ctx context.Context, path string, command ftp.Command, e
 		return len(held) < maxHeld || release()
 	})
 	if n, first := p.Unread(); err == nil && good == 0 && n > 0 {
+		if no := complaint(first, path); n == 1 && no != nil {
+			return seen, no
+		}
 		return seen, fault.Because(fmt.Errorf("the first line: %q", first), fault.Unreachable, fault.IDBadReply, c.host, "listing")
 	}
 	if len(held) == 0 {

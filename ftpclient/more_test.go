@@ -413,3 +413,59 @@ func TestClearTextInPlaceOfAHandshakeIsShown(t *testing.T) {
 		t.Errorf("%v: the server's words are not shown", err)
 	}
 }
+
+// Servers that run ls send its complaints as a listing, and call that a success.
+func TestComplaintsInPlaceOfAListing(t *testing.T) {
+	for _, try := range []struct {
+		first, second string // what LIST -a shows, and LIST; "": is not asked for
+		kind          fault.Kind
+		id            fault.ID
+		entries       int
+	}{
+		{"d: No such file or directory", "d: No such file or directory", fault.NotFound, fault.IDNotFound, 0},
+		{"ls: -a d: No such file or directory", "/bin/ls: cannot open directory 'd': Permission denied", fault.Denied, fault.IDPerm, 0},
+		{"-a: No such file or directory", "-rw-r--r-- 1 a a 3 Jan  2  2020 Permission denied: no such file", 0, "", 1},
+		{"-rw-r--r-- 1 a a 3 Jan  2  2020 d: No such file or directory", "", 0, "", 1},
+		{"/bin/ls: error while loading shared libraries: libc.so.6", "", fault.Unreachable, fault.IDBadReply, 0},
+		{"d: No such file or directory\r\ne: Permission denied", "", fault.Unreachable, fault.IDBadReply, 0},
+		{"no such file or directory", "", fault.Unreachable, fault.IDBadReply, 0},
+	} {
+		t.Run(try.first, func(t *testing.T) {
+			t.Parallel()
+			addr := script(t, func(p *peer) {
+				p.in()
+				p.hear("SYST")
+				p.say("215 UNIX Type: L8")
+				p.sends("LIST -a d", "150 here", try.first+"\r\n", "226 done")
+				if try.second != "" {
+					p.sends("LIST d", "150 here", try.second+"\r\n", "226 done")
+				}
+				p.rest()
+			})
+			soon(t, "List", func() {
+				c := dial(t, hurried(addr))
+				n := 0
+				var last error
+				for _, err := range c.List(t.Context(), "d") {
+					if last = err; err == nil {
+						n++
+					}
+				}
+				if n != try.entries {
+					t.Errorf("%d entries, want %d", n, try.entries)
+				}
+				if try.id == "" {
+					if last != nil {
+						t.Errorf("List: %v", last)
+					}
+					return
+				}
+				wants(t, "List", last, try.kind, try.id)
+				var said interface{ Said() string }
+				if try.second != "" && (!errors.As(last, &said) || said.Said() != try.second) {
+					t.Errorf("%v does not show %q", last, try.second)
+				}
+			})
+		})
+	}
+}
