@@ -181,7 +181,7 @@ func (p *patient) controlOf(ctx context.Context) Finding {
 	after := s.way // of the greeting
 	if !s.greeted.IsZero() {
 		after += s.greeted.Sub(s.ready)
-		way.Saw = screen.Line(fmt.Sprintf("%s: %s; %s", p.u.Address(), s.greeting, millis(after)))
+		way.Saw = screen.Line(fmt.Sprintf("%s: %s; %s", p.u.Address(), brief(s.greeting), millis(after)))
 		way = way.with("greeting", screen.Line(s.greeting)).with("greeting_ms", after.Milliseconds())
 	}
 	if other := alien(s.greeting); other != "" {
@@ -233,6 +233,15 @@ func (p *patient) controlOf(ctx context.Context) Finding {
 
 func (p *patient) lateFTP(greeting string, after time.Duration) Finding {
 	return p.lateGreeting("the greeting", greeting, after, "ProFTPD: UseReverseDNS off and IdentLookups off; Pure-FTPd: DontResolve yes; vsftpd: reverse_lookup_enable=NO; else mend the resolver in /etc/resolv.conf")
+}
+
+// brief is what a server says, cut where it says a lot: some tell their rules at the door.
+func brief(said string) string {
+	const enough = 120
+	if cut := screen.Cut(said, enough); cut != said {
+		return cut + "…"
+	}
+	return said
 }
 
 // alien is the protocol of a greeting that FTP takes for its own: that of SMTP begins with
@@ -450,7 +459,8 @@ func (p *patient) loginOf(ctx context.Context) Finding {
 	}
 	if err == nil {
 		p.entered.Store(true)
-		return fine("as %s: %s", who, p.conn.Welcome().Said()).with("user", who).with("features", p.conn.Features().Names())
+		welcome := p.conn.Welcome()
+		return fine("as %s: %s", who, brief(ftp.Reply{Code: welcome.Code, Text: cmp.Or(welcome.Last, welcome.Text)}.Said())).with("user", who).with("features", p.conn.Features().Names())
 	}
 	if errors.Is(err, errAsked) {
 		return p.toldNothing(p.login.User, "%s", p.control.asks())

@@ -383,7 +383,7 @@ func (p *patient) sftpListingOf(ctx context.Context) Finding {
 	p.listedIn = orDot(dir)
 	for e, err := range p.sftp.List(ctx, p.listedIn) {
 		if err != nil {
-			return of(Fail, err)
+			return p.fromRoot(ctx, of(Fail, err))
 		}
 		p.listed++
 		if len(p.names) < mostEntries {
@@ -395,6 +395,22 @@ func (p *patient) sftpListingOf(ctx context.Context) Finding {
 		name = "the directory of the login"
 	}
 	return fine("%s in %s, %s", countOf(p.listed), name, millis(time.Since(began)))
+}
+
+// fromRoot is a finding about a path that begins at the root of the server, where that of
+// the directory of the login may be meant: over FTP both are written alike.
+func (p *patient) fromRoot(ctx context.Context, f Finding) Finding {
+	path, ok := strings.CutPrefix(p.u.Path, "/")
+	if !ok || f.ID != fault.IDPerm && f.ID != fault.IDNotFound {
+		return f
+	}
+	home, err := p.sftp.Home(ctx)
+	if err != nil || home == "/" || strings.HasPrefix(p.u.Path+"/", home+"/") {
+		return f
+	}
+	u := p.u
+	u.Path = path
+	return f.first(you(p.command("doctor", u, nil), "this begins at the root of the server; when %s is meant, where a login begins:", screen.Line(strings.TrimSuffix(home+"/"+path, "/"))))
 }
 
 func orDot(dir string) string {
@@ -443,7 +459,7 @@ func (p *patient) sftpUploadOf(ctx context.Context) Finding {
 	case t.stays != nil:
 		return p.stays(ctx, path, t)
 	case t.err != nil:
-		return of(Fail, t.err)
+		return p.fromRoot(ctx, of(Fail, t.err))
 	case t.note != "":
 		return fine("%s in %s, %s, and removed", screen.Size(probeSize), millis(time.Since(began)), t.note)
 	}

@@ -322,6 +322,17 @@ func TestSSHFaults(t *testing.T) {
 				return status(q, sftp.PermissionDenied, "Permission denied")
 			}
 		}, check: "listing", verdict: Fail, id: fault.IDPerm, all: Fail},
+		{name: "what is at the root of the server, and not where a login begins", stage: func(s *sshFake) {
+			s.says = func(q *sftp.Request) []byte {
+				switch q.Type {
+				case sftp.TypeRealpath:
+					return sftp.AppendName(nil, q.ID, "/home/anna", &sftp.Attributes{})
+				case sftp.TypeOpendir, sftp.TypeStat:
+					return status(q, sftp.NoSuchFile, "No such file")
+				}
+				return nil
+			}
+		}, how: func(o *Options) { o.URL.Path = "/in" }, check: "listing", verdict: Fail, id: fault.IDNotFound, do: "when /home/anna/in is meant", all: Fail},
 		{name: "uploads are refused", stage: func(s *sshFake) { s.denied = "Permission denied" }, how: write, check: "upload", verdict: Fail, id: fault.IDPerm, all: Fail},
 		{name: "the disk is full", stage: func(s *sshFake) {
 			s.says = func(q *sftp.Request) []byte {

@@ -337,7 +337,7 @@ var servers = []Entry{
 		Means:    "There is no file or directory of that name. The path in the sentence is the whole one, so a wrong directory shows.",
 		Operator: "A client asked for a name that is not there. Many from one job are a moved directory.",
 		Confirm:  "List the directory above it and compare letter by letter; `od -c` shows blanks at the end of a name.",
-		You:      "List the directory. After a login you may be in another directory than you think: PWD tells.",
+		You:      "List the directory. After a login you may be in another directory than you think: PWD tells. In a URL of SFTP a path begins at the root of the server, and behind /~/ in the directory of the login.",
 		Dialects: []string{"vsftpd: 550 Failed to open file."},
 	},
 	{
