@@ -93,13 +93,26 @@ func (c *Conn) subsystem(name string) (*Channel, error) {
 		both.Wait()
 		close(ch.gone)
 	}()
-	go ch.ask(name)
+	// What the subsystem will read may be written before its answer is there, which saves
+	// a round trip, and not before it was asked for: dropbear throws that away. As long
+	// as there was no other channel, nothing else is written now.
+	answered := make(chan struct{})
+	var sent <-chan struct{}
+	if !c.opened.Swap(true) {
+		sent = c.wire.sends()
+	}
+	go func() {
+		defer close(answered)
+		ch.ask(name)
+	}()
+	select {
+	case <-sent:
+	case <-answered:
+	}
 	return ch, nil
 }
 
-// ask asks for a subsystem. What it will read may be written before the answer is
-// there, which saves a round trip; a refusal ends the channel, and Read and Write tell
-// it.
+// ask asks for a subsystem. A refusal ends the channel, and Read and Write tell it.
 func (ch *Channel) ask(name string) {
 	ok, err := ch.Channel.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{name}))
 	if err == nil && !ok {

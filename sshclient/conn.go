@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -132,6 +133,8 @@ type Conn struct {
 	banner  string
 	ended   chan struct{}
 	endOnce sync.Once
+
+	opened atomic.Bool // a channel was
 
 	mu    sync.Mutex
 	cause error

@@ -1,8 +1,11 @@
 package sshclient
 
 import (
+	"context"
 	"io"
+	"net"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
@@ -44,6 +47,54 @@ func TestSubsystemAnswers(t *testing.T) {
 		if !strings.Contains(st.trace(), want) {
 			t.Errorf("the trace lacks %q:\n%s", want, st.trace())
 		}
+	}
+}
+
+// paced is a connection that keeps how much each write had.
+type paced struct {
+	net.Conn
+	mu    sync.Mutex
+	sizes []int
+}
+
+func (p *paced) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	p.sizes = append(p.sizes, len(b))
+	p.mu.Unlock()
+	return p.Conn.Write(b)
+}
+
+// What is for a subsystem goes behind the request for it, whichever goroutine runs first:
+// dropbear throws away what comes before, and sshd lets nothing come.
+func TestASubsystemIsAskedForFirst(t *testing.T) {
+	st, _, o := lobby(t, open())
+	for range 50 {
+		var line *paced
+		o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			nc, err := new(net.Dialer).DialContext(ctx, network, address)
+			line = &paced{Conn: nc}
+			return line, err
+		}
+		c := st.connects(o)
+		line.mu.Lock()
+		before := len(line.sizes)
+		line.mu.Unlock()
+		for i := range 2 { // the second one waits for its answer
+			ch, err := c.Subsystem(t.Context(), "sftp")
+			need(t, err)
+			_, err = ch.Write([]byte("x"))
+			need(t, err)
+			_, err = io.ReadFull(ch, make([]byte, 1))
+			need(t, err)
+			line.mu.Lock()
+			sizes := line.sizes[before:]
+			before = len(line.sizes)
+			line.mu.Unlock()
+			if len(sizes) != 3 || sizes[1] <= sizes[2] { // the channel, the request, and a byte
+				t.Fatalf("channel %d: packets of %d bytes", i+1, sizes)
+			}
+		}
+		need(t, c.Close())
 	}
 }
 

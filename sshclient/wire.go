@@ -40,6 +40,7 @@ type wire struct {
 	readErr    error
 	closeOnce  sync.Once
 	closeError error
+	behind     atomic.Pointer[chan struct{}] // to be closed behind the next packet; nil: nobody waits for it
 }
 
 func newWire(c net.Conn, greeted func(string)) *wire {
@@ -94,6 +95,24 @@ func (w *wire) Read(p []byte) (int, error) {
 	n := copy(p, w.buf)
 	w.buf = w.buf[n:]
 	return n, nil
+}
+
+// Write takes a packet: package ssh has one in each.
+func (w *wire) Write(p []byte) (int, error) {
+	n, err := w.Conn.Write(p)
+	if w.behind.Load() != nil {
+		if sent := w.behind.Swap(nil); sent != nil {
+			close(*sent)
+		}
+	}
+	return n, err
+}
+
+// sends is closed when the next packet is on its way. One at a time may wait for it.
+func (w *wire) sends() <-chan struct{} {
+	sent := make(chan struct{})
+	w.behind.Store(&sent)
+	return sent
 }
 
 // note keeps when bytes came, and the first error.
