@@ -90,6 +90,12 @@ func (c *Conn) timeCommand(t time.Time) (verb, arg string, ok bool) {
 	return "", "", false
 }
 
+// SetsTimes tells whether SetTime may work.
+func (c *Conn) SetsTimes() bool {
+	_, _, ok := c.timeCommand(time.Time{})
+	return ok
+}
+
 func noTime() error {
 	return fault.New(fault.Unsupported, fault.IDUnsupported, "setting the time of a file")
 }

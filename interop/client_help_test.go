@@ -65,7 +65,9 @@ func recipes() []recipe {
 		{"Pure-FTPd", pureftpd},
 		{"pyftpdlib plain", func(t *testing.T, s *station, more []string) { pyftpdlib(t, s, "plain", more) }},
 		{"pyftpdlib TLS", func(t *testing.T, s *station, more []string) { pyftpdlib(t, s, "explicit", more) }},
+		{"inetutils-ftpd", inetutils},
 		{"OpenSSH", openssh},
+		{"dropbear", dropbear},
 		{"dray ftp", func(t *testing.T, s *station, more []string) { drayStation(t, s, "ftp", more) }},
 		{"dray ftps", func(t *testing.T, s *station, more []string) { drayStation(t, s, "ftps", more) }},
 		{"dray sftp", func(t *testing.T, s *station, more []string) { drayStation(t, s, "sftp", more) }},
@@ -291,7 +293,7 @@ func (s *station) apart(t *testing.T, program string, args ...string) *exec.Cmd 
 		}
 		s.write(t, "etc/"+file, kept+line)
 	}
-	s.write(t, "pam.d/vsftpd", "auth required pam_unix.so\naccount required pam_unix.so\nsession required pam_permit.so\n")
+	s.write(t, "pam.d/other", "auth required pam_unix.so\naccount required pam_unix.so\nsession required pam_permit.so\n")
 	const furnish = `cd "$1" && shift && for f in passwd group shadow; do mount --bind etc/$f /etc/$f; done && mount --bind pam.d /etc/pam.d && ` +
 		`mount -t tmpfs -o mode=755 none /run && mkdir /run/sshd && "$@"; exit`
 	cmd := exec.Command(unshare, append([]string{"-m", "-p", "--fork", "--kill-child=SIGKILL", "sh", "-ec", furnish, "sh", s.own, program}, args...)...)
@@ -305,6 +307,7 @@ var peersOf = map[string][]string{
 	"proftpd":   {"proftpd-core", "proftpd-mod-crypto"},
 	"pure-ftpd": {"pure-ftpd", "pure-ftpd-common"},
 	"sshd":      {"openssh-server", "openssh-sftp-server"},
+	"ftpd":      {"inetutils-ftpd", "libwrap0"},
 }
 
 var unpacking sync.Mutex
@@ -499,6 +502,30 @@ func openssh(t *testing.T, s *station, more []string) {
 			"PasswordAuthentication yes", "MaxStartups 100", "Subsystem sftp internal-sftp",
 		}, more...), "\n")+"\n")
 		return libraries(s.apart(t, program, "-D", "-e", "-f", config), root)
+	}
+}
+
+// inetutils is the server of GNU: no TLS, no MLSD, and listings by ls.
+func inetutils(t *testing.T, s *station, more []string) {
+	program, root := unpacked(t, "ftpd")
+	activate := peer(t, "systemd-socket-activate")
+	s.at, s.flags = "ftp /", []string{"--plain"}
+	s.make = func(t *testing.T, s *station) *exec.Cmd {
+		cmd := s.apart(t, activate, append([]string{"--inetd", "-a", "-l", s.addr(), "-E", "LD_LIBRARY_PATH", program}, more...)...)
+		return libraries(cmd, root)
+	}
+}
+
+// dropbear is the SSH server of small devices, with the SFTP of OpenSSH.
+func dropbear(t *testing.T, s *station, more []string) {
+	program := peer(t, "dropbear")
+	s.at = "sftp /~/"
+	key := filepath.Join(s.own, "hostkey")
+	if out, err := exec.Command(peer(t, "dropbearkey"), "-t", "ed25519", "-f", key).CombinedOutput(); err != nil {
+		t.Fatalf("dropbearkey: %v\n%s", err, out)
+	}
+	s.make = func(t *testing.T, s *station) *exec.Cmd {
+		return s.apart(t, program, append([]string{"-F", "-E", "-r", key, "-p", s.addr(), "-P", filepath.Join(s.own, "pid")}, more...)...)
 	}
 }
 

@@ -107,12 +107,15 @@ func TestTheClientWithEveryServer(t *testing.T) {
 
 			g.must(0, "put", "-q", "-r", "-P", "8", "up", g.url(""))
 			same(t, g.root, want.below("up"))
-			sameTimes(t, "put", g.in("up"), filepath.Join(g.root, "up"), time.Second)
+			timeless := r.name == "inetutils-ftpd" // it lets no times be set
+			if !timeless {
+				sameTimes(t, "put", g.in("up"), filepath.Join(g.root, "up"), time.Second)
+			}
 
 			g.must(0, "get", "-q", "-r", "-P", "8", g.url("up"), "down")
 			same(t, g.in("down"), want.below("up"))
 			step := time.Second
-			if strings.HasPrefix(r.name, "vsftpd") { // its listings have minutes
+			if strings.HasPrefix(r.name, "vsftpd") || timeless { // its listings have minutes
 				step = time.Minute
 			}
 			sameTimes(t, "get", filepath.Join(g.root, "up"), g.in("down/up"), step)
@@ -120,7 +123,9 @@ func TestTheClientWithEveryServer(t *testing.T) {
 			sameTime(t, filepath.Join(g.root, "up/a+b&c=d;e,f'g.txt"), g.in("alone"))
 
 			g.must(14, "mirror", "--error-on-no-transfer", "up", g.url("up"))
-			g.must(14, "mirror", "--error-on-no-transfer", g.url("up"), "up")
+			if !timeless {
+				g.must(14, "mirror", "--error-on-no-transfer", g.url("up"), "up")
+			}
 			same(t, g.root, want.below("up"))
 			same(t, g.in("up"), want)
 

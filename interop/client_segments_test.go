@@ -18,7 +18,7 @@ import (
 func divided() []string {
 	var out []string
 	for _, r := range recipes() {
-		if r.name != "OpenSSH" && r.name != "dray sftp" {
+		if r.name != "OpenSSH" && r.name != "dropbear" && r.name != "dray sftp" {
 			out = append(out, r.name)
 		}
 	}

@@ -253,3 +253,28 @@ func TestACopyThatFailsLeavesNothing(t *testing.T) {
 		})
 	}
 }
+
+// A server that lets no times be set gives a file the time of its upload: what is not
+// older than its source there is not sent again.
+func TestAServerWithoutTimesIsNotSentAllAgain(t *testing.T) {
+	for _, times := range []bool{false, true} {
+		d := newDesk(t)
+		d.tree.traits.Times = times
+		d.write("a", []byte("as it was"))
+		d.write("b", []byte("as it was"))
+		for name, at := range map[string]time.Time{"a": day.Add(-time.Hour), "b": day.Add(time.Hour)} {
+			if err := os.Chtimes(filepath.Join(d.dir, name), at, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d.tree.put("/top/a", []byte("as it was"))
+		d.tree.put("/top/b", []byte("as it is "))
+		want := 1 // the one that is newer here
+		if times {
+			want = 2
+		}
+		if s := d.sync(Options{}, Sync{Up: true}); s.Done != want || s.Failed != 0 {
+			t.Errorf("where times can be set (%v): done %d, failed %d; want %d done", times, s.Done, s.Failed, want)
+		}
+	}
+}

@@ -369,7 +369,7 @@ func (t *ftpTree) Traits(ctx context.Context) (Traits, error) {
 	}
 	var tr Traits
 	err := t.do(ctx, func(c *ftpclient.Conn) error {
-		tr = Traits{Times: true, Modes: true, Software: strings.Join(c.Greeting().All(), " "), Dray: c.SaysDray(), DirsOnly: c.DirsOnly()}
+		tr = Traits{Times: c.SetsTimes(), Modes: true, Software: strings.Join(c.Greeting().All(), " "), Dray: c.SaysDray(), DirsOnly: c.DirsOnly()}
 		if !c.Known() && c.Features().Has("CSID") {
 			if r, err := c.Quote(ctx, "CSID Name=dray;Version="+clientVersion+";"); err == nil && r.Code == ftp.C200OK {
 				tr.Software = r.Text
