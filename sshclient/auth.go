@@ -147,7 +147,9 @@ func (l *login) next(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
 						return nil, l.fatal
 					}
 					l.given[m] = true
-					l.skipped = append(l.skipped, "password: "+err.Error())
+					if len(l.refused[m]) == 0 { // else it was tried, and there is no other
+						l.skipped = append(l.skipped, "password: "+err.Error())
+					}
 					continue
 				}
 				l.current = m
@@ -677,7 +679,9 @@ func (l *login) answer(name, instruction string, questions []string, echos []boo
 			return nil, l.fatal
 		}
 		l.given[methodAsk] = true
-		l.skipped = append(l.skipped, why)
+		if why != "" {
+			l.skipped = append(l.skipped, why)
+		}
 		return make([]string, len(questions)), nil
 	}
 	text := clean(strings.TrimSpace(name+" "+instruction), 2000)
@@ -701,6 +705,9 @@ func (l *login) answer(name, instruction string, questions []string, echos []boo
 			l.fatal = l.failure("")
 			return nil, l.fatal
 		case !errors.Is(err, errRefused) || l.o.Prompt == nil:
+			if len(l.refused[methodAsk]) > 0 {
+				return empty("")
+			}
 			return empty("password: " + err.Error())
 		}
 	}

@@ -2,6 +2,7 @@ package sshclient
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -108,7 +109,16 @@ func TestPasswordIsAskedForAndTaken(t *testing.T) {
 	st.connects(o)
 	o.Password = gives("wrong")
 	fe := st.fails(o, fault.IDAuth)
-	if !strings.Contains(fe.Err.Error(), "the server takes password") {
+	if fe.Err.Error() != "the server takes password; tried password" {
+		t.Errorf("the cause is %v", fe.Err)
+	}
+	o.Password = func(_ context.Context, q Question) (string, error) { // has one, and no other
+		if q.Try > 1 {
+			return "", errors.New("no password is known")
+		}
+		return "wrong", nil
+	}
+	if fe := st.fails(o, fault.IDAuth); fe.Err.Error() != "the server takes password; tried password" {
 		t.Errorf("the cause is %v", fe.Err)
 	}
 }
