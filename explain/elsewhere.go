@@ -223,6 +223,8 @@ var elsewhere = []Entry{
 			"vsftpd: 500 OOPS: bad bool value in config file for: NAME",
 			"vsftpd: 500 OOPS: missing value in config file for: NAME",
 			"vsftpd: 500 OOPS: invalid pasv_address",
+			"vsftpd: 500 OOPS: cannot read user list file:/etc/vsftpd.user_list",
+			"vsftpd: 500 OOPS: SSL: cannot load RSA certificate",
 			"vsftpd: 500 OOPS: could not bind listening IPv4 socket",
 		},
 	},

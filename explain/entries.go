@@ -160,7 +160,7 @@ var servers = []Entry{
 		Operator: "A connection came from outside of the networks of its listener.",
 		Confirm:  "The log line names the address; the listener's networks are in the configuration.",
 		You:      "Connect from a network that may, or to the port that is for you.",
-		Admin:    "Add the network to the listener's networks.",
+		Admin:    "Add the network to the listener's networks. vsftpd, and sshd with tcp wrappers: a line in /etc/hosts.allow, `vsftpd: 192.0.2.0/24` for one. ProFTPD: look at `<Limit LOGIN>`.",
 	},
 	{
 		ID:       fault.IDTries,
