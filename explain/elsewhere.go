@@ -237,6 +237,18 @@ var elsewhere = []Entry{
 		Admin:    "Make the directory and the file (`install -D -m 600 /dev/null /var/log/vsftpd.log`), name another with `vsftpd_log_file=`, or log to syslog with `syslog_enable=YES`.",
 		Dialects: []string{"vsftpd: 500 OOPS: failed to open vsftpd log file:/var/log/vsftpd.log", "vsftpd: 500 OOPS: failed to open xferlog log file:"},
 	},
+	{
+		ID:       fault.IDServerConfig,
+		Means:    "The server does not start, or ends every session at once, because of its own settings: a line that it does not understand, a file or directory that is missing, a key that it can't read, or a right of the system that it lacks.",
+		Operator: "A server was started with settings that it can't use. The line in its log names the setting or the file.",
+		Confirm:  "On the server, `sshd -t` names the line that sshd does not understand, and proftpd -t the one of ProFTPD; the journal of the service has its last words.",
+		You:      "Nothing; tell the administrator.",
+		Admin:    "Correct the line or take it out. sshd: `ssh-keygen -A` makes missing host keys, `install -d -m 755 /run/sshd` the directory. ProFTPD: directives of a module need its `LoadModule` above them, and the name of the machine needs an address in /etc/hosts; certificates are in `TLSRSACertificateFile` and `TLSRSACertificateKeyFile`, which belong together. Pure-FTPd: `pure-pw mkdb` makes the list of virtual users.",
+		Dialects: []string{
+			"ProFTPD: fatal: unknown configuration directive 'NAME' on line 12 of '/etc/proftpd/proftpd.conf'",
+			"ProFTPD: warning: unable to determine IP address of 'NAME'",
+		},
+	},
 
 	// Data connections.
 

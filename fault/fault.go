@@ -172,6 +172,7 @@ const (
 	IDSandbox      ID = "vsftpd-sandbox"
 	IDVsftpdConfig ID = "vsftpd-config"
 	IDOopsLog      ID = "oops-log"
+	IDServerConfig ID = "server-config"
 	IDHostKeyAlg   ID = "ssh-hostkey-alg"
 	IDKexCipher    ID = "ssh-kex-cipher"
 	IDUserKeySHA1  ID = "ssh-userkey-sha1"

@@ -217,6 +217,7 @@ func confirmed() map[string]confirmation {
 		}, shows: []string{`500 OOPS: unrecognised variable in config file: no_such_key`, `no_such_key=YES`, `vsftpd`}},
 		"oops-log": {stage: func(s *scene) { s.vsftpd(21, "xferlog_enable=YES", "vsftpd_log_file=/run/v.log") },
 			shows: []string{`vsftpd_log_file=`, `exit 0$`}},
+		"server-config":     {stage: func(s *scene) { s.server.add("/etc/ssh/sshd_config", "NoSuchKey yes\n") }, shows: []string{`Bad configuration option: NoSuchKey`}},
 		"pasv-unpublished":  {row: "range not forwarded", set: values{"PORT": "30000"}, shows: []string{`refused`, ``}},
 		"range-partly-open": {row: "range half open", set: values{"PORT": "30077"}, shows: []string{`timed out`}},
 		"epsv-lie":          {row: "EPSV refused but advertised", shows: []string{`(?s)EPSV.*500 Unknown`, `(?s)227 .*readme\.txt`}},
