@@ -247,6 +247,7 @@ var elsewhere = []Entry{
 		Dialects: []string{
 			"ProFTPD: fatal: unknown configuration directive 'NAME' on line 12 of '/etc/proftpd/proftpd.conf'",
 			"ProFTPD: warning: unable to determine IP address of 'NAME'",
+			"Pure-FTPd: 421 Configuration error: Illegal ports range: 30000",
 		},
 	},
 
