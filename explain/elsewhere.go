@@ -245,6 +245,9 @@ var elsewhere = []Entry{
 		You:      "Nothing; tell the administrator.",
 		Admin:    "Correct the line or take it out. sshd: `ssh-keygen -A` makes missing host keys, `install -d -m 755 /run/sshd` the directory. ProFTPD: directives of a module need its `LoadModule` above them, and the name of the machine needs an address in /etc/hosts; certificates are in `TLSRSACertificateFile` and `TLSRSACertificateKeyFile`, which belong together. Pure-FTPd: `pure-pw mkdb` makes the list of virtual users.",
 		Dialects: []string{
+			"sshd: no hostkeys available -- exiting.",
+			"sshd: Missing privilege separation directory: /run/sshd",
+			"sshd: /etc/ssh/sshd_config: line 12: Bad configuration option: NAME",
 			"ProFTPD: fatal: unknown configuration directive 'NAME' on line 12 of '/etc/proftpd/proftpd.conf'",
 			"ProFTPD: warning: unable to determine IP address of 'NAME'",
 			"Pure-FTPd: 421 Configuration error: Illegal ports range: 30000",
