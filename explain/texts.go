@@ -476,7 +476,7 @@ var patterns = []pattern{
 	{id: fault.IDPerm, re: `553[ -](?:Could not create file|Can't open that file: Permission denied|.*Permission denied)|(?:open for write|remote open|dest open|remote mkdir|remote rename).*Permission denied`},
 	{id: fault.IDPerm, re: `\b55\d[ -].*(?:permission denied|access (?:is )?denied|operation not permitted|command denied|Anonymous users)`},
 	{id: fault.IDPerm, re: `Failed to open file .*for writing|Create directory operation failed|Delete operation failed|EACCES|SSH_FX_PERMISSION_DENIED|Error code: 3\b`},
-	{id: fault.IDServerSaysNo, program: "curl", re: `(?:Upload failed|command failed): Operation failed`, also: unnamed, note: "code 4 of SFTP says no more than failure"},
+	{id: fault.IDServerSaysNo, program: "curl", re: `(?:Upload failed|command failed): Operation failed`, except: `\b(?:chmod|chown|chgrp|[am]time) command`, also: unnamed, note: "code 4 of SFTP says no more than failure"},
 	{id: fault.IDPerm, program: "curl", re: `\(25\) (?:Failed FTP upload|Upload failed): (?:550|553|Permission denied)`},
 	{id: fault.IDPerm, program: "curl", re: `curl: \(25\) `, alone: true, also: []fault.ID{fault.IDNotFound, fault.IDNoSpace, fault.IDQuota}, note: "the server refused the upload; its reply stands in the output of curl -v"},
 	{id: fault.IDOffset, program: "curl", re: `Couldn't resume download|Offset \(\d+\) was beyond file size`},

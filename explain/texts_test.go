@@ -643,6 +643,7 @@ var said = []struct {
 	{fault.IDPerm, "Create directory operation failed."},
 	{fault.IDPerm, "curl: (25) Failed FTP upload: 553"},
 	{fault.IDServerSaysNo, "curl: (25) Upload failed: Operation failed (4/-31)"},
+	{fault.IDSetstat, "curl: (21) chmod command failed: Operation failed"},
 	{fault.IDPerm, "curl: (25) Failed FTP upload: 451"},
 	{fault.IDOffset, "curl: (36) Offset (1000) was beyond file size (500)"},
 	{fault.IDNotBuilt, "curl: (31) Couldn't use REST"},
