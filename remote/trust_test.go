@@ -184,7 +184,7 @@ func TestWhatIsWrongWithACertificateHasItsName(t *testing.T) {
 			"vouched for by Old Intermediate, whose certificate expired 1 day ago (20 Nov 2026)", "dray trust"},
 		{"another name", []*pair{wrong, k.between}, "ftp.example.test", fault.IDCertName,
 			"a.test, b.test, c.test, d.test and 2 more|ftp.example.test", "dray trust"},
-		{"a name of the old kind", []*pair{cn, k.between}, "ftp.example.test", fault.IDCertName, "no name but the old kind, ftp.example.test|ftp.example.test", "dray trust"},
+		{"a name of the old kind", []*pair{cn, k.between}, "ftp.example.test", fault.IDCertName, "ftp.example.test (its Common Name alone, which is not looked at any more)|ftp.example.test", "dray trust"},
 		{"a name for an address", []*pair{k.good, k.between}, "192.0.2.1", fault.IDCertName, "|192.0.2.1", ""},
 		{"for clients only", []*pair{issue(t, client, k.between), k.between}, "ftp.example.test", fault.IDTLSFailed, "ftp.example.test", "incompatible key usage"},
 	}

@@ -181,7 +181,7 @@ func names(c *x509.Certificate) string {
 		if c.Subject.CommonName == "" {
 			return "no name at all"
 		}
-		return "no name but the old kind, " + nameOf(c.Subject.CommonName, "")
+		return nameOf(c.Subject.CommonName, "") + " (its Common Name alone, which is not looked at any more)"
 	}
 	more := ""
 	if len(all) > maxNames {
