@@ -105,14 +105,10 @@ func (c *Conn) notTLS(err error) error {
 	port, _ := strconv.Atoi(c.port)
 	var record tls.RecordHeaderError
 	if errors.As(err, &record) {
-		head := string(record.RecordHeader[:])
-		if c.opt.Mode != TLSImplicit { // it has agreed to TLS
-			if strings.IndexFunc(head, func(r rune) bool { return r < ' ' || r > '~' }) < 0 {
-				return c.cleared(record, err)
-			}
-			return c.untrusted(err, fault.IDTLSFailed)
-		}
-		switch {
+		switch head, implicit := string(record.RecordHeader[:]), c.opt.Mode == TLSImplicit; {
+		case !implicit && strings.IndexFunc(head, func(r rune) bool { return r < ' ' || r > '~' }) < 0: // it has agreed to TLS
+			return c.cleared(record, err)
+		case !implicit:
 		case strings.HasPrefix(head, "SSH-"):
 			return fault.Because(err, fault.Unreachable, fault.IDWrongProto, c.host, "SSH", port, "FTPS")
 		case strings.HasPrefix(head, "220"), strings.HasPrefix(head, "120"):

@@ -398,14 +398,7 @@ func TestCloseEndsADownload(t *testing.T) {
 // its certificate says so there.
 func TestClearTextInPlaceOfAHandshakeIsShown(t *testing.T) {
 	const words = "500 OOPS: SSL: cannot load RSA certificate"
-	opt := hurried(script(t, func(p *peer) {
-		p.say("220 hi")
-		p.hear("AUTH TLS")
-		p.say("234 go")
-		_, _ = p.rd.Peek(1)
-		p.say(words)
-		p.rest()
-	}))
+	opt := hurried(script(t, noTLS(words)))
 	_, err := Dial(t.Context(), opt)
 	wants(t, "Dial", err, fault.Unreachable, fault.IDPlainInTLS)
 	var said interface{ Said() string }
@@ -444,13 +437,7 @@ func TestComplaintsInPlaceOfAListing(t *testing.T) {
 			})
 			soon(t, "List", func() {
 				c := dial(t, hurried(addr))
-				n := 0
-				var last error
-				for _, err := range c.List(t.Context(), "d") {
-					if last = err; err == nil {
-						n++
-					}
-				}
+				n, last := listed(t, c, "d")
 				if n != try.entries {
 					t.Errorf("%d entries, want %d", n, try.entries)
 				}

@@ -203,6 +203,29 @@ func (p *peer) begins(command, opening string) net.Conn {
 	return d
 }
 
+// noTLS agrees to TLS, and says something else where the handshake should be.
+func noTLS(words string) func(*peer) {
+	return func(p *peer) {
+		p.say("220 hi")
+		p.hear("AUTH TLS")
+		p.say("234 go")
+		_, _ = p.rd.Peek(1)
+		p.say(words)
+		p.rest()
+	}
+}
+
+// listed counts what a listing has before it ends, and tells how that ended.
+func listed(t *testing.T, c *Conn, dir string) (n int, last error) {
+	t.Helper()
+	for _, err := range c.List(t.Context(), dir) {
+		if last = err; err == nil {
+			n++
+		}
+	}
+	return n, last
+}
+
 // sends is a transfer of content to the client, with last behind it.
 func (p *peer) sends(command, opening, content, last string) {
 	d := p.begins(command, opening)
@@ -310,22 +333,8 @@ func TestServersThatAreNoneOrSayNo(t *testing.T) {
 		{"no TLS where it is required", func(p *peer) { p.say("220 hi"); p.hear("AUTH TLS"); p.say("534 no"); p.hear("nothing") },
 			func(o *Options) { o.Mode = TLSRequire }, fault.NeedTLS, fault.IDTLSMissing},
 		{"text behind 234", func(p *peer) { p.say("220 hi"); p.hear("AUTH TLS"); p.say("234 go\r\n230 you are in"); forever(p) }, nil, fault.Untrusted, fault.IDBehindAuth},
-		{"no TLS behind 234", func(p *peer) {
-			p.say("220 hi")
-			p.hear("AUTH TLS")
-			p.say("234 go")
-			_, _ = p.rd.Peek(1)
-			p.say("500 OOPS: SSL: cannot load RSA certificate")
-			forever(p)
-		}, nil, fault.Unreachable, fault.IDPlainInTLS},
-		{"neither TLS nor text behind 234", func(p *peer) {
-			p.say("220 hi")
-			p.hear("AUTH TLS")
-			p.say("234 go")
-			_, _ = p.rd.Peek(1)
-			p.say("\x01\x02\x03\x04\x05\x06")
-			forever(p)
-		}, nil, fault.Untrusted, fault.IDTLSFailed},
+		{"no TLS behind 234", noTLS("500 OOPS: SSL: cannot load RSA certificate"), nil, fault.Unreachable, fault.IDPlainInTLS},
+		{"neither TLS nor text behind 234", noTLS("\x01\x02\x03\x04\x05\x06"), nil, fault.Untrusted, fault.IDTLSFailed},
 		{"silence behind 234", func(p *peer) { p.say("220 hi"); p.hear("AUTH TLS"); p.say("234 go"); forever(p) }, nil, fault.Stalled, fault.IDNoAnswer},
 		{"TLS required at USER", func(p *peer) {
 			p.clear()
@@ -570,13 +579,7 @@ func TestListingsThatEndBadly(t *testing.T) {
 			})
 			soon(t, "List", func() {
 				c := dial(t, hurried(addr))
-				n := 0
-				var last error
-				for _, err := range c.List(t.Context(), "/d") {
-					if last = err; err == nil {
-						n++
-					}
-				}
+				n, last := listed(t, c, "/d")
 				if n != try.n {
 					t.Errorf("%d entries, want %d", n, try.n)
 				}
