@@ -517,10 +517,13 @@ func (p packet) port(from bool, op string, ports []Range) match {
 	case n == 0, n < 1000 && all > 1000:
 		m = never
 	}
-	if op == "!=" && m != sometimes {
-		return always + never - m
+	switch {
+	case op != "!=" || m == sometimes:
+		return m
+	case m == never:
+		return always
 	}
-	return m
+	return never
 }
 
 // uses tells whether a packet comes or goes by one of the interfaces that a rule names, or

@@ -34,7 +34,8 @@ type Channel struct {
 	refused error // why there is no subsystem
 }
 
-// Subsystem opens a subsystem, "sftp" most of the time, without waiting for the answer.
+// Subsystem opens a subsystem, "sftp" most of the time. The first of a connection is
+// asked for without waiting for the answer.
 // Where the server does not have it, Read and Write give a fault, no-sftp.
 func (c *Conn) Subsystem(ctx context.Context, name string) (*Channel, error) {
 	type result struct {
