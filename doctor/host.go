@@ -497,7 +497,7 @@ func (h *host) watchdog() []Finding {
 		return []Finding{plain(Note, "the server at %s does not answer this user", h.c.AdminSocket()).
 			only(h.asRoot("ask as root, or as the user that it runs as:"))}
 	case errors.Is(h.why, fs.ErrNotExist), errors.Is(h.why, running.ErrSilent):
-		return []Finding{plain(Note, "no server runs: nothing has been seen of clients").only(admin(start, "start it:"))}
+		return []Finding{plain(Note, "no server runs by this configuration, as none answers at %s: nothing has been seen of clients", h.c.AdminSocket()).only(admin(start, "start it:"))}
 	case h.why != nil:
 		return []Finding{plain(Warn, "the server at %s can't be asked: %v", h.c.AdminSocket(), h.why)}
 	}

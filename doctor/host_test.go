@@ -451,8 +451,8 @@ func TestHostFaults(t *testing.T) {
 			p.files["/proc/self/mountinfo"] = "500 400 0:50 / / rw,relatime - overlay overlay rw,lowerdir=/x\n"
 		}, Note, fault.IDUnpublished, "overlay", ""},
 
-		{"a server that does not run", "watchdog", func(*patientHost) {}, Note, "", "no server runs", "dray serve --config /etc/dray/dray.toml"},
-		{"a unit that does not run", "watchdog", func(p *patientHost) { p.said[show] = unit("dray", "") }, Note, "", "no server runs", "systemctl start dray"},
+		{"a server that does not run", "watchdog", func(*patientHost) {}, Note, "", "no server runs by this configuration, as none answers at /var/lib/dray/", "dray serve --config /etc/dray/dray.toml"},
+		{"a unit that does not run", "watchdog", func(p *patientHost) { p.said[show] = unit("dray", "") }, Note, "", "no server runs by this configuration", "systemctl start dray"},
 		{"a server of somebody else", "watchdog", func(p *patientHost) { p.askErr = fs.ErrPermission }, Note, "", "does not answer this user", "sudo dray doctor --server"},
 		{"clients that do not get through", "watchdog", func(p *patientHost) {
 			serves(p)
