@@ -89,13 +89,13 @@ func (d *dataConn) drain() {
 	_ = d.raw.Close()
 }
 
-// passive agrees on a port of the server and connects to it.
-func (c *Conn) passive(ctx context.Context) (*dataConn, error) {
+// passive agrees on a port of the server and connects to it; without EPSV where first is
+// what came of that.
+func (c *Conn) passive(ctx context.Context, first error) (*dataConn, error) {
 	c.forgetAhead() // as the server does
 	m := c.opt.Memory
 	six := c.remote.Is6()
-	var first error
-	if six || m.get(&m.epsv) != no {
+	if first == nil && (six || m.get(&m.epsv) != no) {
 		r, err := c.do(ctx, "EPSV", "")
 		if err != nil {
 			return nil, err
@@ -108,6 +108,8 @@ func (c *Conn) passive(ctx context.Context) (*dataConn, error) {
 			return nil, err
 		}
 		first = err
+	}
+	if first != nil {
 		c.opt.Trace.note("EPSV does not work here: PASV")
 	}
 	r, err := c.do(ctx, "PASV", "")

@@ -7,7 +7,9 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -454,5 +456,56 @@ func TestComplaintsInPlaceOfAListing(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Where the packets to the data ports are dropped, a transfer waits for one port, and in
+// clear text for one more of PASV: over a distance, where the command goes along with
+// EPSV, as near by.
+func TestAPortThatSaysNothingIsNotTriedAgain(t *testing.T) {
+	for _, far := range []bool{false, true} {
+		for _, secure := range []bool{false, true} {
+			t.Run(fmt.Sprintf("far %v, TLS %v", far, secure), func(t *testing.T) {
+				t.Parallel()
+				rules := ftpserver.Rules{}
+				if secure {
+					rules.TLS = serverTLS()
+				}
+				opt := as(Options{Plain: true, TLS: trusting(), DataWait: 2 * time.Second}, newSite(t, rules).addr)
+				var said []string
+				opt.Trace = &Trace{Command: func(line string) {
+					verb, _, _ := strings.Cut(line, " ")
+					said = append(said, verb)
+				}}
+				var dropping atomic.Bool
+				opt.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+					if addr != opt.Addr && dropping.Load() {
+						<-ctx.Done()
+						return nil, context.Cause(ctx)
+					}
+					if far {
+						return distant(ctx, network, addr)
+					}
+					return new(net.Dialer).DialContext(ctx, network, addr)
+				}
+				c := dial(t, opt)
+				for _, warm := range []bool{false, true} {
+					dropping.Store(true)
+					said = nil
+					_, err := listed(t, c, "/")
+					wants(t, "List", err, fault.NoData, fault.IDDataBlocked)
+					ports := slices.DeleteFunc(slices.Clone(said), func(verb string) bool { return verb != "EPSV" && verb != "PASV" })
+					want := []string{"EPSV"}
+					if !secure && !warm {
+						want = []string{"EPSV", "PASV"}
+					}
+					if !slices.Equal(ports, want) {
+						t.Errorf("after a transfer %v: ports %q of %q; want %q", warm, ports, said, want)
+					}
+					dropping.Store(false)
+					put(t, c, "/a", []byte("hello"))
+				}
+			})
+		}
 	}
 }

@@ -272,8 +272,11 @@ func (c *Conn) exchanged(ctx context.Context, x exchange) error {
 	}
 	m := c.opt.Memory
 	proven := m.get(&m.calm) == yes && m.get(&m.epsv) == yes || c.far && m.get(&m.calm) == unknown && m.get(&m.epsv) != no
+	var tried error // EPSV, in vain
 	if !c.opt.Active && c.together() && proven && (!x.upload || x.rest == 0) {
-		done, err := c.pipelined(ctx, x, before)
+		var done bool
+		var err error
+		done, tried, err = c.pipelined(ctx, x, before)
 		if done {
 			return err
 		}
@@ -296,7 +299,7 @@ func (c *Conn) exchanged(ctx context.Context, x exchange) error {
 	if c.opt.Active {
 		d, err = c.active(ctx)
 	} else {
-		d, err = c.passive(ctx)
+		d, err = c.passive(ctx, tried)
 	}
 	if err != nil {
 		return err
@@ -358,8 +361,9 @@ func (c *Conn) prepared(x exchange, before []ftp.Command, replies []ftp.Reply) e
 }
 
 // pipelined sends all at once: the data port, where to begin and the command. done
-// is false when x is to be run the careful way.
-func (c *Conn) pipelined(ctx context.Context, x exchange, before []ftp.Command) (done bool, err error) {
+// is false when x is to be run the careful way; without EPSV where tried is what came
+// of that.
+func (c *Conn) pipelined(ctx context.Context, x exchange, before []ftp.Command) (done bool, tried, err error) {
 	ahead := c.reserved()
 	port := ahead.port
 	commands := append([]ftp.Command{}, before...)
@@ -375,7 +379,7 @@ func (c *Conn) pipelined(ctx context.Context, x exchange, before []ftp.Command) 
 	commands = append(commands, next...)
 	if err := c.say(ctx, commands...); err != nil {
 		ahead.forget()
-		return true, err
+		return true, nil, err
 	}
 	c.ahead.asked = len(next)
 	var d *dataConn
@@ -388,10 +392,11 @@ func (c *Conn) pipelined(ctx context.Context, x exchange, before []ftp.Command) 
 		r, err := c.final(ctx)
 		if err != nil {
 			d.reset()
-			return true, err
+			return true, nil, err
 		}
 		replies = append(replies, r)
 	}
+	told := time.Now()
 	if port == 0 {
 		d, derr = c.epsv(ctx, replies[len(before)])
 	}
@@ -402,7 +407,7 @@ func (c *Conn) pipelined(ctx context.Context, x exchange, before []ftp.Command) 
 		r, err := c.final(ctx)
 		if err != nil {
 			d.reset()
-			return true, err
+			return true, nil, err
 		}
 		if r.Code != ftp.C350Pending && refusal == nil {
 			refusal = c.restRefused(x, r)
@@ -414,39 +419,45 @@ func (c *Conn) pipelined(ctx context.Context, x exchange, before []ftp.Command) 
 		if port != 0 && !x.upload && c.lost() == nil && errors.As(err, &said) && said.Reply.Code == ftp.C425NoData {
 			c.careful(port) // somebody took the connection, and the server waits for none
 			c.hearAhead(ctx)
-			return false, nil
+			return false, nil, nil
 		}
-		return true, err
+		return true, nil, err
 	}
 	if c.lost() != nil {
 		d.reset()
-		return true, c.lost()
+		return true, nil, c.lost()
 	}
 	if derr != nil && refusal == nil && ctx.Err() == nil && unreached(derr) {
-		// A server that has refused the command already takes its port away.
-		short, cancel := context.WithTimeout(ctx, time.Second)
+		// A server that has refused the command already takes its port away, and says so
+		// soon, or has while the port was waited for.
+		short, cancel := context.WithTimeout(ctx, max(time.Second-time.Since(told), 100*time.Millisecond))
 		r, err := c.peek(short)
 		cancel()
 		switch {
 		case err != nil && c.lost() != nil:
-			return true, err
+			return true, nil, err
 		case err == nil && r.Code >= 400 && r.Code != ftp.C425NoData:
-			return true, c.refused(x.command, r, x.path)
+			return true, nil, c.refused(x.command, r, x.path)
 		case err == nil && r.Code >= 200:
 			c.careful(port)
 			c.hearAhead(ctx)
-			return false, nil
+			return false, nil, nil
 		}
 	}
 	// The command is under way and can't do what was meant.
-	if derr != nil && ctx.Err() == nil {
+	blocked := port == 0 && derr != nil && fault.Of(derr).ID == fault.IDDataBlocked
+	hopeless := blocked && !c.another(derr, ftp.Reply{}) // one command at a time it would be the same
+	if derr != nil && ctx.Err() == nil && !hopeless {
 		c.careful(port)
 	}
 	c.resync(d)
-	if refusal != nil || c.lost() != nil || ctx.Err() != nil || fault.Of(derr).ID == fault.IDPool {
-		return true, errors.Join(refusal, derr)
+	switch {
+	case refusal != nil || hopeless || c.lost() != nil || ctx.Err() != nil || fault.Of(derr).ID == fault.IDPool:
+		return true, nil, errors.Join(refusal, derr)
+	case blocked && len(before) == 0: // else a router may have overlooked the 229 behind another reply
+		return false, derr, nil
 	}
-	return false, nil
+	return false, nil, nil
 }
 
 // careful remembers that what was sent together did not do: with a port that was asked
