@@ -94,7 +94,11 @@ func (p *patient) passive(ctx context.Context) Finding {
 	}
 	var more sync.WaitGroup
 	helped := false
-	for patience := p.times.data; ; {
+	patience := p.times.data
+	if fault.Of(p.listErr).ID == fault.IDDataBlocked && p.listErr != nil { // one port was waited for
+		patience = p.patience()
+	}
+	for {
 		began := time.Now()
 		err := touch(c.Reach(within, told.Used, patience))
 		if within.Err() != nil && err != nil && time.Since(began) < p.patience() {
@@ -118,7 +122,9 @@ func (p *patient) passive(ctx context.Context) Finding {
 		}
 	}
 	more.Wait()
-	return p.spread(addrOf(c))
+	f := p.spread(addrOf(c))
+	f.sure = len(p.ports) > 0 // each port that was tried had its time
+	return f
 }
 
 // enough tells whether more ports would say nothing new: none of several let us in, and

@@ -572,8 +572,12 @@ func (p *patient) listingOf(ctx context.Context) Finding {
 	p.entries, p.listed, p.listErr = list(ctx, p.conn, dir)
 	if p.listErr != nil {
 		f := of(Fail, p.listErr)
-		if e := fault.Of(p.listErr); e.ID == fault.IDDataBlocked && e.Err != nil && why(e.Err) == fault.IDRejected {
+		e := fault.Of(p.listErr)
+		if e.ID == fault.IDDataBlocked && e.Err != nil && why(e.Err) == fault.IDRejected {
 			f.Saw = "a firewall rejects the server's data port"
+		}
+		if e.ID == fault.IDDataBlocked {
+			return f.first(openPorts)
 		}
 		return f
 	}

@@ -65,7 +65,7 @@ type times struct {
 }
 
 var (
-	quick = times{connect: 4 * time.Second, greeting: 8 * time.Second, answer: 6 * time.Second, data: 2500 * time.Millisecond, ports: 4 * time.Second, all: 9 * time.Second}
+	quick = times{connect: 4 * time.Second, greeting: 8 * time.Second, answer: 6 * time.Second, data: 2500 * time.Millisecond, ports: 3 * time.Second, all: 9 * time.Second}
 	slow  = times{connect: 20 * time.Second, greeting: 70 * time.Second, answer: 30 * time.Second, data: 8 * time.Second, ports: 25 * time.Second}
 )
 

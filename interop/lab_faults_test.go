@@ -283,6 +283,12 @@ func troubles() []trouble {
 				s.server.nft(closed("tcp dport { 21, 22, 990 } accept"))
 			},
 			shows: "curl -sSv --max-time 4 --ssl-reqd -u " + user + ":" + password + " ftp://" + serverName + "/", like: `(?s)229 .*(timed out|Timeout)`},
+		{name: "range dropped, from far away", first: "data-blocked", how: far, fix: admin,
+			stage: func(s *scene) {
+				s.dray("", "")
+				s.server.nft(closed("tcp dport { 21, 22, 990 } accept"))
+			},
+			shows: "curl -sSv --max-time 4 --ssl-reqd -u " + user + ":" + password + " ftp://" + serverName + "/", like: `(?s)229 .*(timed out|Timeout)`},
 		{name: "range rejected", first: "data-blocked", fix: admin,
 			stage: func(s *scene) {
 				s.vsftpd(21)
@@ -294,7 +300,7 @@ func troubles() []trouble {
 				s.dray("", "")
 				s.server.nft(closed("tcp dport { 21, 22, 990, 30000-30049 } accept"))
 			},
-			shows: "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do curl -sS --max-time 1 --ssl-reqd -u " + user + ":" + password + " ftp://" + serverName + "/; done", like: `(?s)readme\.txt.*(timed out|Timeout)|(timed out|Timeout).*readme\.txt`},
+			shows: "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do curl -sS --max-time 2 --ssl-reqd -u " + user + ":" + password + " ftp://" + serverName + "/; done", like: `(?s)readme\.txt.*(timed out|Timeout)|(timed out|Timeout).*readme\.txt`},
 		{name: "range not forwarded", first: "pasv-unpublished", how: natted,
 			stage: func(s *scene) {
 				s.dray(fmt.Sprintf("public = %q", serverAddress), "")
