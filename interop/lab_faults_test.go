@@ -300,7 +300,7 @@ func troubles() []trouble {
 				s.dray("", "")
 				s.server.nft(closed("tcp dport { 21, 22, 990, 30000-30049 } accept"))
 			},
-			shows: "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do curl -sS --max-time 2 --ssl-reqd -u " + user + ":" + password + " ftp://" + serverName + "/; done", like: `(?s)readme\.txt.*(timed out|Timeout)|(timed out|Timeout).*readme\.txt`},
+			shows: "lists= not=; for i in $(seq 16); do if curl -sS --max-time 3 --ssl-reqd -u " + user + ":" + password + " ftp://" + serverName + "/; then lists=1; else not=1; fi; [ \"$lists$not\" = 11 ] && break; done", like: `(?s)readme\.txt.*(timed out|Timeout)|(timed out|Timeout).*readme\.txt`},
 		{name: "range not forwarded", first: "pasv-unpublished", how: natted,
 			stage: func(s *scene) {
 				s.dray(fmt.Sprintf("public = %q", serverAddress), "")

@@ -213,7 +213,7 @@ func (f trouble) run(t *testing.T, cas *cas, line *labLine) {
 	if f.stage != nil {
 		f.stage(s)
 	}
-	seen, _ := s.client.shell(30*time.Second, f.shows+" 2>&1") // what it prints tells
+	seen, _ := s.client.shell(time.Minute, "{ "+f.shows+"; } 2>&1") // what it prints tells
 	if !regexp.MustCompile(f.like).MatchString(seen) {
 		t.Fatalf("the fault is not there: %s prints\n%s\nwant %s", f.shows, tail(seen, 3000), f.like)
 	}
