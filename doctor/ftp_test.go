@@ -500,11 +500,12 @@ func TestHealthyServers(t *testing.T) {
 			}
 		}
 	}
+	hurried := times{connect: quick.connect / hurry, greeting: quick.greeting / hurry, answer: quick.answer / hurry, data: quick.data / hurry, ports: quick.ports / hurry, all: quick.all / hurry}
 	for _, row := range []struct {
 		name  string
 		tls   bool
 		stage func(f *fake)
-		slow  bool
+		times *times // nil: short ones
 		saw   map[string]string
 	}{
 		{name: "one connection", stage: limited(1, "421 Too many connections from your address.")},
@@ -531,7 +532,7 @@ func TestHealthyServers(t *testing.T) {
 				return false
 			}
 		}},
-		{name: "logins take two seconds", tls: true, slow: true, stage: func(f *fake) {
+		{name: "logins take two seconds", tls: true, times: &hurried, stage: func(f *fake) {
 			f.at = func(c *talk, verb, _ string) bool {
 				if verb == "PASS" {
 					c.wait(2 * time.Second / hurry)
@@ -539,7 +540,7 @@ func TestHealthyServers(t *testing.T) {
 				return false
 			}
 		}},
-		{name: "every answer takes half a second", tls: true, slow: true, stage: func(f *fake) {
+		{name: "every answer takes half a second", tls: true, times: &hurried, stage: func(f *fake) {
 			f.at = func(c *talk, verb, _ string) bool { c.wait(500 * time.Millisecond / hurry); return false }
 		}},
 		{name: "no FEAT and no MLSD", stage: func(f *fake) {
@@ -549,7 +550,7 @@ func TestHealthyServers(t *testing.T) {
 		}},
 		{name: "nothing is there", stage: func(f *fake) { f.files = map[string]string{} }},
 		{name: "empty files alone", stage: func(f *fake) { f.files = map[string]string{"/empty": ""} }},
-		{name: "many names", stage: func(f *fake) {
+		{name: "many names", times: &unhurried, stage: func(f *fake) {
 			for i := range 100_000 {
 				f.files[fmt.Sprintf("/file-%06d", i)] = "x"
 			}
@@ -564,10 +565,10 @@ func TestHealthyServers(t *testing.T) {
 			}
 			row.stage(f)
 			o := f.options()
-			if row.slow {
-				o.times = &times{connect: quick.connect / hurry, greeting: quick.greeting / hurry, answer: quick.answer / hurry, data: quick.data / hurry, ports: quick.ports / hurry, all: quick.all / hurry}
+			if row.times != nil {
+				o.times = row.times
 			}
-			o.Write = !row.slow
+			o.Write = row.times != &hurried
 			r := f.examine(t.Context(), o)
 			if v := r.Verdict(); v > Note {
 				t.Errorf("all in all %v\n%s", v, asText(r))

@@ -184,7 +184,7 @@ func TestInterrupted(t *testing.T) {
 					return false
 				}
 				o := f.options()
-				o.times = &times{connect: 30 * time.Second, greeting: 30 * time.Second, answer: 30 * time.Second, data: 30 * time.Second, ports: 30 * time.Second, all: time.Minute}
+				o.times = &unhurried
 				r := f.examine(ctx, o)
 				if ctx.Err() != nil && time.Since(at) > 5*time.Second {
 					t.Errorf("it went on for %v", time.Since(at))

@@ -38,6 +38,9 @@ const marker = "pass-marker-5c1d"
 // short are the times of the tests: a server that waits is found out sooner.
 var short = times{connect: time.Second, greeting: 900 * time.Millisecond, answer: 700 * time.Millisecond, data: 300 * time.Millisecond, ports: time.Second, all: 6 * time.Second}
 
+// unhurried are those of a doctor that waits for whatever a busy machine does.
+var unhurried = times{connect: 30 * time.Second, greeting: 30 * time.Second, answer: 30 * time.Second, data: 30 * time.Second, ports: 30 * time.Second, all: time.Minute}
+
 // A fake is a small FTP server with its files in memory, which does something else
 // where a test says so.
 type fake struct {
