@@ -404,7 +404,7 @@ func (c *Conn) opening(ctx context.Context, d *dataConn, x exchange) (opened, fi
 				opened = r
 			case r.Code < 300:
 				final = r
-			case opened.Code != 0 && !settled && (r.Code == ftp.C426Cut || r.Code == ftp.C451Local) && command.Verb == "RETR":
+			case opened.Code != 0 && !settled && (r.Code == ftp.C426Cut || r.Code == ftp.C451Local) && !x.upload:
 				// The transfer broke off so soon that we have not looked at the data
 				// connection yet. What is in it is worth to be kept.
 				final = r

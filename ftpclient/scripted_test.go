@@ -593,6 +593,25 @@ func TestListingsThatEndBadly(t *testing.T) {
 	}
 }
 
+// What came of a listing is told also where its end is said before there is a data
+// connection to look at.
+func TestAListingThatEndsAtOnce(t *testing.T) {
+	addr := script(t, func(p *peer) {
+		p.inTLS("MLST type*;size*;modify*;")
+		d := p.begins("MLSD /d", "150 here\r\n426 cut")
+		time.Sleep(100 * time.Millisecond) // the handshake waits for us
+		s := tls.Server(d, p.cfg)
+		_, _ = io.WriteString(s, "type=file;size=1; a\r\n")
+		_ = s.Close()
+		p.rest()
+	})
+	n, err := listed(t, dial(t, hurried(addr)), "/d")
+	if n != 1 {
+		t.Errorf("%d names; want 1", n)
+	}
+	wants(t, "List", err, fault.Cut, fault.IDListingCut)
+}
+
 // Uploads.
 func TestUploadsThatEndEarly(t *testing.T) {
 	for _, try := range []struct {
