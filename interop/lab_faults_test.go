@@ -38,6 +38,7 @@ type trouble struct {
 	why     string        // no command can mend it; with fix none
 	again   []string      // args that show a fix to be one sooner than those above
 	settles time.Duration // how long the server takes to see what was pasted
+	away    bool          // looked at from far away also without DRAY_LONG=1
 	slow    bool          // the fix is tried with DRAY_LONG=1 only: that takes more than a minute
 }
 
@@ -277,13 +278,7 @@ func troubles() []trouble {
 				s.mangle()
 			},
 			shows: asPlain + " --disable-epsv", like: `227 .*\(203,0,113,1,`},
-		{name: "range dropped", first: "data-blocked", fix: admin,
-			stage: func(s *scene) {
-				s.dray("", "")
-				s.server.nft(closed("tcp dport { 21, 22, 990 } accept"))
-			},
-			shows: "curl -sSv --max-time 4 --ssl-reqd -u " + user + ":" + password + " ftp://" + serverName + "/", like: `(?s)229 .*(timed out|Timeout)`},
-		{name: "range dropped, from far away", first: "data-blocked", how: far, fix: admin,
+		{name: "range dropped", first: "data-blocked", fix: admin, away: true,
 			stage: func(s *scene) {
 				s.dray("", "")
 				s.server.nft(closed("tcp dport { 21, 22, 990 } accept"))

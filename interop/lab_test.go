@@ -153,13 +153,10 @@ func TestLab(t *testing.T) {
 	t.Parallel() // what the laboratory does is mostly to wait
 	cas := newCAs(t)
 	all := troubles()
-	if longRun {
-		for _, f := range troubles() {
-			away := f.name + ", from far away"
-			if f.how == direct && !slices.ContainsFunc(all, func(f trouble) bool { return f.name == away }) {
-				f.name, f.how = away, far
-				all = append(all, f)
-			}
+	for _, f := range troubles() {
+		if f.how == direct && (f.away || longRun) {
+			f.name, f.how = f.name+", from far away", far
+			all = append(all, f)
 		}
 	}
 	order := slices.Clone(all)
