@@ -95,7 +95,7 @@ func (p *patient) passive(ctx context.Context) Finding {
 	var more sync.WaitGroup
 	helped := false
 	patience := p.times.data
-	if fault.Of(p.listErr).ID == fault.IDDataBlocked && p.listErr != nil { // one port was waited for
+	if fault.Of(p.listErr).ID == fault.IDDataBlocked { // one port was waited for
 		patience = p.patience()
 	}
 	for {
@@ -139,7 +139,7 @@ func (p *patient) enough() bool {
 // answered tells whether somebody has said of a port that nobody may come in there, or
 // nobody is.
 func (p *patient) answered(tries []try) bool {
-	return fault.Of(p.listErr).ID == fault.IDUnpublished && p.listErr != nil || slices.ContainsFunc(tries, func(t try) bool {
+	return fault.Of(p.listErr).ID == fault.IDUnpublished || slices.ContainsFunc(tries, func(t try) bool {
 		id := why(t.err)
 		return id == fault.IDRefused || id == fault.IDRejected
 	})

@@ -572,12 +572,11 @@ func (p *patient) listingOf(ctx context.Context) Finding {
 	p.entries, p.listed, p.listErr = list(ctx, p.conn, dir)
 	if p.listErr != nil {
 		f := of(Fail, p.listErr)
-		e := fault.Of(p.listErr)
-		if e.ID == fault.IDDataBlocked && e.Err != nil && why(e.Err) == fault.IDRejected {
-			f.Saw = "a firewall rejects the server's data port"
-		}
-		if e.ID == fault.IDDataBlocked {
-			return f.first(openPorts)
+		if e := fault.Of(p.listErr); e.ID == fault.IDDataBlocked {
+			if why(e.Err) == fault.IDRejected {
+				f.Saw = "a firewall rejects the server's data port"
+			}
+			f = f.first(openPorts)
 		}
 		return f
 	}

@@ -274,12 +274,11 @@ func (c *Conn) exchanged(ctx context.Context, x exchange) error {
 	proven := m.get(&m.calm) == yes && m.get(&m.epsv) == yes || c.far && m.get(&m.calm) == unknown && m.get(&m.epsv) != no
 	var tried error // EPSV, in vain
 	if !c.opt.Active && c.together() && proven && (!x.upload || x.rest == 0) {
-		var done bool
-		var err error
-		done, tried, err = c.pipelined(ctx, x, before)
+		done, err := c.pipelined(ctx, x, before)
 		if done {
 			return err
 		}
+		tried = err
 		before = nil
 		if want := typeFor(x.text); c.text != want {
 			before = []ftp.Command{cmd("TYPE", string(want))}
@@ -361,9 +360,9 @@ func (c *Conn) prepared(x exchange, before []ftp.Command, replies []ftp.Reply) e
 }
 
 // pipelined sends all at once: the data port, where to begin and the command. done
-// is false when x is to be run the careful way; without EPSV where tried is what came
-// of that.
-func (c *Conn) pipelined(ctx context.Context, x exchange, before []ftp.Command) (done bool, tried, err error) {
+// is false when x is to be run the careful way; err is then what came of EPSV where that
+// need not be tried again.
+func (c *Conn) pipelined(ctx context.Context, x exchange, before []ftp.Command) (done bool, err error) {
 	ahead := c.reserved()
 	port := ahead.port
 	commands := append([]ftp.Command{}, before...)
@@ -379,7 +378,7 @@ func (c *Conn) pipelined(ctx context.Context, x exchange, before []ftp.Command) 
 	commands = append(commands, next...)
 	if err := c.say(ctx, commands...); err != nil {
 		ahead.forget()
-		return true, nil, err
+		return true, err
 	}
 	c.ahead.asked = len(next)
 	var d *dataConn
@@ -392,7 +391,7 @@ func (c *Conn) pipelined(ctx context.Context, x exchange, before []ftp.Command) 
 		r, err := c.final(ctx)
 		if err != nil {
 			d.reset()
-			return true, nil, err
+			return true, err
 		}
 		replies = append(replies, r)
 	}
@@ -407,7 +406,7 @@ func (c *Conn) pipelined(ctx context.Context, x exchange, before []ftp.Command) 
 		r, err := c.final(ctx)
 		if err != nil {
 			d.reset()
-			return true, nil, err
+			return true, err
 		}
 		if r.Code != ftp.C350Pending && refusal == nil {
 			refusal = c.restRefused(x, r)
@@ -419,13 +418,13 @@ func (c *Conn) pipelined(ctx context.Context, x exchange, before []ftp.Command) 
 		if port != 0 && !x.upload && c.lost() == nil && errors.As(err, &said) && said.Reply.Code == ftp.C425NoData {
 			c.careful(port) // somebody took the connection, and the server waits for none
 			c.hearAhead(ctx)
-			return false, nil, nil
+			return false, nil
 		}
-		return true, nil, err
+		return true, err
 	}
 	if c.lost() != nil {
 		d.reset()
-		return true, nil, c.lost()
+		return true, c.lost()
 	}
 	if derr != nil && refusal == nil && ctx.Err() == nil && unreached(derr) {
 		// A server that has refused the command already takes its port away, and says so
@@ -435,17 +434,17 @@ func (c *Conn) pipelined(ctx context.Context, x exchange, before []ftp.Command) 
 		cancel()
 		switch {
 		case err != nil && c.lost() != nil:
-			return true, nil, err
+			return true, err
 		case err == nil && r.Code >= 400 && r.Code != ftp.C425NoData:
-			return true, nil, c.refused(x.command, r, x.path)
+			return true, c.refused(x.command, r, x.path)
 		case err == nil && r.Code >= 200:
 			c.careful(port)
 			c.hearAhead(ctx)
-			return false, nil, nil
+			return false, nil
 		}
 	}
 	// The command is under way and can't do what was meant.
-	blocked := port == 0 && derr != nil && fault.Of(derr).ID == fault.IDDataBlocked
+	blocked := port == 0 && fault.Of(derr).ID == fault.IDDataBlocked
 	hopeless := blocked && !c.another(derr, ftp.Reply{}) // one command at a time it would be the same
 	if derr != nil && ctx.Err() == nil && !hopeless {
 		c.careful(port)
@@ -453,11 +452,11 @@ func (c *Conn) pipelined(ctx context.Context, x exchange, before []ftp.Command) 
 	c.resync(d)
 	switch {
 	case refusal != nil || hopeless || c.lost() != nil || ctx.Err() != nil || fault.Of(derr).ID == fault.IDPool:
-		return true, nil, errors.Join(refusal, derr)
+		return true, errors.Join(refusal, derr)
 	case blocked && len(before) == 0: // else a router may have overlooked the 229 behind another reply
-		return false, derr, nil
+		return false, derr
 	}
-	return false, nil, nil
+	return false, nil
 }
 
 // careful remembers that what was sent together did not do: with a port that was asked
