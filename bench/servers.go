@@ -141,22 +141,15 @@ func (r recipe) start(p place) (*server, error) {
 	return s, nil
 }
 
-// ready waits until somebody can log in.
+// ready waits until somebody can log in by each protocol that s has.
 func (s *server) ready() error {
-	for deadline := time.Now().Add(15 * time.Second); ; {
-		nc, err := net.Dial("tcp", cmp.Or(s.addr, s.ssh))
-		if err == nil {
-			_ = nc.Close()
-			break
+	deadline := time.Now().Add(15 * time.Second)
+	for _, addr := range []string{s.addr, s.ssh} { // no server opens both at once
+		if addr == "" {
+			continue
 		}
-		select {
-		case err := <-s.exited:
-			s.exited <- err
-			return fmt.Errorf("it ended: %v", err)
-		case <-time.After(20 * time.Millisecond):
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("it does not listen: %w", err)
+		if err := s.listens(addr, deadline); err != nil {
+			return err
 		}
 	}
 	if s.ssh != "" {
@@ -177,6 +170,25 @@ func (s *server) ready() error {
 		}
 	}
 	return nil
+}
+
+// listens waits until somebody takes connections at addr.
+func (s *server) listens(addr string, deadline time.Time) error {
+	for {
+		nc, err := net.Dial("tcp", addr)
+		if err == nil {
+			return nc.Close()
+		}
+		select {
+		case err := <-s.exited:
+			s.exited <- err
+			return fmt.Errorf("it ended: %v", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("it does not listen: %w", err)
+		}
+	}
 }
 
 // readySSH logs in with the password and with the key.
