@@ -518,6 +518,7 @@ var patterns = []pattern{
 	{id: fault.IDIPv6Dead, re: `(?:connect to|Connecting to|dial tcp6?)\b.*?\[?[0-9a-f]{1,4}:[0-9a-f:]*:[0-9a-f:]+\]?.*(?:timed out|i/o timeout)`, note: "the address that did not answer is one of IPv6"},
 	{id: fault.IDRefused, program: "paramiko", re: `NoValidConnectionsError|Unable to connect to port \d+ on `, also: []fault.ID{fault.IDRejected, fault.IDFiltered}},
 	{id: fault.IDRejected, program: "OpenSSH", re: `connect to (?:host|address) \S+ port \d+: (?:Permission denied|Operation not permitted|Invalid argument)`, note: "it was this machine that refused: a rule of its firewall or of SELinux"},
+	{id: fault.IDFiltered, program: "curl", re: `\(28\) Failed to connect to|Failed to connect to \S+ port \d+ after \d{5,} ms: Could(?:n't| not) connect`, also: []fault.ID{fault.IDIPv6Dead}},
 	{id: fault.IDRefused, re: `connection refused|ECONNREFUSED|actively refused|WinError 10061|Couldn't connect to server|\(7\) .*Could not connect to server|Connection to \S+ refused|remote host refused connection`, also: []fault.ID{fault.IDUnpublished}},
 	{id: fault.IDFiltered, program: "ncftp", re: `: could not connect to remote host`, alone: true, also: []fault.ID{fault.IDRefused}},
 	{id: fault.IDFiltered, program: ".NET", re: `Unable to connect to the remote server`, alone: true, also: []fault.ID{fault.IDRefused}},

@@ -704,6 +704,8 @@ var said = []struct {
 	{fault.IDRefused, "PHP Warning:  ssh2_connect(): Unable to connect to 192.0.2.7 on port 22 in /srv/www/ssh.php on line 3"},
 	{fault.IDRefused, "ls: Fatal error: max-retries exceeded (Connection refused)"},
 	{fault.IDRefused, "curl: (7) Failed to connect to 127.0.0.1 port 2997 after 0 ms: Couldn't connect to server"},
+	{fault.IDFiltered, "curl: (28) Failed to connect to 127.0.0.1 port 2121 after 3058 ms: Couldn't connect to server"},
+	{fault.IDFiltered, "fatal: unable to access: Failed to connect to files.example.org port 21 after 75001 ms: Couldn't connect to server"},
 	{fault.IDRefused, "failed to make FTP connection to \"127.0.0.1:2997\": dial tcp 127.0.0.1:2997: connect: connection refused"},
 	{fault.IDRejected, "**** Socket error (No route to host) - reconnecting"},
 	{fault.IDNoAnswer, "curl: (28) Operation timed out after 3000 milliseconds with 0 bytes received"},
