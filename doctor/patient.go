@@ -568,7 +568,7 @@ func (p *patient) behind(f *Finding) []fault.ID {
 	}
 	var ids []fault.ID
 	for _, m := range explain.Find(said) {
-		if e, ok := explain.For(m.ID); ok && m.ID != f.ID {
+		if e, ok := explain.For(m.ID); ok && m.ID != f.ID && m.ID != fault.IDServerSaysNo {
 			ids = append(ids, m.ID)
 			f.Means = strings.ReplaceAll(e.Means, "`", "")
 			f.Do = slices.Insert(f.Do, 0, admin("", "%s", strings.ReplaceAll(e.Admin, "`", "")))

@@ -143,3 +143,8 @@ func names(s, addr string) bool {
 		s = end
 	}
 }
+
+// droppedPort reads the port from what the firewall of Linux logs of a packet.
+func droppedPort(m []string, _ string) (string, bool) {
+	return "the firewall of the server's host kept a packet for port " + m[1] + " out", true
+}

@@ -63,15 +63,9 @@ type pattern struct {
 // unnamed is what code 4 of SFTP can mean, whose only words are "Failure".
 var unnamed = []fault.ID{fault.IDExists, fault.IDNoSpace, fault.IDQuota, fault.IDSetstat, fault.IDAcrossMounts}
 
-// bare is a reply code of which nothing but the number says anything: it was pasted
-// without its words, or .NET has put others in another language behind it.
-func bare(code string, id fault.ID, also ...fault.ID) pattern {
-	return pattern{id: id, re: `^(?:[<> -]+|Response: *)?` + code + `[.-]?$|\(` + code + `\) ` + code + ` `, also: also}
-}
-
 // patterns are all words that are known. What comes first is more specific: a line
 // is told by the first pattern that it has, and matches are told in this order.
-var patterns = []pattern{
+var patterns = slices.Concat([]pattern{
 
 	// vsftpd's last words.
 	{id: fault.IDWritableRoot, program: "vsftpd", re: `refusing to run with writ[e]?able root inside chroot`},
@@ -110,7 +104,7 @@ var patterns = []pattern{
 	{id: fault.IDProtocol, program: "sshd", re: `This service allows sftp connections only|refusing non-sftp session|(?:exec|shell) request failed on channel`, note: "the account is for SFTP only: sftp in place of ssh, scp -O and rsync"},
 	{id: fault.IDNotBuilt, program: "scp", re: `\bscp: (?:command )?not found`, also: []fault.ID{fault.IDProtocol}, note: "the machine of the server has no program scp: sftp needs none, nor does scp since version 9.0, without -O"},
 	{id: fault.IDUnsafeName, program: "scp", re: `protocol error: filename does not match request|error: unexpected filename: `, note: "scp asked for one name and was sent another: a pattern in quotes, or a path that ends in a dot; sftp has no such difficulty"},
-	{id: fault.IDSFTPNoise, program: "OpenSSH", re: `Invalid packet back from SSH2_FXP_INIT|protocol error: expected control record`},
+	{id: fault.IDSFTPNoise, program: "OpenSSH", re: `Invalid packet back from SSH2_FXP_INIT|protocol error: (?:expected control record|unexpected <newline>|bad mode|(?:size|mode|[am]time\.u?sec) not delimited)`},
 	{id: fault.IDChrootOwner, program: "sshd", re: `bad ownership or modes for chroot directory`},
 	{id: fault.IDChrootOwner, re: `EOF during negotiation|couldn't initialise SFTP: (?:unexpected )?EOF|unexpected end-of-file from SFTP server`, note: "the server ended the connection after a login that worked; its log says why, mostly the owner of the directory for chroot"},
 	{id: fault.IDKeysPerm, program: "sshd", re: `Authentication refused: (?:bad own|realpath )|Authentication refused for .*bad own|Ignored .*: bad ownership or modes|Could not open user '\S+' authorized keys|Could not open authorized keys`},
@@ -129,6 +123,7 @@ var patterns = []pattern{
 	{id: fault.IDHomeMissing, program: "Pure-FTPd", re: `Unable to set up secure anonymous FTP|Unable to find the 'ftp' account`, note: "anonymous gets the home of the system's account ftp, and the account or its home is missing"},
 	{id: fault.IDHomeMissing, program: "ProFTPD", re: `chroot to '.*' failed for user|unable to use DefaultRoot |\w chdir\("/.*"\)(?: failed)?: |unable to chdir to \S+ \(|home directory is NULL|Unable to set anonymous privileges|CreateHome: error`},
 	{id: fault.IDHomeMissing, program: "IIS", re: `530[- ]User cannot log in, home directory inaccessible|home directory inaccessible|\b(?:421|530)[ -].*home directory (?:is )?not (?:found|available)`},
+	{id: fault.IDHomeMissing, program: "FileZilla Server", re: `\b550[ -](?:Home directory (?:does not exist|could not be accessed)|User does not have permission to access own home directory)`},
 
 	// Servers that can't use their own settings.
 	{id: fault.IDServerConfig, program: "ProFTPD", re: `fatal: .* on line \d+ of '|fatal: (?:error processing|unable to read) configuration file|error: no valid servers configured|Unable to start proftpd; check logs|no server available to handle request on`},
@@ -228,7 +223,7 @@ var patterns = []pattern{
 	{id: fault.IDSSHDropped, program: "sshd", re: `past MaxStartups|Exceeded MaxStartups|beginning MaxStartups throttling|refused connect from (?:.*tcp wrapper|\S+ \()|Connection refused by tcp wrapper|penalty: `},
 	{id: fault.IDSSHDropped, program: "OpenSSH", re: `(?:kex_exchange_identification|ssh_exchange_identification): (?:read: )?Connection (?:closed|reset)`},
 	{id: fault.IDSSHDropped, program: "PuTTY, WinSCP", re: `Remote side unexpectedly closed network connection|Server unexpectedly closed network connection`},
-	{id: fault.IDSSHDropped, program: "JSch", re: `connection is closed by foreign host`},
+	{id: fault.IDSSHDropped, program: "JSch", re: `connection is closed by foreign host|End of IO Stream Read`},
 	{id: fault.IDSSHDropped, program: "Go", re: `ssh: handshake failed: (?:EOF|read tcp .*connection reset)`},
 
 	// TLS on data connections.
@@ -241,6 +236,9 @@ var patterns = []pattern{
 	{id: fault.IDTLSData, program: "vsftpd", re: `\b522[ -]SSL connection failed`, also: []fault.ID{fault.IDTLSReuse, fault.IDTLSVersion}},
 	{id: fault.IDProtRequired, program: "vsftpd", re: `Data connections must be encrypted`},
 	{id: fault.IDProtRequired, program: "ProFTPD", re: `SSL/TLS required on the data channel|required but absent on data channel|TLSRequired requires protection for data`},
+	{id: fault.IDUnsupported, program: "pyftpdlib", re: `\b502[ -]Unrecognized PROT type|\b521[ -]PROT \S+ unsupported`},
+	{id: fault.IDProtRequired, program: "FileZilla Server", re: `\b534[ -](?:This server requires an encrypted data connection with PROT P|Protection level \S+ not allowed)`},
+	{id: fault.IDProtRequired, program: "ftpserverlib", re: `unable to open transfer: TLS is required`},
 	{id: fault.IDProtRequired, program: "ProFTPD", re: `\b534[ -]Unwilling to accept security parameters`, also: []fault.ID{fault.IDTLSRequired, fault.IDTLSMissing}, note: "TLSRequired does not allow this PROT, CCC or AUTH"},
 	{id: fault.IDTLSData, program: "ProFTPD", re: `unable to open data connection: TLS negotiation failed`, also: []fault.ID{fault.IDTLSReuse}},
 	{id: fault.IDTLSData, program: "wget", re: `Could not perform SSL handshake`, also: []fault.ID{fault.IDTLSReuse}},
@@ -277,6 +275,8 @@ var patterns = []pattern{
 	{id: fault.IDTLSFailed, program: "curl", re: `SSL_connect: (?:SSL_ERROR_SYSCALL|Connection reset)`, also: []fault.ID{fault.IDALG, fault.IDImplicitTLS}},
 	{id: fault.IDTLSFailed, program: "OpenSSL", re: `(?:\(35\)|SSL_connect).*unexpected eof while reading`, also: []fault.ID{fault.IDALG, fault.IDImplicitTLS}},
 	{id: fault.IDTLSNoClose, program: "OpenSSL", re: `unexpected eof while reading`, also: []fault.ID{fault.IDTLSFailed, fault.IDLost}},
+	{id: fault.IDTLSData, program: "PHP", re: `data_accept: (?:SSL/TLS handshake failed|failed to create the SSL handle)`, also: []fault.ID{fault.IDTLSReuse}},
+	{id: fault.IDTLSData, program: "FileZilla Server", re: `\b450[ -]Unknown TLS error on data connection`, also: []fault.ID{fault.IDTLSReuse}},
 	{id: fault.IDTLSData, program: "Python", re: `EOF occurred in violation of protocol \(_ssl\.c:(?:9|1[01])\d\d\)`, when: passive, also: []fault.ID{fault.IDTLSReuse}, note: "the server ended the TLS handshake of the data connection; ftplib does not resume the session, and some servers insist on it"},
 	{id: fault.IDTLSFailed, program: "Python", re: `EOF occurred in violation of protocol \(_ssl\.c:(?:9|1[01])\d\d\)`, also: []fault.ID{fault.IDTLSReuse, fault.IDALG}, note: "the server ended the TLS handshake"},
 	{id: fault.IDTLSNoClose, program: "Python", re: `EOF occurred in violation of protocol`, also: []fault.ID{fault.IDTLSReuse, fault.IDTLSFailed, fault.IDLost}},
@@ -324,26 +324,35 @@ var patterns = []pattern{
 	{id: fault.IDPasvAddress, re: `\b227\b.*?(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3})`, decode: passiveAddress},
 	{id: fault.IDDataPeer, program: "vsftpd", re: `Security: Bad IP connecting`, also: []fault.ID{fault.IDNoDirect}},
 	{id: fault.IDDataPeer, program: "ProFTPD", re: `SECURITY VIOLATION: Passive connection from foreign IP`},
+	{id: fault.IDIllegalPort, program: "FileZilla Server", re: `\b421[ -]Rejected command, requested IP address does not match control connection IP`},
+	{id: fault.IDDataPeer, program: "pyftpdlib", re: `\b425[ -]Rejected data connection from foreign address`, also: []fault.ID{fault.IDNoDirect}},
+	{id: fault.IDDataPeer, re: `\b425[ -]Possible PASV port theft`},
 	{id: fault.IDDataPeer, re: `does not match control connection ip|Data connection peer has (?:mismatching address|wrong port)|Data connection from \S+ did not originate from remote server|425[ -].*(?:IP|address)\b.*(?:mismatch|does not match|differs?)`},
 	{id: fault.IDPasvAddress, program: "commons-net", re: `Host attempting data connection \S+ is not same as server`, when: passive},
 	{id: fault.IDDataPeer, program: "commons-net", re: `Host attempting data connection \S+ is not same as server`, also: []fault.ID{fault.IDPasvAddress}},
-	{id: fault.IDEpsvOnly, re: `EPSV ALL in effect`},
-	{id: fault.IDIllegalPort, also: []fault.ID{fault.IDNoDirect}, re: `Illegal (?:PORT|EPRT)|I won't open a connection to|won't connect to ports < 1024|foreign address|invalid address given|\b50\d[ -].*(?:PORT|EPRT).*(?:denied|not allowed|rejected|bounce)`},
+	{id: fault.IDEpsvOnly, re: `EPSV ALL (?:in effect|has been called)|not allowed after EPSV ALL`},
+	{id: fault.IDIllegalPort, also: []fault.ID{fault.IDNoDirect}, re: `Illegal (?:PORT|EPRT)|I won't open a connection to|won't connect to ports < 1024|foreign address|invalid address given|PORT against the privileged port|(?:PORT|EPRT) IP is not same as|Invalid PORT \(IP mismatch\)|Only client IP address allowed for PORT|\b500[ -]The given address is not yours|\b50\d[ -].*(?:PORT|EPRT).*(?:denied|not allowed|rejected|bounce)`},
 	{id: fault.IDIllegalPort, program: "curl", re: `curl: \(30\)|Failed to do PORT|FTP: command PORT failed`, also: []fault.ID{fault.IDNoDataPort}},
 	{id: fault.IDPasvIPv6, program: "Pure-FTPd", re: `cannot use PASV on IPv6`},
+	{id: fault.IDPasvIPv6, program: "FileZilla Server", re: `\b500[ -]You are connected using IPv6\. (?:PASV|PORT) is only for IPv4`, note: "over IPv6 it is EPSV, or EPRT for active mode"},
+	{id: fault.IDPasvIPv6, program: "uftpd", re: `\b522[ -]Use EPSV for IPv6`},
 	{id: fault.IDFamily, re: `\b522[ -].*protocol|\b522[ -]Only IPv4`},
 	{id: fault.IDPool, program: "Pure-FTPd", re: `All reserved TCP ports are busy|Unable to open a passive connection|\b425[ -]Can't create the data socket`},
 	{id: fault.IDPool, program: "ProFTPD", re: `unable to find open port in PassivePorts range`},
 	{id: fault.IDPool, re: `No free ports|Cannot assign requested address|425[ -].*\blisten\b`, except: `:20\b`},
 	{id: fault.IDPool, re: `425[ -].*\bpassive\b.*Address already in use`},
+	{id: fault.IDPool, program: "FileZilla Server", re: `\b425[ -]Cannot prepare for data connection|\b421[ -]Could not create socket`},
+	{id: fault.IDPool, program: "ftpserverlib", re: `Could not listen for passive connection|could not find any port to listen to`},
+	{id: fault.IDPool, re: `\b425[ -](?:Can't|Cannot) open passive connection|\b425-(?:Error: )?Unable to bind data socket`},
 	{id: fault.IDActiveBind, program: "Pure-FTPd", re: `Unable to identify the local data (?:port|socket)`},
 	{id: fault.IDActiveBind, program: "ProFTPD", re: `unable to bind to local port \d+ for active`},
 	{id: fault.IDActiveBind, re: `425[ -].*(?:Address already in use|bind: |Permission denied)`},
 	{id: fault.IDActiveBlock, program: "ProFTPD", re: `Error connecting to \S+#\d+ for active data transfer`},
 	{id: fault.IDStall, program: "ProFTPD", re: `Data transfer stall timeout|TimeoutStalled (?:\(|during data transfer)`},
 	{id: fault.IDNotBuilt, program: "Pure-FTPd", re: `\b5[02]\d[ -]Active mode is disabled`, note: "passive mode works there"},
+	{id: fault.IDActiveBlock, program: "pyftpdlib", re: `\b421[ -]Active data channel timed out`},
 	{id: fault.IDActiveBlock, program: "WinSCP", re: `server cannot open connection in active mode`},
-	{id: fault.IDActiveBlock, program: "curl", re: `Accepting server connect has timed out|server failed to connect to data port|curl: \(1[02]\)`},
+	{id: fault.IDActiveBlock, program: "curl", re: `Accepting server connect has timed out|Accept timeout occurred|server failed to connect to data port|curl: \(1[02]\)`},
 	{id: fault.IDActiveBlock, program: "Pure-FTPd", re: `Could not open data connection to port \S+`},
 	{id: fault.IDActiveBlock, program: "ncftp", re: `Could not accept a data connection`},
 	{id: fault.IDActiveBlock, re: `425[ -].*connection refused`, note: "it was the server that was refused, so it was active mode"},
@@ -361,6 +370,9 @@ var patterns = []pattern{
 	{id: fault.IDActiveBlock, re: `425[ -]|tim(?:ed|e) ?out|Timeout (?:was reached|detected)|Timeout - reconnecting|ETIMEDOUT|(?:Failed|Could not|Unable) (?:to )?retrieve directory listing`, when: active, except: `421[ -]`, note: "it was active mode (PORT or EPRT stands above it), in which the server connects to the client"},
 	{id: fault.IDDataBlocked, re: `425[ -].*(?:Can't (?:open|build) data connection|Can't open data connection|Unable to build data connection|Failed to establish connection|No connection established|Cannot open (?:passive )?data connection|Could not open data connection|The connection couldn't be accepted)`, also: []fault.ID{fault.IDActiveBlock}},
 	{id: fault.IDDataBlocked, re: `php_connect_nonb\(\) failed|\b503[ -]Failure of data connection`, also: []fault.ID{fault.IDActiveBlock}},
+	{id: fault.IDDataBlocked, program: "pyftpdlib", re: `\b421[ -]Passive data channel timed out`},
+	{id: fault.IDDataBlocked, program: "lftp", re: `\[Making data connection\.\.\.\]`},
+	{id: fault.IDNoDataPort, re: `\b(?:425 Use (?:PORT|EPRT)|500 No (?:PORT|EPRT) specified)`, note: "no data connection was asked for: neither PASV or EPSV nor PORT or EPRT came before"},
 	{id: fault.IDDataBlocked, program: "PHP", re: `ftp_\w+\(\): (?:Unable to build data connection|Failed to establish connection|Can't open data connection)`, also: []fault.ID{fault.IDActiveBlock}},
 	{id: fault.IDDataBlocked, program: "FileZilla", re: `The data connection could not be established: (?:ETIMEDOUT|.*timed out)`},
 	{id: fault.IDUnpublished, program: "FileZilla", re: `The data connection could not be established: ECONNREFUSED`},
@@ -380,6 +392,7 @@ var patterns = []pattern{
 	{id: fault.IDProtocol, program: "vsftpd", re: `Anonymous sessions may not use encryption`, note: "anonymous is let in without TLS only; allow_anon_ssl=YES lets it use TLS"},
 	{id: fault.IDTLSRequired, program: "ProFTPD", re: `SSL/TLS required on the control channel|required but absent (?:for authentication|on control channel)`},
 	{id: fault.IDTLSRequired, program: "Pure-FTPd", re: `cleartext sessions|530[ -]Please tell me who you are`},
+	{id: fault.IDTLSActive, re: `\b534[ -](?:Authentication type already set to TLS|Session already secured)`},
 	{id: fault.IDTLSRequired, program: "IIS", re: `\b534[ -].*(?:SSL|TLS|policy)`},
 	{id: fault.IDTLSRequired, program: "FileZilla Server", re: `\b(?:503|530|421)[ -].*(?:Use AUTH|AUTH TLS|explicit FTP over TLS)`},
 	{id: fault.IDTLSMissing, re: `\b5\d\d[ -]`, after: `\bAUTH (?:TLS|SSL)`, last: true, note: "it is the answer to AUTH: the server offers no TLS, or not here"},
@@ -395,22 +408,28 @@ var patterns = []pattern{
 	{id: fault.IDBanned, re: `\b421[ -].*(?:bann|blocked|blacklist)|\b530[ -].*(?:\bbann|temporarily blocked)`},
 	{id: fault.IDSelfBan, program: "fail2ban", re: `\] (?:Ban|already banned) (?:10\.|127\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.)`},
 	{id: fault.IDBanned, program: "fail2ban", re: `\] (?:Ban|already banned) \d`},
-	{id: fault.IDTries, re: `Too many bad authentication attempts`},
-	{id: fault.IDNetwork, program: "FileZilla Server", re: `No connections allowed from your IP`},
+	{id: fault.IDTries, re: `Too many bad (?:authentication|login) attempts`},
+	{id: fault.IDBusy, program: "FileZilla Server", re: `\b421[ -](?:Refusing connection\. No more connections allowed|Server too busy)`},
+	{id: fault.IDNetwork, program: "FileZilla Server", re: `No connections allowed from your IP|\b521[ -]This user is not allowed to connect from this IP`},
+	{id: fault.IDNetwork, re: `\b530[ -](?:No server access from the IP|(?:.*\b)?IP not allowed)`},
 	{id: fault.IDTries, program: "Pure-FTPd", re: `\b(?:421|530)[ -].*Too many authentication failures`},
 	{id: fault.IDTries, program: "ProFTPD", re: `Maximum login attempts`},
 	{id: fault.IDBusy, re: `\b(?:421|530)[ -].*(?:too many|maximum|limit).*(?:connect|user|session|client|login)|\b421[ -]Too many`},
 	{id: fault.IDIdle, program: "ProFTPD", re: `\b421[ -](?:No transfer timeout|Idle timeout)`},
+	{id: fault.IDIdle, program: "FileZilla Server", re: `\b421[ -]No-transfer-time exceeded`},
 	{id: fault.IDLoginTime, program: "ProFTPD", re: `Login timeout`},
+	{id: fault.IDLoginTime, program: "FileZilla Server", re: `\b421[ -]Login time exceeded`},
 	{id: fault.IDLost, program: "ftp", re: `421 Service not available, remote server has closed connection`, also: []fault.ID{fault.IDIdle, fault.IDShutdown}, note: "ftp says this itself when the connection has ended without a word"},
 	{id: fault.IDNoAnswer, program: "ftp", re: `421 Service not available, remote server timed out`, note: "ftp says this itself when no answer comes"},
 	{id: fault.IDIdle, re: `\b421[ -].*(?:time(?:d)? ?out|idle|inactiv)|no transfer timeout, disconnected|session idle timeout`, except: `We got a 421`},
-	{id: fault.IDShutdown, re: `\b421[ -].*(?:shut ?ting down|shutdown|Service not available|going down|restart)`},
+	{id: fault.IDShutdown, re: `\b421[ -].*(?:shut ?ting down|shutdown|Service not available|going (?:down|offline)|restart|Server (?:offline|is locked))|\b421[ -]Kicked`},
 	{id: fault.IDAccountOff, re: `password has expired\.|Password change required but no TTY|required to change your password immediately`, note: "the password is too old: it has to be changed on a terminal (ssh, passwd) before files can be transferred"},
 	{id: fault.IDAccountOff, program: "sshd", re: `Access denied for user \S+ by PAM account configuration`, also: []fault.ID{fault.IDAuth}, note: "the key or password was right; pam_access, an expired account or /etc/nologin keeps it out"},
 	{id: fault.IDShutdown, re: `not allowed because /\S*nologin exists|System is (?:booting up|going down)\. Unprivileged users are not permitted`},
 	{id: fault.IDBusy, program: "sshd", re: `\bno more sessions|maximum sessions exceeded|Session open refused by peer|:12: Too many connections`, note: "sshd limits the sessions of one connection: MaxSessions"},
 	{id: fault.IDLoginTime, program: "sshd", re: `Timeout before authentication for`},
+	{id: fault.IDLogin, re: `\b530[ -](?:Please )?log ?in with USER and PASS`},
+	{id: fault.IDAuth, program: "IIS", re: `\b530[ -]Valid hostname is expected`, note: "the site has a name for its host (Virtual Host Names), and the login begins with it: HOST|USER"},
 	{id: fault.IDAuth, program: "PAM", re: `pam_\w+\(\S+:auth\): authentication failure|PAM: Authentication failure for|pam_listfile\(\S+\): Refused user`},
 	{id: fault.IDAuth, program: "sshd", re: `ROOT LOGIN REFUSED`, note: "sshd_config keeps root out: PermitRootLogin"},
 	{id: fault.IDAuth, program: "sshd", re: `\bInvalid user \S* from `, last: true, note: "the server has no account of that name"},
@@ -463,6 +482,7 @@ var patterns = []pattern{
 	{id: fault.IDPerm, program: "OpenSSH", re: `(?:remote readdir|Couldn't read directory|Couldn't get handle|Can't ls).*Permission denied`},
 	{id: fault.IDExists, program: "ProFTPD", re: `\b550[ -].*Overwrite permission denied|AllowOverwrite (?:denied )?permission`, also: []fault.ID{fault.IDPerm}, note: "files are replaced only with AllowOverwrite on"},
 	{id: fault.IDNotBuilt, program: "ProFTPD", re: `\b451[ -].*(?:(?:Append/)?Restart not permitted|REST (?:STOR|RETR) not allowed)`, note: "resuming is switched off; AllowStoreRestart on and AllowRetrieveRestart on allow it"},
+	{id: fault.IDBadName, program: "IIS", re: `The file ?name, directory name,? or volume label syntax is incorrect|\b550[ -].*The filename or extension is too long`},
 	{id: fault.IDBadName, program: "Pure-FTPd", re: `Prohibited (?:file|directory) name|\b(?:421|550)[ -]Path too long`, note: "names that begin with a dot may be forbidden there (ProhibitDotFilesWrite)"},
 	{id: fault.IDPerm, program: "Pure-FTPd", re: `\b550[ -](?:This file has been uploaded by an anonymous user|Sorry, we were unable to read \[)`},
 	{id: fault.IDOffset, program: "Pure-FTPd", re: `\b554[ -]Restart offset \d+ is too large`},
@@ -470,7 +490,8 @@ var patterns = []pattern{
 	{id: fault.IDPerm, program: "OpenSSH", re: `Refusing (?:denylisted|blacklisted|non-\w+listed) \S+ request`, note: "sftp-server was started with -p or -P, which forbid this request"},
 	{id: fault.IDPerm, program: "ProFTPD", re: `(?:LIST|NLST|MLSD) command denied|Blocked by <Limit|denied by <Limit`},
 	{id: fault.IDPerm, program: "WinSCP", re: `Error listing directory.*(?:Permission denied|Access denied)`},
-	{id: fault.IDBadName, re: `\b55\d[ -](?:Filename invalid|Invalid file ?name)`},
+	{id: fault.IDBadName, re: `\b55\d[ -](?:.*failed, )?(?:file ?name (?:is )?(?:invalid|not allowed)|Invalid file ?name|Directory ?name not valid|Not a valid file name)`},
+	{id: fault.IDPerm, re: `\b(?:450|55\d)[ -](?:No permission to|Not allowed to|Not enough privileges)`},
 	{id: fault.IDPerm, re: `\b550[ -]Could not open .* for writing`},
 	{id: fault.IDReadOnly, re: `read-only file system|EROFS|write protected|\b550[ -].*read.?only|Refusing \S+ request in read-only mode`},
 	{id: fault.IDPerm, re: `553[ -](?:Could not create file|Can't open that file: Permission denied|.*Permission denied)|(?:open for write|remote open|dest open|remote mkdir|remote rename).*Permission denied`},
@@ -514,6 +535,13 @@ var patterns = []pattern{
 	{id: fault.IDDNS, re: `Could not resolve host|Name or service not known|\bENOTFOUND\b|no such host|nodename nor servname|getaddrinfo|Temporary failure in name resolution|Can't resolve host|Host not found|EAI_AGAIN|No address associated with hostname|Unknown ?host`},
 	{id: fault.IDDNS, re: `does not exist\.$`, except: `File|folder|director`},
 	{id: fault.IDDNS, re: `Resolving timed out|unable to resolve host address|Host does not exist`},
+	{id: fault.IDFiltered, program: "Linux", re: `(?:\[UFW (?:LIMIT )?BLOCK\]|\b(?:FINAL|filter_IN\S*|IN_\S+)_(?:REJECT|DROP):).* DPT=(\d+)`, decode: droppedPort, also: []fault.ID{fault.IDDataBlocked}},
+	{id: fault.IDLowPort, program: "SELinux", re: `avc: +denied +\{ name_bind .*comm="(?:vsftpd|proftpd|pure-ftpd|dray|sshd)`, note: "the port has no label that this server may bind: semanage port -a -t ftp_port_t -p tcp PORT gives it one (ssh_port_t for SSH)"},
+	{id: fault.IDPerm, program: "SELinux", re: `avc: +denied .*comm="(?:vsftpd|proftpd|pure-ftpd|dray|sshd|sftp-server)`, note: "it was SELinux, not the permission bits: getsebool -a | grep ftp shows the booleans; setsebool -P ftpd_full_access on lets FTP servers at all files, and ls -Z shows the labels"},
+	{id: fault.IDFiltered, program: "Linux", re: `nf_conntrack: table full, dropping packet`, note: "the firewall of this host remembers more connections than it has room for: sysctl net.netfilter.nf_conntrack_max shows the limit"},
+	{id: fault.IDDataBlocked, program: "Linux", re: `default automatic helper assignment has been turned off`, note: "the helper that opened data ports for FTP no longer does so by itself; it never could under TLS. Let in the passive range instead"},
+	{id: fault.IDFiltered, program: "ftp (Windows)", re: `ftp: connect ?:Unknown error number`, also: []fault.ID{fault.IDRefused}},
+	{id: fault.IDFiltered, program: "lftp", re: `\[Delaying before reconnect: \d+\]`, alone: true, also: []fault.ID{fault.IDRefused, fault.IDAuth, fault.IDBusy}, note: "lftp tries again and hides why; debug 5 before open shows it"},
 	{id: fault.IDFiltered, re: `connect to (?:host )?(?:address )?(?:\S+ \()?\d+\.\d+\.\d+\.\d+\)? port \d+.*timed out`, when: 0},
 	{id: fault.IDIPv6Dead, re: `(?:connect to|Connecting to|dial tcp6?)\b.*?\[?[0-9a-f]{1,4}:[0-9a-f:]*:[0-9a-f:]+\]?.*(?:timed out|i/o timeout)`, note: "the address that did not answer is one of IPv6"},
 	{id: fault.IDRefused, program: "paramiko", re: `NoValidConnectionsError|Unable to connect to port \d+ on `, also: []fault.ID{fault.IDRejected, fault.IDFiltered}},
@@ -592,13 +620,14 @@ var patterns = []pattern{
 	{id: fault.IDRange, program: "ProFTPD", re: `\b501[ -].*end exceeds file size`},
 	{id: fault.IDLineTooLong, re: `\b(?:421|500|530)[ -](?:Input |Command )?line too long`},
 	{id: fault.IDUnsupported, re: `\b536[ -]|\b500[ -]This security scheme is not implemented`},
+	{id: fault.IDTLSFailed, program: "FileZilla Server", re: `\b504[ -]TLS handshaking failed|\b431[ -]Could not initialize TLS`},
 	{id: fault.IDUnsupported, re: `\b504[ -]`},
 	{id: fault.IDNotBuilt, re: `\b502[ -]`},
 	{id: fault.IDNotBuilt, program: "OpenSSH", re: `Server does not support \S+ extension`},
 	{id: fault.IDTooLarge, re: `MaxStoreFileSize|MaxRetrieveFileSize`},
 	{id: fault.IDSequence, re: `\b503[ -]`},
 	{id: fault.IDSyntax, re: `\b501[ -]`},
-	{id: fault.IDUnknown, re: `\b500[ -].*(?:unknown (?:SITE )?command|not understood|command not recogni[sz]ed|unrecogni[sz]ed command|Invalid command: try being more creative|is an unknown extension)`},
+	{id: fault.IDUnknown, re: `\b500[ -].*(?:unknown (?:SITE )?command|not understood|command not recogni[sz]ed|unrecogni[sz]ed command|command,? (?:line )?(?:unrecogni[sz]ed|not recogni[sz]ed)|Wrong command|command '.*' not recogni[sz]ed|Invalid command: try being more creative|is an unknown extension)`},
 	{id: fault.IDSyntax, program: "vsftpd", re: `\b500[ -](?:SITE CHMOD needs 2 arguments|Bad EPRT command)`},
 	{id: fault.IDFamily, program: "vsftpd", re: `\b500[ -]Bad EPRT protocol`},
 
@@ -609,23 +638,54 @@ var patterns = []pattern{
 	{id: fault.IDTLSFailed, re: `Unable to establish SSL connection|curl: \(35\) `, alone: true, also: []fault.ID{fault.IDTLSVersion, fault.IDImplicitTLS}},
 	{id: fault.IDFiltered, program: "FileZilla", re: `Could not connect to server`, alone: true, also: []fault.ID{fault.IDRefused, fault.IDAuth}, note: "the lines above it in the log tell why"},
 	{id: fault.IDLost, program: "OpenSSH", re: `^(?:OpenSSH: |scp: )?Connection closed\.?$`, alone: true, also: []fault.ID{fault.IDChrootOwner, fault.IDSSHDropped}, note: "sftp ends with this whatever has happened; the lines above it tell more"},
-	bare("421", fault.IDShutdown, fault.IDBusy, fault.IDIdle, fault.IDTries, fault.IDBanned),
-	bare("425", fault.IDDataBlocked, fault.IDActiveBlock),
-	bare("426", fault.IDUploadCut, fault.IDAborted, fault.IDDataLost),
-	bare("450", fault.IDNotFound, fault.IDInUse),
-	bare("452", fault.IDNoSpace),
-	bare("500", fault.IDUnknown),
-	bare("501", fault.IDSyntax, fault.IDNotDir),
-	bare("502", fault.IDNotBuilt, fault.IDTLSMissing),
-	bare("503", fault.IDSequence, fault.IDTLSMissing, fault.IDTLSActive),
-	bare("504", fault.IDUnsupported),
-	bare("521", fault.IDProtRequired, fault.IDTLSRequired),
-	bare("522", fault.IDProtRequired, fault.IDTLSReuse, fault.IDFamily),
-	bare("530", fault.IDAuth, fault.IDLogin, fault.IDTLSRequired, fault.IDBusy),
-	bare("534", fault.IDTLSRequired, fault.IDTLSMissing, fault.IDTLSActive),
-	bare("550", fault.IDNotFound, fault.IDPerm, fault.IDIsDir, fault.IDExists),
-	bare("552", fault.IDQuota, fault.IDNoSpace),
-	bare("553", fault.IDPerm, fault.IDBadName),
+}, byCode())
+
+// codes are the replies whose number alone says something (RFC 959, 4.2; RFC 2228, 5;
+// RFC 2428, 2). The first id is what it mostly means. others is what it is with words that are
+// not known; "" where a pattern above tells it with whatever words.
+var codes = []struct {
+	code   string
+	others fault.ID
+	ids    []fault.ID
+}{
+	{"421", fault.IDShutdown, []fault.ID{fault.IDShutdown, fault.IDBusy, fault.IDIdle, fault.IDTries, fault.IDBanned}},
+	{"425", fault.IDDataBlocked, []fault.ID{fault.IDDataBlocked, fault.IDActiveBlock, fault.IDPool}},
+	{"426", "", []fault.ID{fault.IDUploadCut, fault.IDAborted, fault.IDDataLost}},
+	{"431", fault.IDTLSMissing, []fault.ID{fault.IDTLSMissing, fault.IDTLSFailed}},
+	{"450", fault.IDServerSaysNo, []fault.ID{fault.IDNotFound, fault.IDInUse, fault.IDPerm}},
+	{"451", fault.IDServerSaysNo, []fault.ID{fault.IDInternal, fault.IDPerm, fault.IDNoSpace}},
+	{"452", "", []fault.ID{fault.IDNoSpace, fault.IDQuota}},
+	{"500", fault.IDServerSaysNo, []fault.ID{fault.IDUnknown}},
+	{"501", "", []fault.ID{fault.IDSyntax, fault.IDNotDir}},
+	{"502", "", []fault.ID{fault.IDNotBuilt, fault.IDTLSMissing}},
+	{"503", "", []fault.ID{fault.IDSequence, fault.IDTLSMissing, fault.IDTLSActive}},
+	{"504", "", []fault.ID{fault.IDUnsupported}},
+	{"521", fault.IDServerSaysNo, []fault.ID{fault.IDProtRequired, fault.IDTLSRequired}},
+	{"522", fault.IDServerSaysNo, []fault.ID{fault.IDProtRequired, fault.IDTLSReuse, fault.IDFamily}},
+	{"530", fault.IDAuth, []fault.ID{fault.IDAuth, fault.IDLogin, fault.IDTLSRequired, fault.IDBusy}},
+	{"534", fault.IDTLSRequired, []fault.ID{fault.IDTLSRequired, fault.IDTLSMissing, fault.IDTLSActive, fault.IDProtRequired}},
+	{"550", fault.IDServerSaysNo, []fault.ID{fault.IDNotFound, fault.IDPerm, fault.IDIsDir, fault.IDExists}},
+	{"551", fault.IDServerSaysNo, []fault.ID{fault.IDPerm, fault.IDNotFound}},
+	{"552", "", []fault.ID{fault.IDQuota, fault.IDNoSpace}},
+	{"553", fault.IDServerSaysNo, []fault.ID{fault.IDPerm, fault.IDBadName, fault.IDExists}},
+}
+
+// byCode are the patterns of codes: a reply without words, as it is pasted or as .NET
+// shows it with words of another language, and one whose words are not known.
+func byCode() (all []pattern) {
+	for _, c := range codes {
+		p := pattern{id: c.ids[0], also: c.ids[1:], re: `^(?:[<> -]+|Response: *)?` + c.code + `[.-]?$|\(` + c.code + `\) ` + c.code + ` `}
+		all = append(all, p)
+		if c.others == "" {
+			continue
+		}
+		p.id, p.also = c.others, slices.DeleteFunc(slices.Clone(c.ids), func(id fault.ID) bool { return id == c.others })
+		p.re = `(?:^(?:[<> -]+|Response: *)?|(?:failed|refused|denied|error|error_perm|error_temp|error_reply): ?\(?)` + c.code + `[ -]["'(]?\pL`
+		p.except = `\b` + c.code + ` (?:bytes|files|folders|directories|entries|items|users|connections|(?:[kMGT]i?)?B)\b`
+		p.alone, p.note = true, "these words are not known here, only the code "+c.code
+		all = append(all, p)
+	}
+	return all
 }
 
 // A compiled pattern.
