@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dray/fault"
 	"dray/mirror"
 	"dray/remote"
 	"dray/screen"
@@ -59,11 +58,10 @@ something does.`,
 		if s.Up {
 			at, here = target, source
 		}
-		if !isDir(here) {
-			if _, err := os.Stat(here); err == nil {
-				return fault.New(fault.NotDir, fault.IDNotDir, here)
-			}
-			return fault.New(fault.NotFound, fault.IDNotFound, here)
+		if fi, err := os.Stat(here); err != nil {
+			return mirror.LocalError(here, err)
+		} else if !fi.IsDir() {
+			return noDirectory(here)
 		}
 		u, err := c.parse(at)
 		if err != nil {

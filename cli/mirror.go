@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dray/fault"
 	"dray/mirror"
 )
 
@@ -97,10 +96,10 @@ func (c *client) mirror(ctx context.Context, t *transfers, s mirror.Sync, source
 	if s.Up {
 		fi, err := os.Stat(source)
 		if err != nil {
-			return fault.Because(err, fault.NotFound, fault.IDNotFound, source)
+			return mirror.LocalError(source, err)
 		}
 		if !fi.IsDir() {
-			return fault.New(fault.NotDir, fault.IDNotDir, source)
+			return noDirectory(source)
 		}
 		s.Dir = source
 		if s.Backup != "" && !local(s.Backup) {

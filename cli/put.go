@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dray/explain"
 	"dray/fault"
 	"dray/mirror"
 	"dray/remote"
@@ -75,10 +74,8 @@ func (c *client) put(ctx context.Context, t *transfers, files []string, u remote
 		}
 		fi, err := os.Stat(f)
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return fault.New(fault.NotFound, fault.IDNotFound, f)
 		case err != nil:
-			return fault.Because(err, fault.KindOf(err), fault.IDLocal, f, explain.Cause(errors.Unwrap(err)))
+			return mirror.LocalError(f, err)
 		case fi.IsDir() && !t.recursive:
 			return &fault.Error{Kind: fault.IsDir, ID: fault.IDIsDir, Facts: []any{f}, Do: []string{"dray put -r " + shellWord(f) + " " + shellWord(u.String()) + " sends it with all that is in it"}}
 		}

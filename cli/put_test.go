@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -66,5 +67,38 @@ func TestNoPasswordInTheCommandThatGoesOn(t *testing.T) {
 	f.Visit(func(fl *pflag.Flag) { c.typed = append(c.typed, fl) })
 	if got, want := c.again("get"), "dray get --proxy socks5://gate"; got != want {
 		t.Errorf("%q; want %q", got, want)
+	}
+}
+
+// A file that is missing here is told as one of this machine: no directory of the
+// server is to be looked at. Nothing is connected to.
+func TestWhatIsMissingHere(t *testing.T) {
+	t.Parallel()
+	w := newWard(t)
+	file := filepath.Join(w.root, "a-file")
+	fine(t, os.WriteFile(file, nil, 0o600))
+	const nobody = "ftp://alice@127.0.0.1:1/in"
+	for _, try := range []struct {
+		args   []string
+		status int
+		id     string
+		says   string
+	}{
+		{[]string{"put", "nothere", nobody}, 7, "not-found", "it was looked for on this machine"},
+		{[]string{"put", "no*thing", nobody}, 7, "not-found", "it was looked for on this machine"},
+		{[]string{"mirror", "nothere", nobody}, 7, "not-found", "it was looked for on this machine"},
+		{[]string{"check", "nothere", nobody}, 7, "not-found", "it was looked for on this machine"},
+		{[]string{"watch", "nothere", nobody}, 7, "not-found", "it was looked for on this machine"},
+		{[]string{"mirror", file, nobody}, 1, "not-dir", "it is a file of this machine"},
+		{[]string{"check", file, nobody}, 1, "not-dir", "it is a file of this machine"},
+		{[]string{"watch", file, nobody}, 1, "not-dir", "it is a file of this machine"},
+		{[]string{"put", filepath.Join(file, "x"), nobody}, 1, "local-file", "on this machine"},
+	} {
+		p := w.dray(try.args...)
+		p.is(try.status, try.id)
+		p.says(try.says)
+		if strings.Contains(p.err, "List the directory") || strings.Contains(p.err, "Download it") {
+			t.Errorf("%q gives advice about the server:\n%s", try.args, p.err)
+		}
 	}
 }

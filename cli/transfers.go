@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"dray/fault"
 	"dray/ftp"
 	"dray/meter"
 	"dray/mirror"
@@ -392,6 +393,11 @@ var errNothing = &exitError{exitNothing, "there was nothing to do"}
 func isDir(name string) bool {
 	fi, err := os.Stat(name)
 	return err == nil && fi.IsDir()
+}
+
+// noDirectory is the refusal of a file of this machine where a directory is wanted.
+func noDirectory(name string) error {
+	return &fault.Error{Kind: fault.NotDir, ID: fault.IDNotDir, Facts: []any{name}, Do: []string{"it is a file of this machine, and this is about a directory: put sends files"}}
 }
 
 // statRemote looks at a URL's path, the login directory included.

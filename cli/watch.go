@@ -64,12 +64,10 @@ be followed.`,
 		}
 		fi, err := os.Stat(args[0])
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return fault.New(fault.NotFound, fault.IDNotFound, args[0])
 		case err != nil:
-			return err
+			return mirror.LocalError(args[0], err)
 		case !fi.IsDir():
-			return fault.New(fault.NotDir, fault.IDNotDir, args[0])
+			return noDirectory(args[0])
 		}
 		u, err := c.parse(args[1])
 		if err != nil {

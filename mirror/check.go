@@ -114,12 +114,12 @@ func (y *syncing) sameContent(rel string, e *remote.Entry) (bool, error) {
 		f, err = y.Place.root.Open(filepath.FromSlash(path.Join(y.Name, rel)))
 	}
 	if err != nil {
-		return false, local(rel, err)
+		return false, LocalError(rel, err)
 	}
 	defer f.Close()
 	ours, err := SumReader(algorithm, f)
 	if err != nil {
-		return false, local(rel, err)
+		return false, LocalError(rel, err)
 	}
 	return strings.EqualFold(ours, theirs), nil
 }

@@ -211,7 +211,7 @@ func (p *part) open() error {
 			f, err = root.OpenFile(p.name, os.O_RDWR|os.O_CREATE, 0o666)
 		}
 		if err != nil {
-			return local(at, err)
+			return LocalError(at, err)
 		}
 		if free, err := lock(f); err != nil || !free {
 			f.Close()
@@ -250,7 +250,7 @@ func (p *part) begin(ctx context.Context) (int64, error) {
 	r := p.run
 	fi, err := p.f.Stat()
 	if err != nil {
-		return 0, local(p.d.Place.Path(p.name), err)
+		return 0, LocalError(p.d.Place.Path(p.name), err)
 	}
 	if !fi.Mode().IsRegular() {
 		return 0, fault.New(fault.IsDir, fault.IDLocal, p.d.Place.Path(p.name), "it is no regular file")
@@ -364,7 +364,7 @@ func (p *part) adopt(ctx context.Context, size int64) (int64, error) {
 func (p *part) goOn(at int64) (int64, error) {
 	p.summed = nil
 	if err := p.f.Truncate(at); err != nil {
-		return 0, local(p.d.Place.Path(p.name), err)
+		return 0, LocalError(p.d.Place.Path(p.name), err)
 	}
 	p.job.goOn(at)
 	return at, nil
@@ -458,7 +458,7 @@ func named(err error, path, file string, at int64) error {
 	var pe *fs.PathError
 	var errno syscall.Errno
 	if !errors.As(err, &fe) && (errors.As(err, &pe) || errors.As(err, &errno)) {
-		return local(file, err)
+		return LocalError(file, err)
 	}
 	e := fault.Of(err)
 	if len(e.Facts) > 0 {
@@ -592,7 +592,7 @@ func (p *part) finish(ctx context.Context) error {
 			}
 		}
 		if err := p.d.Place.root.Rename(p.name, at); err != nil {
-			return local(p.d.Place.Path(p.d.Name), err)
+			return LocalError(p.d.Place.Path(p.d.Name), err)
 		}
 	}
 	if p.old {
@@ -600,7 +600,7 @@ func (p *part) finish(ctx context.Context) error {
 	}
 	p.job.left = false
 	if err := p.f.Close(); err != nil {
-		return local(p.d.Place.Path(p.d.Name), err)
+		return LocalError(p.d.Place.Path(p.d.Name), err)
 	}
 	return nil
 }
@@ -613,7 +613,7 @@ func (p *part) verify(ctx context.Context) error {
 	}
 	fi, err := p.f.Stat()
 	if err != nil {
-		return local(p.d.Place.Path(p.name), err)
+		return LocalError(p.d.Place.Path(p.name), err)
 	}
 	algorithm, theirs, err := r.theirSum(ctx, p.d.Path, fi.Size())
 	if err != nil {
@@ -621,7 +621,7 @@ func (p *part) verify(ctx context.Context) error {
 	}
 	ours, err := fileSum(algorithm, p.f, fi.Size())
 	if err != nil {
-		return local(p.d.Place.Path(p.name), err)
+		return LocalError(p.d.Place.Path(p.name), err)
 	}
 	if strings.EqualFold(ours, theirs) {
 		return nil

@@ -37,12 +37,12 @@ func OpenPlace(dir string, makeIt bool) (*Place, error) {
 	root, err := os.OpenRoot(dir)
 	if errors.Is(err, fs.ErrNotExist) && makeIt {
 		if err := os.MkdirAll(dir, 0o777); err != nil {
-			return nil, local(dir, err)
+			return nil, LocalError(dir, err)
 		}
 		root, err = os.OpenRoot(dir)
 	}
 	if err != nil {
-		return nil, local(dir, err)
+		return nil, LocalError(dir, err)
 	}
 	return &Place{root: root, dir: dir, umask: umask()}, nil
 }
@@ -69,7 +69,7 @@ func (p *Place) Stat(rel string) (fs.FileInfo, error) {
 	}
 	fi, err := p.root.Lstat(filepath.FromSlash(rel))
 	if err != nil {
-		return nil, local(p.Path(rel), err)
+		return nil, LocalError(p.Path(rel), err)
 	}
 	return fi, nil
 }
@@ -87,14 +87,16 @@ func (p *Place) Mkdir(rel string) error {
 		return nil
 	}
 	if err := p.root.MkdirAll(filepath.FromSlash(rel), 0o777); err != nil {
-		return local(p.Path(rel), err)
+		return LocalError(p.Path(rel), err)
 	}
 	p.dirs.add(rel)
 	return nil
 }
 
-// local is the failure of a file of this machine.
-func local(name string, err error) error {
+// LocalError is the failure of a file of this machine, which has that name here: id
+// not-found where there is none, no-space where it has no room, else local-file. What
+// has an id keeps it.
+func LocalError(name string, err error) error {
 	var fe *fault.Error
 	if errors.As(err, &fe) {
 		return err
@@ -112,7 +114,9 @@ func local(name string, err error) error {
 	case fault.NoSpace, fault.OverQuota:
 		return fault.Because(err, kind, fault.IDNoSpace, name, "on this machine")
 	case fault.NotFound:
-		return fault.Because(err, kind, fault.IDNotFound, name)
+		fe := fault.Because(err, kind, fault.IDNotFound, name)
+		fe.Do = []string{"check the name: it was looked for on this machine"}
+		return fe
 	default:
 		return fault.Because(err, kind, fault.IDLocal, name, why.Error())
 	}

@@ -68,12 +68,12 @@ func (r *Run) upload(ctx context.Context, j *job, u *Upload) error {
 	}
 	f, err := os.Open(u.File)
 	if err != nil {
-		return local(u.File, err)
+		return LocalError(u.File, err)
 	}
 	defer f.Close()
 	fi, err := f.Stat()
 	if err != nil {
-		return local(u.File, err)
+		return LocalError(u.File, err)
 	}
 	r.resized(j, fi.Size())
 	if err := r.refuseUpload(ctx, u, fi); err != nil || r.opt.DryRun {
@@ -353,7 +353,7 @@ func (s *sending) proven(ctx context.Context, name string, have, size int64, kno
 	back := min(have, overlap)
 	tail := &tail{want: make([]byte, back), at: have - back}
 	if _, err := s.f.ReadAt(tail.want, tail.at); err != nil {
-		return false, local(s.u.File, err)
+		return false, LocalError(s.u.File, err)
 	}
 	_, err = s.run.tree.Get(ctx, name, remote.Get{From: have - back, Size: size, How: s.run.reading()}, tail)
 	switch {
@@ -466,7 +466,7 @@ func (s *sending) verify(ctx context.Context) error {
 		}
 		ours, err := fileSum(algorithm, s.f, s.fi.Size())
 		if err != nil {
-			return local(s.u.File, err)
+			return LocalError(s.u.File, err)
 		}
 		if !strings.EqualFold(ours, theirs) {
 			s.forget()

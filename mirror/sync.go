@@ -223,7 +223,7 @@ func (y *syncing) source(rel string) ([]remote.Entry, error) {
 func localList(dir string, follow bool) ([]remote.Entry, error) {
 	des, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, local(dir, err)
+		return nil, LocalError(dir, err)
 	}
 	var out []remote.Entry
 	for _, de := range des {
@@ -238,7 +238,7 @@ func localList(dir string, follow bool) ([]remote.Entry, error) {
 			continue // it has gone since
 		}
 		if err != nil {
-			return nil, local(filepath.Join(dir, de.Name()), err)
+			return nil, LocalError(filepath.Join(dir, de.Name()), err)
 		}
 		e := LocalEntry(de.Name(), fi)
 		e.Target = link
@@ -267,12 +267,12 @@ func (y *syncing) target(rel string) ([]remote.Entry, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, local(y.targetName(rel), err)
+		return nil, LocalError(y.targetName(rel), err)
 	}
 	defer f.Close()
 	fis, err := f.Readdir(-1) // one look for all
 	if err != nil {
-		return nil, local(y.targetName(rel), err)
+		return nil, LocalError(y.targetName(rel), err)
 	}
 	out := make([]remote.Entry, 0, len(fis))
 	for _, fi := range fis {
@@ -457,7 +457,7 @@ func (y *syncing) removeOne(x extra) error {
 	default:
 		name := path.Join(y.Name, x.rel)
 		if err = y.Place.root.RemoveAll(filepath.FromSlash(name)); err != nil {
-			err = local(y.Place.Path(name), err)
+			err = LocalError(y.Place.Path(name), err)
 		}
 	}
 	if err == nil {
@@ -517,7 +517,7 @@ func (p *Place) keep(name, to string) error {
 	at := filepath.FromSlash(to)
 	_ = p.root.RemoveAll(at) // an older backup of this name
 	if err := p.root.Rename(filepath.FromSlash(name), at); err != nil {
-		return local(p.Path(to), err)
+		return LocalError(p.Path(to), err)
 	}
 	return nil
 }

@@ -322,7 +322,7 @@ func (r *Run) receiveLink(t *Tree, rel, url, p string, e *remote.Entry) {
 		return
 	}
 	if err := t.Place.root.Symlink(filepath.FromSlash(target), at); err != nil {
-		r.Fail(url, t.Place.Path(name), local(t.Place.Path(name), err))
+		r.Fail(url, t.Place.Path(name), LocalError(t.Place.Path(name), err))
 		return
 	}
 	if _, err := t.Place.root.Stat(at); err != nil && !errors.Is(err, fs.ErrNotExist) { // by way of other links
@@ -379,7 +379,7 @@ func (r *Run) sendDir(w *walk, t *Tree, d walked) error {
 	}
 	entries, broken := os.ReadDir(dir)
 	if broken != nil && len(entries) == 0 {
-		return local(dir, broken)
+		return LocalError(dir, broken)
 	}
 	there := below(t.Path, d.rel)
 	fresh := d.fresh
@@ -394,7 +394,7 @@ func (r *Run) sendDir(w *walk, t *Tree, d walked) error {
 		r.sendEntry(w, t, d, rel, de, fresh)
 	}
 	if broken != nil {
-		return local(dir, broken)
+		return LocalError(dir, broken)
 	}
 	return nil
 }
@@ -413,7 +413,7 @@ func (r *Run) sendEntry(w *walk, t *Tree, d walked, rel string, de fs.DirEntry, 
 		}
 	}
 	if err != nil {
-		r.Fail(file, url, local(file, err))
+		r.Fail(file, url, LocalError(file, err))
 		return
 	}
 	if t.Filter != nil {
@@ -447,7 +447,7 @@ func (r *Run) sendLink(t *Tree, rel, file, url string) {
 	target, err := os.Readlink(file)
 	switch {
 	case err != nil:
-		r.Fail(file, url, local(file, err))
+		r.Fail(file, url, LocalError(file, err))
 		return
 	case !r.traits().Links:
 		r.Skip(file, url, -1, "it is a link, and the server has none; --follow sends what it leads to")

@@ -12,6 +12,7 @@ import (
 	"dray/account"
 	"dray/fault"
 	"dray/ftp"
+	"dray/mirror"
 	"dray/remote"
 	"dray/screen"
 )
@@ -174,7 +175,7 @@ func (c *call) lmkdir() error {
 			err = os.Mkdir(name, 0o777)
 		}
 		if err != nil {
-			c.fail(name, localError(name, err))
+			c.fail(name, mirror.LocalError(name, err))
 		}
 	}
 	return nil

@@ -131,7 +131,7 @@ func (c *call) lls() error {
 		fi, err := os.Stat(name)
 		switch {
 		case err != nil:
-			c.fail(name, localError(name, err))
+			c.fail(name, mirror.LocalError(name, err))
 		case fi.IsDir() && !c.has("directory"):
 			dirs = append(dirs, name)
 		default:
@@ -150,7 +150,7 @@ func (c *call) lls() error {
 		}
 		entries, err := os.ReadDir(dir)
 		if err != nil {
-			c.fail(dir, localError(dir, err))
+			c.fail(dir, mirror.LocalError(dir, err))
 		}
 		var inside []remote.Entry
 		for _, e := range entries {
@@ -479,7 +479,7 @@ func (c *call) lcd() error {
 	}
 	fi, err := os.Stat(dir)
 	if err != nil {
-		return localError(dir, err)
+		return mirror.LocalError(dir, err)
 	}
 	if !fi.IsDir() {
 		return fault.New(fault.NotDir, fault.IDNotDir, dir)

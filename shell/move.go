@@ -206,7 +206,7 @@ func device(name string) bool {
 func (c *call) intoDevice(name string) error {
 	f, err := os.OpenFile(name, os.O_WRONLY, 0)
 	if err != nil {
-		return localError(name, err)
+		return mirror.LocalError(name, err)
 	}
 	p := c.place.resolve(c.args[0].Text)
 	if err := errors.Join(c.pour(p, f), f.Close()); err != nil {
@@ -325,7 +325,7 @@ func (c *call) goesTo(w Word) bool {
 func (c *call) send(run *mirror.Run, file, to, name string) error {
 	fi, err := os.Stat(file)
 	if err != nil {
-		return localError(file, err)
+		return mirror.LocalError(file, err)
 	}
 	p := c.place.resolve(name)
 	if name == "" {
@@ -393,7 +393,7 @@ func (c *call) mirror() error {
 		s.Dir, s.Path = c.set.here(source), at(c.place.resolve(target))
 		fi, err := os.Stat(s.Dir)
 		if err != nil {
-			return localError(s.Dir, err)
+			return mirror.LocalError(s.Dir, err)
 		}
 		if !fi.IsDir() {
 			return fault.New(fault.NotDir, fault.IDNotDir, s.Dir)

@@ -251,26 +251,12 @@ func (s *settings) glob(w Word) ([]string, error) {
 		}
 	}
 	if len(dirs) == 0 {
-		return nil, fault.New(fault.NotFound, fault.IDNotFound, s.here(w.Text))
+		return nil, mirror.LocalError(s.here(w.Text), fs.ErrNotExist)
 	}
 	for i := range dirs {
 		dirs[i] = s.here(dirs[i])
 	}
 	return dirs, nil
-}
-
-// localError is the failure of a file of this machine.
-func localError(name string, err error) error {
-	why := err
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		why = pe.Err
-	}
-	kind := fault.KindOf(err)
-	if kind == fault.NotFound {
-		return fault.Because(err, kind, fault.IDNotFound, name)
-	}
-	return fault.Because(err, kind, fault.IDLocal, name, why.Error())
 }
 
 // isDir tells whether a path of this machine is a directory.

@@ -162,7 +162,7 @@ func (c *call) edit() error {
 	}
 	dir, err := os.MkdirTemp("", "dray-edit-") // 0700
 	if err != nil {
-		return localError(os.TempDir(), err)
+		return mirror.LocalError(os.TempDir(), err)
 	}
 	keep := false
 	defer func() {
@@ -176,7 +176,7 @@ func (c *call) edit() error {
 	switch {
 	case fresh:
 		if err := os.WriteFile(file, nil, 0o600); err != nil {
-			return localError(file, err)
+			return mirror.LocalError(file, err)
 		}
 	case err != nil:
 		return err
@@ -199,7 +199,7 @@ func (c *call) edit() error {
 	}
 	old, err := sumFile(file)
 	if err != nil {
-		return localError(file, err)
+		return mirror.LocalError(file, err)
 	}
 	if err := c.runProgram(c.shellOf(editor, file), "the editor"); err != nil {
 		return err
@@ -207,7 +207,7 @@ func (c *call) edit() error {
 	sum, err := sumFile(file)
 	switch {
 	case err != nil:
-		return localError(file, err)
+		return mirror.LocalError(file, err)
 	case sum == old:
 		fmt.Fprintln(c.err, "nothing was changed")
 		return nil
@@ -222,7 +222,7 @@ func (c *call) edit() error {
 	}
 	fi, err := os.Stat(file)
 	if err != nil {
-		return localError(file, err)
+		return mirror.LocalError(file, err)
 	}
 	t, err := c.transferOptions()
 	if err != nil {
