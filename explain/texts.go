@@ -51,7 +51,7 @@ type pattern struct {
 	after   string // RE2: only below a line that has this
 	except  string // RE2: not where this is in the line too
 	last    bool   // told behind what others tell, wherever it stands here
-	alone   bool   // told only when no other pattern has a line of the text: it is what failures end with
+	alone   bool   // told only when no other pattern has a line of the text: it is what failures end with; with last, before those
 	also    []fault.ID
 	note    string
 
@@ -682,10 +682,31 @@ func byCode() (all []pattern) {
 		p.id, p.also = c.others, slices.DeleteFunc(slices.Clone(c.ids), func(id fault.ID) bool { return id == c.others })
 		p.re = `(?:^(?:[<> -]+|Response: *)?|(?:failed|refused|denied|error|error_perm|error_temp|error_reply): ?\(?)` + c.code + `[ -]["'(]?\pL`
 		p.except = `\b` + c.code + ` (?:bytes|files|folders|directories|entries|items|users|connections|(?:[kMGT]i?)?B)\b`
-		p.alone, p.note = true, "these words are not known here, only the code "+c.code
+		p.last, p.alone, p.note = true, true, "these words are not known here, only the code "+c.code
 		all = append(all, p)
 	}
 	return all
+}
+
+// The tiers of patterns: those of the third and fourth are told only where no line has
+// one of a tier before.
+const (
+	byWords = iota
+	behindOthers
+	byCodeAlone
+	byEnd
+)
+
+func (p pattern) tier() int {
+	switch {
+	case p.last && p.alone:
+		return byCodeAlone
+	case p.alone:
+		return byEnd
+	case p.last:
+		return behindOthers
+	}
+	return byWords
 }
 
 // A compiled pattern.
@@ -790,20 +811,15 @@ func find(lines []string, seen when) []ranked {
 		if id, ok := own(line); ok {
 			add(-1, Match{ID: id, Program: "dray", Line: shown})
 		} else if i >= 0 {
-			p, rank := patterns[i], i
-			switch {
-			case p.alone:
-				rank += 2 * len(patterns)
-			case p.last:
-				rank += len(patterns)
-			}
-			add(rank, Match{ID: p.id, Program: p.program, Line: shown, Note: text(note), Also: p.also})
+			p := patterns[i]
+			add(p.tier()*len(patterns)+i, Match{ID: p.id, Program: p.program, Line: shown, Note: text(note), Also: p.also})
 		}
 	})
 	slices.SortStableFunc(found, func(a, b ranked) int { return cmp.Compare(a.rank, b.rank) })
-	alone := slices.IndexFunc(found, func(f ranked) bool { return f.rank >= 2*len(patterns) })
-	if alone > 0 {
-		return found[:alone]
+	for i, f := range found {
+		if tier := f.rank / len(patterns); tier > behindOthers && tier > found[0].rank/len(patterns) {
+			return found[:i]
+		}
 	}
 	return found
 }

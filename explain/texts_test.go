@@ -1171,9 +1171,23 @@ func TestTheEndOfAFailureIsTold(t *testing.T) {
 		if found := Find(end); len(found) != 1 {
 			t.Errorf("%q alone finds %+v", end, found)
 		}
-		if found := Find("530 Login incorrect.\n" + end); len(found) != 1 || found[0].ID != fault.IDAuth {
-			t.Errorf("%q below another failure finds %+v", end, found)
+		for _, reply := range []string{"530 Login incorrect.", "530 Nothing that is known"} {
+			if found := Find(reply + "\n" + end); len(found) != 1 || found[0].ID != fault.IDAuth {
+				t.Errorf("%q below %q finds %+v", end, reply, found)
+			}
 		}
+	}
+}
+
+// A reply whose words are not known says nothing where another line does.
+func TestAReplyOfUnknownWordsIsToldAlone(t *testing.T) {
+	for _, log := range []string{"550 Nothing that is known\n530 Login incorrect.", "530 Login incorrect.\n550 Nothing that is known", "500 Nothing that is known\n530 Login incorrect.\nConnection closed"} {
+		if found := Find(log); len(found) != 1 || found[0].ID != fault.IDAuth {
+			t.Errorf("%q finds %+v", log, found)
+		}
+	}
+	if found := Find("500 Nothing that is known\n421 Nor is this"); len(found) != 2 || found[0].ID != fault.IDShutdown || found[1].ID != fault.IDServerSaysNo {
+		t.Errorf("two of them: %+v", found)
 	}
 }
 
