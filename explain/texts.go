@@ -268,6 +268,9 @@ var patterns = slices.Concat([]pattern{
 	{id: fault.IDImplicitTLS, program: "OpenSSL", re: `wrong.version.number|unknown protocol`, also: []fault.ID{fault.IDPlainInTLS}, note: "TLS was begun on a port that begins in clear text: ftp:// with explicit TLS in place of ftps://, or port 990. If a login came before it, see plaintext-in-tls"},
 	{id: fault.IDImplicitTLS, program: "GnuTLS", re: `An unexpected TLS packet was received|GnuTLS error -15\b`, also: []fault.ID{fault.IDPlainInTLS}, note: "TLS was begun on a port that begins in clear text: ftp:// with explicit TLS in place of ftps://, or port 990. If a login came before it, see plaintext-in-tls"},
 	{id: fault.IDImplicitTLS, program: "Java", re: `unrecogni[sz]ed SSL message`, also: []fault.ID{fault.IDPlainInTLS}, note: "text came where TLS should begin: the port begins in clear text, and takes explicit TLS in place of implicit"},
+	{id: fault.IDImplicitTLS, program: "GnuTLS", re: `GnuTLS error -8\b|A record packet with illegal version was received`, also: []fault.ID{fault.IDPlainInTLS}, note: "text came where TLS should begin: the port begins in clear text, and takes explicit TLS in place of implicit"},
+	{id: fault.IDImplicitTLS, program: ".NET", re: `handshake failed due to an unexpected packet format|Cannot determine the frame size or a corrupted frame was received`, also: []fault.ID{fault.IDPlainInTLS}, note: "text came where TLS should begin: the port begins in clear text, and takes explicit TLS in place of implicit"},
+	{id: fault.IDImplicitTLS, program: "Schannel", re: `SEC_E_(?:INVALID_TOKEN|ILLEGAL_MESSAGE)`, also: []fault.ID{fault.IDPlainInTLS, fault.IDTLSVersion}},
 	{id: fault.IDImplicitTLS, re: `This port speaks TLS from the first byte`},
 	{id: fault.IDALG, program: "ProFTPD", re: `FTP-aware router, NAT, or firewall`},
 	{id: fault.IDALG, program: "FileZilla", re: `tainted by router or firewall`},
@@ -284,7 +287,7 @@ var patterns = slices.Concat([]pattern{
 	// Certificates.
 	{id: fault.IDExpired, re: `certificate (?:is )?not yet valid|not yet valid certificate|CERT_NOT_YET_VALID|not yet activated`},
 	{id: fault.IDExpired, program: "Go", re: `not yet valid: current time \S+ is before`},
-	{id: fault.IDExpired, re: `certificate (?:has )?expired|certificate_expired|CERT_HAS_EXPIRED|uses expired certificate|certificate is expired|expired or is not yet valid|certificate of .* has expired|Issued certificate (?:has expired|not yet valid)`},
+	{id: fault.IDExpired, re: `certificate (?:has )?expired|certificate_expired|SEC_E_CERT_EXPIRED|CERT_HAS_EXPIRED|uses expired certificate|certificate is expired|expired or is not yet valid|certificate of .* has expired|Issued certificate (?:has expired|not yet valid)`},
 	{id: fault.IDCertName, program: "curl", re: `does not match target host name|no alternative certificate subject name matches`},
 	{id: fault.IDCertName, program: "Go", re: `certificate is valid for .*, not|doesn't contain any IP SANs|certificate is not valid for any names|relies on legacy Common Name field`},
 	{id: fault.IDCertName, re: `common name doesn't match requested host|common name .* doesn't match requested host|subjectAltName does not match|Hostname mismatch|IP address mismatch|ERR_TLS_CERT_ALTNAME_INVALID|does not match certificate's altnames|Certificate was not issued for this server|owner (?:of the certificate )?does not match|hostname .* doesn't match|name in the certificate does not match|no certificate subject alternative name matches`},
@@ -293,16 +296,23 @@ var patterns = slices.Concat([]pattern{
 	{id: fault.IDUnknownCA, program: "GnuTLS", re: `server certificate verification failed\. CAfile`, also: []fault.ID{fault.IDSelfSigned, fault.IDIncomplete, fault.IDExpired, fault.IDCertName}, note: "this says that the certificate is not trusted, and not why; openssl s_client tells more"},
 	{id: fault.IDUnknownCA, re: `certificate signed by unknown authority|Certificate verification:.*not trusted|certificate is NOT trusted|tlsv1 alert unknown ca|Certificate not trusted|unable to find valid certification path|remote certificate (?:is invalid|was rejected)|remote error: tls: (?:bad certificate|unknown certificate)|alert (?:bad certificate|certificate unknown)`},
 	{id: fault.IDUnknownCA, program: "wget", re: `certificate of '.*' is not trusted|cannot verify \S+ certificate, issued by`, last: true, also: []fault.ID{fault.IDSelfSigned, fault.IDIncomplete, fault.IDExpired, fault.IDCertName}, note: "the line below it tells why"},
+	{id: fault.IDUnknownCA, program: "Schannel", re: `SEC_E_UNTRUSTED_ROOT`, also: []fault.ID{fault.IDSelfSigned, fault.IDIncomplete}},
+	{id: fault.IDUnknownCA, program: "Schannel", re: `CRYPT_E_(?:NO_REVOCATION_CHECK|REVOCATION_OFFLINE)`, note: "nobody can be asked whether the certificate was revoked, and Windows insists on it: curl --ssl-revoke-best-effort goes on"},
+	{id: fault.IDCertName, program: "Schannel", re: `SEC_E_WRONG_PRINCIPAL`},
 	{id: fault.IDCertPin, re: `public key does not match pinned public key`},
 	{id: fault.IDTLSVersion, re: `alert protocol version|unsupported protocol|protocol_version|no protocols available|protocol version not supported|unsupported or illegal version|illegal or unsupported version|client requested (?:disabled|unsupported) TLS protocol version|wrong ssl version|offered only unsupported versions`},
 	{id: fault.IDTLSVersion, re: `no shared cipher|no cipher suite supported by both|alert handshake failure|handshake.failure|No supported cipher suites|Could not negotiate a supported cipher|client does not support any cipher|dh key too small|no suitable (?:key share|signature algorithm)|legacy renegotiation disabled|insufficient security`},
 	{id: fault.IDTLSVersion, program: "Pure-FTPd", re: `TLS: Cipher too weak`},
+	{id: fault.IDTLSVersion, program: "Schannel", re: `SEC_E_(?:ALGORITHM_MISMATCH|UNSUPPORTED_FUNCTION)`},
+	{id: fault.IDTLSVersion, program: "OpenSSL", re: `(?:ca md|ca key|ee key) too (?:weak|small)`, note: "the certificate of the server is signed with a hash or a key that this OpenSSL takes for too weak: it has to be made anew"},
+	{id: fault.IDTLSVersion, program: "FileZilla", re: `Received TLS alert from the server: (?:Handshake failed|Protocol version|Insufficient security)`},
+	{id: fault.IDTLSFailed, program: "FileZilla", re: `Received TLS alert from the server: `},
 	{id: fault.IDTLSFailed, program: "Pure-FTPd", re: `\b400[ -](?:SSL error|Missing certificate|Invalid certificate|Cert handler not ready)`, also: []fault.ID{fault.IDTLSVersion}},
 	{id: fault.IDTLSFailed, program: "vsftpd", re: `\b421[ -]Negotiation failed: |"SSL_accept failed: `, also: []fault.ID{fault.IDTLSVersion}},
 	{id: fault.IDTLSFailed, program: "ProFTPD", re: `TLS(?:/TLS)?(?:-[CP])? negotiation failed on control|\b(?:421|550)[ -](?:Failed TLS handshake|TLS handshake failed)|TLS negotiation timed out|unable to accept TLS connection:`, also: []fault.ID{fault.IDTLSVersion}},
 	{id: fault.IDTLSVersion, program: "GnuTLS", re: `TLS fatal alert has been received`, also: []fault.ID{fault.IDTLSFailed}, note: "the other side ended the handshake; mostly no version or cipher was left"},
 	{id: fault.IDTLSFailed, re: `tls: (?:certificate required|internal error)|alert (?:certificate required|internal error)|SSL client certificate required`, note: "certificate required: the server wants one of the client. internal error: the log of the other side has the cause"},
-	{id: fault.IDTLSFailed, program: ".NET", re: `A call to SSPI failed|Security\.Authentication\.AuthenticationException`, also: []fault.ID{fault.IDTLSVersion, fault.IDUnknownCA}, note: "the inner exception tells why; it is about TLS and not about the password"},
+	{id: fault.IDTLSFailed, program: ".NET", re: `A call to SSPI failed|Security\.Authentication\.AuthenticationException|Authentication failed(?: because the remote party|, see inner exception)|Received an unexpected EOF or 0 bytes from the transport stream`, also: []fault.ID{fault.IDTLSVersion, fault.IDUnknownCA}, note: "the inner exception tells why; it is about TLS and not about the password"},
 	{id: fault.IDTLSVersion, program: "Java", re: `No appropriate protocol`},
 	{id: fault.IDTLSFailed, program: "Java", re: `Remote host (?:terminated|closed connection during) (?:the )?handshake`, also: []fault.ID{fault.IDALG, fault.IDImplicitTLS}},
 	{id: fault.IDTLSFailed, program: "GnuTLS", re: `Key usage violation in certificate`, note: "the certificate of the server may not be used for this (its key usage); it has to be made anew with digitalSignature"},
@@ -446,7 +456,7 @@ var patterns = slices.Concat([]pattern{
 	{id: fault.IDAuth, program: "ProFTPD", re: `USER \S+: no such user found from|Refusing empty password from user|root login attempted|authentication for user '.*' failed: |no more auth methods available, disconnecting`, note: "the words behind it, or the line above it, are the reason, which the client is not told"},
 	{id: fault.IDAuth, program: "Pure-FTPd", re: `Authentication failed for user \[|Sorry, but I can't trust you|\b530[ -]This is a private system`},
 	{id: fault.IDSequence, program: "Pure-FTPd", re: `We can't do that in the current session|\b530[ -]You're already logged in`},
-	{id: fault.IDAuth, program: "ncftp", re: `username and/or password was not accepted`},
+	{id: fault.IDAuth, program: "ncftp", re: `username (?:and/or password )?was not accepted`},
 	{id: fault.IDAuth, program: "wget", re: `The server refuses login`, also: []fault.ID{fault.IDBusy}, note: "the reply to USER was a refusal, before any password"},
 	{id: fault.IDAuth, program: "OpenSSH", re: `Permission denied \((?:[a-z,-]*(?:publickey|password|keyboard-interactive|gssapi)[a-z,-]*)\)|Permission denied, please try again`},
 	{id: fault.IDAuth, program: "ssh2 (Node)", re: `All configured authentication methods failed`},
@@ -464,6 +474,7 @@ var patterns = slices.Concat([]pattern{
 
 	// Files of this machine.
 	{id: fault.IDLocal, program: "OpenSSH", re: `(?:open|stat|read|write) local "|local (?:open )?".*"(?:: | is not a regular file)|Couldn't (?:open local file|change local directory|create local directory)|Couldn't write to ".*": `},
+	{id: fault.IDLocal, program: "ssh2 (Node)", re: `Cannot parse privateKey: `, note: "the file of the key was not read: it has a passphrase and none was given, or it is of a form that the program does not know"},
 	{id: fault.IDLocal, program: "curl", re: `curl: \((?:23|26|37|58|77)\)|Failed to (?:open|create) the file |curl: can't open '|error setting certificate (?:file|verify locations)|Problem with the SSL CA cert`},
 	{id: fault.IDLocal, program: "wget", re: `Cannot write to '.*' \(`},
 	{id: fault.IDLocal, program: "Python", re: `(?:FileNotFoundError|PermissionError|IsADirectoryError|NotADirectoryError): \[Errno \d+\] .*: '`},
@@ -496,6 +507,7 @@ var patterns = slices.Concat([]pattern{
 	{id: fault.IDReadOnly, re: `read-only file system|EROFS|write protected|\b550[ -].*read.?only|Refusing \S+ request in read-only mode`},
 	{id: fault.IDPerm, re: `553[ -](?:Could not create file|Can't open that file: Permission denied|.*Permission denied)|(?:open for write|remote open|dest open|remote mkdir|remote rename).*Permission denied`},
 	{id: fault.IDPerm, re: `\b55\d[ -].*(?:permission denied|access (?:is )?denied|operation not permitted|command denied|Anonymous users)`},
+	{id: fault.IDRejected, program: "FileZilla", re: `Connection attempt failed with "EACCES`, note: "it was this machine that refused: a firewall or a virus scanner on it"},
 	{id: fault.IDPerm, re: `Failed to open file .*for writing|Create directory operation failed|Delete operation failed|EACCES|SSH_FX_PERMISSION_DENIED|Error code: 3\b`},
 	{id: fault.IDServerSaysNo, program: "curl", re: `(?:Upload failed|command failed): Operation failed`, except: `\b(?:chmod|chown|chgrp|[am]time) command`, also: unnamed, note: "code 4 of SFTP says no more than failure"},
 	{id: fault.IDPerm, program: "curl", re: `\(25\) (?:Failed FTP upload|Upload failed): (?:550|553|Permission denied)`},
@@ -524,6 +536,7 @@ var patterns = slices.Concat([]pattern{
 	{id: fault.IDEmptyList, program: "Pure-FTPd", re: `Output truncated to \d+ matches`},
 	{id: fault.IDEmptyList, re: `\b50[0-2][ -].*\b(?:NLST|MLSD|STOU)\b`},
 	{id: fault.IDNames, program: "FileZilla", re: `Invalid character sequence received, disabling UTF-8`},
+	{id: fault.IDNames, program: "FileZilla", re: `Server does not support non-ASCII characters|Failed to convert command to 8 bit charset`},
 	{id: fault.IDNames, program: "ProFTPD", re: `Illegal character sequence in (?:filename|command)`},
 	{id: fault.IDNames, re: `UnicodeDecodeError|UnicodeEncodeError|Invalid UTF-8|invalid byte sequence|Error decoding UTF-8|codec can't (?:de|en)code|malformed UTF-8`},
 	{id: fault.IDNames, re: `Ã[¤¶¼Ÿ–„©¨ª«¡¢£§±²³´µ¯®º¹]|â‚¬|Â[£§°´]|\x{FFFD}`, note: "UTF-8 that was read as Latin-1 or cp1252, or the other way round"},
@@ -563,6 +576,8 @@ var patterns = slices.Concat([]pattern{
 	// A transfer that broke off, and the rest.
 	{id: fault.IDIdle, re: `Timeout detected|connection closed by (?:server|remote).*idle`, when: loggedIn},
 	{id: fault.IDDataBlocked, re: `(?:Failed|Could not|Unable) (?:to )?retrieve directory listing|The data connection could not be established`, alone: true, also: []fault.ID{fault.IDListingCut}, note: "the lines above it in the log tell why"},
+	{id: fault.IDNoAnswer, program: "Ruby", re: `Net::ReadTimeout`, also: []fault.ID{fault.IDDataBlocked}},
+	{id: fault.IDFiltered, program: "Ruby", re: `Net::OpenTimeout`, also: []fault.ID{fault.IDDataBlocked}},
 	{id: fault.IDNoAnswer, program: "OpenSSH", re: `Timeout, server \S+ not responding`, note: "ssh asked whether the server is there (ServerAliveInterval) and got no answer"},
 	{id: fault.IDLost, program: "sshd", re: `Timeout, client not responding from`, note: "sshd asked whether the client is there (ClientAliveInterval) and got no answer"},
 	{id: fault.IDShortFile, program: "curl", re: `transfer closed with (?:\d+ bytes|outstanding read data) remaining|Received only partial file|Transferred a partial file|Uploaded unaligned file size`},
@@ -578,7 +593,8 @@ var patterns = slices.Concat([]pattern{
 	{id: fault.IDUploadCut, re: `\b426[ -]`, also: []fault.ID{fault.IDAborted}},
 	{id: fault.IDSSHDropped, program: "OpenSSH", re: `Connection (?:closed|reset) by \S+ port \d+`, except: `preauth|\bsshd\b`, also: []fault.ID{fault.IDBanned, fault.IDChrootOwner}},
 	{id: fault.IDLost, program: "Python", re: `EOF in transport thread|Server connection dropped|SSH session not active|OSError: Socket is closed|^EOFError$|transport shut down or saw EOF|ConnectionAbortedError|SSLZeroReturnError`, except: `DEBUG`, also: []fault.ID{fault.IDIdle}},
-	{id: fault.IDLost, program: "Go", re: `FTP connection to .*: EOF$`, also: []fault.ID{fault.IDBusy, fault.IDBanned}},
+	{id: fault.IDLost, program: "FileZilla", re: `The remote host closed TLS connection`, also: []fault.ID{fault.IDIdle, fault.IDBusy}},
+	{id: fault.IDLost, program: "Go", re: `FTP connection(?: to .*)?: EOF$`, also: []fault.ID{fault.IDBusy, fault.IDBanned}},
 	{id: fault.IDLost, re: `Connection closed (?:prematurely|by server)|Disconnected from server: ECONNABORTED`, also: []fault.ID{fault.IDIdle, fault.IDBusy}},
 	{id: fault.IDIdle, program: "commons-net", re: `FTP response 421 received`, also: []fault.ID{fault.IDShutdown, fault.IDBusy}},
 	{id: fault.IDLost, re: `Server sent FIN packet unexpectedly|SocketException: Connection reset|connection was aborted by the server|JSchException: (?:session is down|channel is not opened)`, also: []fault.ID{fault.IDIdle, fault.IDBusy}},
@@ -636,6 +652,8 @@ var patterns = slices.Concat([]pattern{
 	{id: fault.IDTLSMissing, program: "FileZilla", re: `Insecure server, it does not support FTP over TLS`},
 	{id: fault.IDWrongProto, re: `^SSH-[12]\.\d+-`, note: "this is the first line of an SSH server: sftp://HOST:PORT"},
 	{id: fault.IDTLSFailed, re: `Unable to establish SSL connection|curl: \(35\) `, alone: true, also: []fault.ID{fault.IDTLSVersion, fault.IDImplicitTLS}},
+	{id: fault.IDUnknownCA, program: "WinSCP", re: `Peer certificate rejected`, alone: true, also: []fault.ID{fault.IDSelfSigned, fault.IDCertName, fault.IDExpired}},
+	{id: fault.IDUnknownCA, program: "OpenSSL", re: `certificate verify failed`, alone: true, also: []fault.ID{fault.IDSelfSigned, fault.IDCertName, fault.IDExpired, fault.IDIncomplete}},
 	{id: fault.IDFiltered, program: "FileZilla", re: `Could not connect to server`, alone: true, also: []fault.ID{fault.IDRefused, fault.IDAuth}, note: "the lines above it in the log tell why"},
 	{id: fault.IDLost, program: "OpenSSH", re: `^(?:OpenSSH: |scp: )?Connection closed\.?$`, alone: true, also: []fault.ID{fault.IDChrootOwner, fault.IDSSHDropped}, note: "sftp ends with this whatever has happened; the lines above it tell more"},
 }, byCode())
@@ -680,7 +698,7 @@ func byCode() (all []pattern) {
 			continue
 		}
 		p.id, p.also = c.others, slices.DeleteFunc(slices.Clone(c.ids), func(id fault.ID) bool { return id == c.others })
-		p.re = `(?:^(?:[<> -]+|Response: *)?|(?:failed|refused|denied|error|error_perm|error_temp|error_reply): ?\(?)` + c.code + `[ -]["'(]?\pL`
+		p.re = `(?:^(?:[<> -]+|Response: *)?|(?:failed|refused|denied|error|error_perm|error_temp|error_reply): ?\(?)` + c.code + `[ -]["'(]?\pL|\bCode: ` + c.code + ` Message: `
 		p.except = `\b` + c.code + ` (?:bytes|files|folders|directories|entries|items|users|connections|(?:[kMGT]i?)?B)\b`
 		p.last, p.alone, p.note = true, true, "these words are not known here, only the code "+c.code
 		all = append(all, p)
