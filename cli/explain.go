@@ -21,7 +21,7 @@ func explainCommand() *cobra.Command {
 	var asJSON bool
 	var words string
 	cmd := &cobra.Command{
-		Use:   "explain [ID]",
+		Use:   "explain [ID...]",
 		Short: "say what a message means and what to do about it",
 		Long: `Explain the id that stands in brackets at the end of a message, of this program
 or of a server: what it means, how to see it by hand, and what each side can do.
@@ -38,7 +38,6 @@ sent anywhere. The exit status is 1 when nothing was found.`,
   dray explain --text '425 Security: Bad IP connecting.'
   dray explain --text 'Received message too long 1416128883'
   dray explain --text - < session.log`,
-		Args: cobra.MaximumNArgs(1),
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			var ids []string
 			for _, e := range explain.All() {
@@ -70,17 +69,31 @@ sent anywhere. The exit status is 1 when nothing was found.`,
 				}
 				return nil
 			}
-			e, ok := explain.Named(args[0])
-			switch {
-			case !ok && strings.ContainsAny(args[0], " \t\n"):
-				return usagef("there is no message %q\n      for the words of a program: dray explain --text %s", args[0], shellWord(args[0]))
-			case !ok:
-				return usagef("there is no message %q%s", args[0], meant(args[0]))
-			case asJSON:
-				return enc.Encode(explained(e))
+			var entries []explain.Entry
+			for _, word := range args {
+				e, ok := explain.Named(word)
+				all := strings.Join(args, " ")
+				switch {
+				case !ok && strings.ContainsAny(all, " \t\n"):
+					return usagef("there is no message %q\n      for the words of a program: dray explain --text %s", word, shellWord(all))
+				case !ok:
+					return usagef("there is no message %q%s", word, meant(word))
+				}
+				entries = append(entries, e)
 			}
-			fmt.Fprintln(out, e.ID)
-			writeEntry(out, e)
+			for i, e := range entries {
+				if asJSON {
+					if err := enc.Encode(explained(e)); err != nil {
+						return err
+					}
+					continue
+				}
+				if i > 0 {
+					fmt.Fprintln(out)
+				}
+				fmt.Fprintln(out, e.ID)
+				writeEntry(out, e)
+			}
 			return nil
 		},
 	}

@@ -59,7 +59,7 @@ func hostsListCommand() *cobra.Command {
 		Use:     "ls",
 		Short:   "list stored hosts",
 		Example: "  dray hosts ls",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			h, _, err := storedHosts()
 			if err != nil {
@@ -187,7 +187,12 @@ func hostsRemoveCommand() *cobra.Command {
 		Use:     "rm NAME...",
 		Short:   "forget stored hosts",
 		Example: "  dray hosts rm nas",
-		Args:    cobra.MinimumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("hosts rm takes the names of stored hosts\n      for example: dray hosts rm nas")
+			}
+			return nil
+		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			hosts, file, err := storedHosts()
 			if err != nil {

@@ -99,3 +99,32 @@ func TestExamplesNameOnlyWhatExists(t *testing.T) {
 		}
 	})
 }
+
+// Several ids are explained one behind the other, and words without quotes lead to
+// --text.
+func TestExplainTakesSeveralIDs(t *testing.T) {
+	said := func(args ...string) (string, error) {
+		var out strings.Builder
+		root := Root()
+		root.SetOut(&out)
+		root.SetArgs(append([]string{"explain"}, args...))
+		err := root.Execute()
+		return out.String(), err
+	}
+	out, err := said("refused", "[filtered]")
+	fine(t, err)
+	if !strings.HasPrefix(out, "refused\n") || !strings.Contains(out, "\n\nfiltered\n\nWhat it means\n") {
+		t.Errorf("two ids are explained as\n%s", out)
+	}
+	out, err = said("--json", "refused", "auth")
+	fine(t, err)
+	if lines := strings.Split(strings.TrimSpace(out), "\n"); len(lines) != 2 || !strings.Contains(lines[1], `"id":"auth"`) {
+		t.Errorf("two ids as JSON are\n%s", out)
+	}
+	for _, words := range [][]string{{"Connection", "refused"}, {"refused", "by peer"}} {
+		out, err = said(words...)
+		if want := "dray explain --text '" + strings.Join(words, " ") + "'"; err == nil || !strings.Contains(err.Error(), want) || out != "" {
+			t.Errorf("%q: %v, with\n%s\nwant %s", words, err, out, want)
+		}
+	}
+}
