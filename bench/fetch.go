@@ -44,7 +44,7 @@ func fetchPeer(name, dir string) error {
 			packages = append(packages, library)
 		}
 	}
-	get := exec.Command("apt-get", append([]string{"download", "-q"}, packages...)...)
+	get := exec.Command("apt-get", append([]string{"download", "-q", "-o", "Acquire::Retries=3"}, packages...)...)
 	get.Dir = debs
 	if out, err := get.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: apt-get download: %w\n%s", name, err, out)

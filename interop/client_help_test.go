@@ -353,7 +353,7 @@ func unpacked(t *testing.T, program string) (path, root string) {
 		lack(err, nil)
 	}
 	defer os.RemoveAll(fresh)
-	get := exec.Command("apt-get", append([]string{"download", "-q"}, packages...)...)
+	get := exec.Command("apt-get", append([]string{"download", "-q", "-o", "Acquire::Retries=3"}, packages...)...)
 	get.Dir = fresh
 	if out, err := get.CombinedOutput(); err != nil {
 		lack(err, out)
