@@ -878,6 +878,9 @@ var said = []struct {
 	{fault.IDSFTPNoise, "protocol error: size not delimited"},
 	{fault.IDSFTPNoise, "protocol error: unexpected <newline>"},
 	{fault.IDSSHDropped, "com.jcraft.jsch.JSchException: Session.connect: java.io.IOException: End of IO Stream Read"},
+	{fault.IDKexCipher, "net.schmizz.sshj.transport.TransportException: Unable to reach a settlement: [a, b] and [c]"},
+	{fault.IDKexCipher, "org.apache.sshd.common.SshException: Unable to negotiate key exchange for kex algorithms (client: a / server: b)"},
+	{fault.IDHostKeyNew, "pysftp.exceptions.HostKeysException: No Host Keys Found"},
 	{fault.IDFiltered, "> ftp: connect :Unknown error number"},
 	{fault.IDFiltered, "cd `/' [Delaying before reconnect: 24]"},
 
