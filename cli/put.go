@@ -205,7 +205,7 @@ func spool(ctx context.Context, r io.Reader) (name string, done func(), err erro
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		done()
-		return "", nil, fault.Because(err, fault.KindOf(err), fault.IDLocal, f.Name(), err.Error())
+		return "", nil, mirror.LocalError(f.Name(), err)
 	}
 	return f.Name(), done, nil
 }
