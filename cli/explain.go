@@ -25,7 +25,7 @@ func explainCommand() *cobra.Command {
 		Short: "say what a message means and what to do about it",
 		Long: `Explain the id that stands in brackets at the end of a message, of this program
 or of a server: what it means, how to see it by hand, and what each side can do.
-Without an ID, list them all.
+Several are explained one behind the other; without an ID, all are listed.
 
 With --text, find out what an error message of any program means, or a log: the
 words of vsftpd, ProFTPD, Pure-FTPd, FileZilla, WinSCP, OpenSSH, PuTTY, curl,
@@ -70,9 +70,9 @@ sent anywhere. The exit status is 1 when nothing was found.`,
 				return nil
 			}
 			var entries []explain.Entry
+			all := strings.Join(args, " ")
 			for _, word := range args {
 				e, ok := explain.Named(word)
-				all := strings.Join(args, " ")
 				switch {
 				case !ok && strings.ContainsAny(all, " \t\n"):
 					return usagef("there is no message %q\n      for the words of a program: dray explain --text %s", word, shellWord(all))
