@@ -560,7 +560,8 @@ func (p *patient) suggest(findings []Finding) {
 	}
 }
 
-// behind is what the words mean that a server wrote in clear text inside TLS.
+// behind is what the words mean that a server wrote in clear text inside TLS; none where
+// nobody knows them.
 func (p *patient) behind(f *Finding) []fault.ID {
 	said, _ := f.Facts["server"].(string)
 	if f.ID != fault.IDPlainInTLS || said == "" {

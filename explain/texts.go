@@ -42,6 +42,17 @@ const (
 	storing                   // STOR or APPE, and no 226 since
 )
 
+// A tier says how early a pattern is told, wherever it stands in the table. Those of the
+// last two are told only where no line of the text has a pattern of a tier before.
+type tier uint8
+
+const (
+	byWords      tier = iota
+	behindOthers      // it says less than others do
+	byCodeAlone       // a reply of which only the code is known
+	whereAlone        // what failures end with
+)
+
 // A pattern is how a program says something.
 type pattern struct {
 	id      fault.ID
@@ -50,8 +61,7 @@ type pattern struct {
 	when    when
 	after   string // RE2: only below a line that has this
 	except  string // RE2: not where this is in the line too
-	last    bool   // told behind what others tell, wherever it stands here
-	alone   bool   // told only when no other pattern has a line of the text: it is what failures end with; with last, before those
+	tier    tier
 	also    []fault.ID
 	note    string
 
@@ -62,6 +72,9 @@ type pattern struct {
 
 // unnamed is what code 4 of SFTP can mean, whose only words are "Failure".
 var unnamed = []fault.ID{fault.IDExists, fault.IDNoSpace, fault.IDQuota, fault.IDSetstat, fault.IDAcrossMounts}
+
+// clearText is how libraries say that text came where TLS was to be.
+const clearText = `wrong.version.number|An unexpected TLS packet was received|A record packet with illegal version was received|GnuTLS error -(?:8|15)\b|unrecogni[sz]ed SSL message|handshake failed due to an unexpected packet format|a corrupted frame was received|SEC_E_(?:INVALID_TOKEN|ILLEGAL_MESSAGE)`
 
 // patterns are all words that are known. What comes first is more specific: a line
 // is told by the first pattern that it has, and matches are told in this order.
@@ -262,14 +275,12 @@ var patterns = slices.Concat([]pattern{
 	{id: fault.IDPlainInTLS, program: "Go", re: `record with version ([0-9a-f]{4})`, decode: recordVersion},
 	{id: fault.IDWrongProto, program: "Go", re: `oversized record received with length 20527`, note: "20527 is the text \"P/\" of \"HTTP/\": a web server, or a proxy, answered"},
 	{id: fault.IDPlainInTLS, program: "Go", re: `oversized record received with length (\d+)`, decode: recordLength},
-	{id: fault.IDPlainInTLS, re: `wrong.version.number|An unexpected TLS packet was received|GnuTLS error -15\b|unrecogni[sz]ed SSL message`, when: loggedIn},
-	{id: fault.IDPlainInTLS, re: `wrong.version.number|An unexpected TLS packet was received|GnuTLS error -15\b|unrecogni[sz]ed SSL message`, when: secured, note: "TLS had begun before it: the server fell out of TLS"},
+	{id: fault.IDPlainInTLS, re: clearText, when: loggedIn},
+	{id: fault.IDPlainInTLS, re: clearText, when: secured, note: "TLS had begun before it: the server fell out of TLS"},
 	{id: fault.IDImplicitTLS, program: "Go", re: `first record does not look like a TLS handshake`, note: "TLS was begun on a port that begins in clear text: ftp:// with explicit TLS in place of ftps://, or port 990"},
 	{id: fault.IDImplicitTLS, program: "OpenSSL", re: `wrong.version.number|unknown protocol`, also: []fault.ID{fault.IDPlainInTLS}, note: "TLS was begun on a port that begins in clear text: ftp:// with explicit TLS in place of ftps://, or port 990. If a login came before it, see plaintext-in-tls"},
-	{id: fault.IDImplicitTLS, program: "GnuTLS", re: `An unexpected TLS packet was received|GnuTLS error -15\b`, also: []fault.ID{fault.IDPlainInTLS}, note: "TLS was begun on a port that begins in clear text: ftp:// with explicit TLS in place of ftps://, or port 990. If a login came before it, see plaintext-in-tls"},
-	{id: fault.IDImplicitTLS, program: "Java", re: `unrecogni[sz]ed SSL message`, also: []fault.ID{fault.IDPlainInTLS}, note: "text came where TLS should begin: the port begins in clear text, and takes explicit TLS in place of implicit"},
-	{id: fault.IDImplicitTLS, program: "GnuTLS", re: `GnuTLS error -8\b|A record packet with illegal version was received`, also: []fault.ID{fault.IDPlainInTLS}, note: "text came where TLS should begin: the port begins in clear text, and takes explicit TLS in place of implicit"},
-	{id: fault.IDImplicitTLS, program: ".NET", re: `handshake failed due to an unexpected packet format|Cannot determine the frame size or a corrupted frame was received`, also: []fault.ID{fault.IDPlainInTLS}, note: "text came where TLS should begin: the port begins in clear text, and takes explicit TLS in place of implicit"},
+	{id: fault.IDImplicitTLS, program: "GnuTLS", re: `An unexpected TLS packet was received|A record packet with illegal version was received|GnuTLS error -(?:8|15)\b`, also: []fault.ID{fault.IDPlainInTLS}, note: "TLS was begun on a port that begins in clear text: ftp:// with explicit TLS in place of ftps://, or port 990. If a login came before it, see plaintext-in-tls"},
+	{id: fault.IDImplicitTLS, program: "Java, .NET", re: `unrecogni[sz]ed SSL message|handshake failed due to an unexpected packet format|a corrupted frame was received`, also: []fault.ID{fault.IDPlainInTLS}, note: "text came where TLS should begin: the port begins in clear text, and takes explicit TLS in place of implicit"},
 	{id: fault.IDImplicitTLS, program: "Schannel", re: `SEC_E_(?:INVALID_TOKEN|ILLEGAL_MESSAGE)`, also: []fault.ID{fault.IDPlainInTLS, fault.IDTLSVersion}},
 	{id: fault.IDImplicitTLS, re: `This port speaks TLS from the first byte`},
 	{id: fault.IDALG, program: "ProFTPD", re: `FTP-aware router, NAT, or firewall`},
@@ -295,7 +306,7 @@ var patterns = slices.Concat([]pattern{
 	{id: fault.IDSelfSigned, re: `self[- ]signed certificate|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|certificate is self.signed`},
 	{id: fault.IDUnknownCA, program: "GnuTLS", re: `server certificate verification failed\. CAfile`, also: []fault.ID{fault.IDSelfSigned, fault.IDIncomplete, fault.IDExpired, fault.IDCertName}, note: "this says that the certificate is not trusted, and not why; openssl s_client tells more"},
 	{id: fault.IDUnknownCA, re: `certificate signed by unknown authority|Certificate verification:.*not trusted|certificate is NOT trusted|tlsv1 alert unknown ca|Certificate not trusted|unable to find valid certification path|remote certificate (?:is invalid|was rejected)|remote error: tls: (?:bad certificate|unknown certificate)|alert (?:bad certificate|certificate unknown)`},
-	{id: fault.IDUnknownCA, program: "wget", re: `certificate of '.*' is not trusted|cannot verify \S+ certificate, issued by`, last: true, also: []fault.ID{fault.IDSelfSigned, fault.IDIncomplete, fault.IDExpired, fault.IDCertName}, note: "the line below it tells why"},
+	{id: fault.IDUnknownCA, program: "wget", re: `certificate of '.*' is not trusted|cannot verify \S+ certificate, issued by`, tier: behindOthers, also: []fault.ID{fault.IDSelfSigned, fault.IDIncomplete, fault.IDExpired, fault.IDCertName}, note: "the line below it tells why"},
 	{id: fault.IDUnknownCA, program: "Schannel", re: `SEC_E_UNTRUSTED_ROOT`, also: []fault.ID{fault.IDSelfSigned, fault.IDIncomplete}},
 	{id: fault.IDUnknownCA, program: "Schannel", re: `CRYPT_E_(?:NO_REVOCATION_CHECK|REVOCATION_OFFLINE)`, note: "nobody can be asked whether the certificate was revoked, and Windows insists on it: curl --ssl-revoke-best-effort goes on"},
 	{id: fault.IDCertName, program: "Schannel", re: `SEC_E_WRONG_PRINCIPAL`},
@@ -370,7 +381,7 @@ var patterns = slices.Concat([]pattern{
 	{id: fault.IDEpsvLie, program: "curl", re: `Weirdly formatted EPSV reply|Illegal port number in EPSV reply|Failed EPSV attempt`},
 	{id: fault.IDEpsvLie, program: "lftp", re: `EPSV failed, will try PASV`},
 	{id: fault.IDEpsvLie, re: `\b50[0-2][ -].*\bEPSV\b|\b229\b.*\((?:[|!]{0,2}\d+[|!]?|[|!]{3}\d+|[|!]{3}0+[|!])\)|EPSV.*(?:not (?:understood|implemented|supported|recogni[sz]ed)|unknown command)`},
-	{id: fault.IDEpsvLie, re: `\b5\d\d[ -]`, after: `\bEPSV\b`, last: true},
+	{id: fault.IDEpsvLie, re: `\b5\d\d[ -]`, after: `\bEPSV\b`, tier: behindOthers},
 	{id: fault.IDNoDataPort, re: `(?:425|503)[ -].*\bUse (?:PORT or PASV|PASV or PORT|PASV|PORT) first|425[ -]No data connection$|150 .*no data connection`},
 	{id: fault.IDNoDataPort, program: "curl", re: `curl: \(13\)|Bad PASV/EPSV response|FTP: unknown PASV reply`},
 	{id: fault.IDNoDataPort, program: "wget, ncftp", re: `Cannot initiate PASV transfer|^Passive mode refused\.`, note: "the server refused PASV; its reply tells why"},
@@ -389,7 +400,7 @@ var patterns = slices.Concat([]pattern{
 	{id: fault.IDUnpublished, program: "WinSCP", re: `Transfer channel can't be opened\. Reason:.*actively refused`},
 	{id: fault.IDDataBlocked, program: "WinSCP", re: `Transfer channel can't be opened|Timeout detected\. \(data connection\)|Timeout detected\. \(transfer connection\)`},
 	{id: fault.IDDataBlocked, program: "basic-ftp", re: `Timeout when trying to open data connection|Timeout \(data socket\)`},
-	{id: fault.IDDataBlocked, program: "basic-ftp", re: `None of the available transfer modes work`, last: true, also: []fault.ID{fault.IDEpsvLie}, note: "neither EPSV nor PASV led to a connection; what the last of them was answered stands behind it"},
+	{id: fault.IDDataBlocked, program: "basic-ftp", re: `None of the available transfer modes work`, tier: behindOthers, also: []fault.ID{fault.IDEpsvLie}, note: "neither EPSV nor PASV led to a connection; what the last of them was answered stands behind it"},
 	{id: fault.IDDataBlocked, program: "ProFTPD", re: `Passive data transfer failed, possibly due to network issues|Check your PassivePorts and MasqueradeAddress`},
 	{id: fault.IDDataBlocked, program: "ncftp", re: `Data connection (?:to \S+ )?timed out|directory listing data -- timed out`},
 	{id: fault.IDDataBlocked, program: "rclone", re: `Timeout when waiting for List`},
@@ -405,7 +416,7 @@ var patterns = slices.Concat([]pattern{
 	{id: fault.IDTLSActive, re: `\b534[ -](?:Authentication type already set to TLS|Session already secured)`},
 	{id: fault.IDTLSRequired, program: "IIS", re: `\b534[ -].*(?:SSL|TLS|policy)`},
 	{id: fault.IDTLSRequired, program: "FileZilla Server", re: `\b(?:503|530|421)[ -].*(?:Use AUTH|AUTH TLS|explicit FTP over TLS)`},
-	{id: fault.IDTLSMissing, re: `\b5\d\d[ -]`, after: `\bAUTH (?:TLS|SSL)`, last: true, note: "it is the answer to AUTH: the server offers no TLS, or not here"},
+	{id: fault.IDTLSMissing, re: `\b5\d\d[ -]`, after: `\bAUTH (?:TLS|SSL)`, tier: behindOthers, note: "it is the answer to AUTH: the server offers no TLS, or not here"},
 	{id: fault.IDTLSRequired, re: `Must perform authentication before identifying USER`},
 	{id: fault.IDTLSRequired, re: `\b(?:421|521|530|550)[ -].*(?:TLS|SSL|FTPS|encrypt|secure connection).*(?:require|must|only|need|have to use)|\b(?:421|521|530|550)[ -].*(?:require|must|only|need|have to use).*(?:TLS|SSL|FTPS|encrypt|secure connection)`},
 	{id: fault.IDBusy, program: "vsftpd", re: `"Connection refused: too many sessions`},
@@ -442,7 +453,7 @@ var patterns = slices.Concat([]pattern{
 	{id: fault.IDAuth, program: "IIS", re: `\b530[ -]Valid hostname is expected`, note: "the site has a name for its host (Virtual Host Names), and the login begins with it: HOST|USER"},
 	{id: fault.IDAuth, program: "PAM", re: `pam_\w+\(\S+:auth\): authentication failure|PAM: Authentication failure for|pam_listfile\(\S+\): Refused user`},
 	{id: fault.IDAuth, program: "sshd", re: `ROOT LOGIN REFUSED`, note: "sshd_config keeps root out: PermitRootLogin"},
-	{id: fault.IDAuth, program: "sshd", re: `\bInvalid user \S* from `, last: true, note: "the server has no account of that name"},
+	{id: fault.IDAuth, program: "sshd", re: `\bInvalid user \S* from `, tier: behindOthers, note: "the server has no account of that name"},
 	{id: fault.IDAuth, program: "sshd", re: `not from a permitted (?:host|source address)|not permitted to use this (?:key|certificate) for login`, note: "the key is right and may be used from other addresses only: from= in authorized_keys"},
 	{id: fault.IDAuth, program: "OpenSSH", re: `Certificate does not contain an authorized principal|Certificate invalid: `, also: []fault.ID{fault.IDHostKeyOther}, note: "a certificate of SSH, not of TLS: ssh-keygen -L -f FILE shows its names and days"},
 	{id: fault.IDAuth, program: "sshd", re: `revoked key for \S+ attempted authentication`},
@@ -511,7 +522,7 @@ var patterns = slices.Concat([]pattern{
 	{id: fault.IDPerm, re: `Failed to open file .*for writing|Create directory operation failed|Delete operation failed|EACCES|SSH_FX_PERMISSION_DENIED|Error code: 3\b`},
 	{id: fault.IDServerSaysNo, program: "curl", re: `(?:Upload failed|command failed): Operation failed`, except: `\b(?:chmod|chown|chgrp|[am]time) command`, also: unnamed, note: "code 4 of SFTP says no more than failure"},
 	{id: fault.IDPerm, program: "curl", re: `\(25\) (?:Failed FTP upload|Upload failed): (?:550|553|Permission denied)`},
-	{id: fault.IDPerm, program: "curl", re: `curl: \(25\) `, alone: true, also: []fault.ID{fault.IDNotFound, fault.IDNoSpace, fault.IDQuota}, note: "the server refused the upload; its reply stands in the output of curl -v"},
+	{id: fault.IDPerm, program: "curl", re: `curl: \(25\) `, tier: whereAlone, also: []fault.ID{fault.IDNotFound, fault.IDNoSpace, fault.IDQuota}, note: "the server refused the upload; its reply stands in the output of curl -v"},
 	{id: fault.IDOffset, program: "curl", re: `Couldn't resume download|Offset \(\d+\) was beyond file size`},
 	{id: fault.IDNotBuilt, program: "curl, wget", re: `command REST failed|Couldn't use REST`, note: "the server does not resume"},
 
@@ -554,15 +565,15 @@ var patterns = slices.Concat([]pattern{
 	{id: fault.IDFiltered, program: "Linux", re: `nf_conntrack: table full, dropping packet`, note: "the firewall of this host remembers more connections than it has room for: sysctl net.netfilter.nf_conntrack_max shows the limit"},
 	{id: fault.IDDataBlocked, program: "Linux", re: `default automatic helper assignment has been turned off`, note: "the helper that opened data ports for FTP no longer does so by itself; it never could under TLS. Let in the passive range instead"},
 	{id: fault.IDFiltered, program: "ftp (Windows)", re: `ftp: connect ?:Unknown error number`, also: []fault.ID{fault.IDRefused}},
-	{id: fault.IDFiltered, program: "lftp", re: `\[Delaying before reconnect: \d+\]`, alone: true, also: []fault.ID{fault.IDRefused, fault.IDAuth, fault.IDBusy}, note: "lftp tries again and hides why; debug 5 before open shows it"},
+	{id: fault.IDFiltered, program: "lftp", re: `\[Delaying before reconnect: \d+\]`, tier: whereAlone, also: []fault.ID{fault.IDRefused, fault.IDAuth, fault.IDBusy}, note: "lftp tries again and hides why; debug 5 before open shows it"},
 	{id: fault.IDFiltered, re: `connect to (?:host )?(?:address )?(?:\S+ \()?\d+\.\d+\.\d+\.\d+\)? port \d+.*timed out`, when: 0},
 	{id: fault.IDIPv6Dead, re: `(?:connect to|Connecting to|dial tcp6?)\b.*?\[?[0-9a-f]{1,4}:[0-9a-f:]*:[0-9a-f:]+\]?.*(?:timed out|i/o timeout)`, note: "the address that did not answer is one of IPv6"},
 	{id: fault.IDRefused, program: "paramiko", re: `NoValidConnectionsError|Unable to connect to port \d+ on `, also: []fault.ID{fault.IDRejected, fault.IDFiltered}},
 	{id: fault.IDRejected, program: "OpenSSH", re: `connect to (?:host|address) \S+ port \d+: (?:Permission denied|Operation not permitted|Invalid argument)`, note: "it was this machine that refused: a rule of its firewall or of SELinux"},
 	{id: fault.IDFiltered, program: "curl", re: `\(28\) Failed to connect to|Failed to connect to \S+ port \d+ after \d{5,} ms: Could(?:n't| not) connect`, also: []fault.ID{fault.IDIPv6Dead}},
 	{id: fault.IDRefused, re: `connection refused|ECONNREFUSED|actively refused|WinError 10061|Couldn't connect to server|\(7\) .*Could not connect to server|Connection to \S+ refused|remote host refused connection`, also: []fault.ID{fault.IDUnpublished}},
-	{id: fault.IDFiltered, program: "ncftp", re: `: could not connect to remote host`, alone: true, also: []fault.ID{fault.IDRefused}},
-	{id: fault.IDFiltered, program: ".NET", re: `Unable to connect to the remote server`, alone: true, also: []fault.ID{fault.IDRefused}},
+	{id: fault.IDFiltered, program: "ncftp", re: `: could not connect to remote host`, tier: whereAlone, also: []fault.ID{fault.IDRefused}},
+	{id: fault.IDFiltered, program: ".NET", re: `Unable to connect to the remote server`, tier: whereAlone, also: []fault.ID{fault.IDRefused}},
 	{id: fault.IDFiltered, program: "JSch", re: `timeout: socket is not established`},
 	{id: fault.IDRefused, program: "PHP", re: `ssh2_connect\(\): Unable to connect to`, also: []fault.ID{fault.IDFiltered}},
 	{id: fault.IDRejected, re: `no route to host|EHOSTUNREACH|network is unreachable|ENETUNREACH|administratively prohibited|host is unreachable|WinError 10065|Destination (?:Host|Port) Unreachable`},
@@ -575,7 +586,7 @@ var patterns = slices.Concat([]pattern{
 
 	// A transfer that broke off, and the rest.
 	{id: fault.IDIdle, re: `Timeout detected|connection closed by (?:server|remote).*idle`, when: loggedIn},
-	{id: fault.IDDataBlocked, re: `(?:Failed|Could not|Unable) (?:to )?retrieve directory listing|The data connection could not be established`, alone: true, also: []fault.ID{fault.IDListingCut}, note: "the lines above it in the log tell why"},
+	{id: fault.IDDataBlocked, re: `(?:Failed|Could not|Unable) (?:to )?retrieve directory listing|The data connection could not be established`, tier: whereAlone, also: []fault.ID{fault.IDListingCut}, note: "the lines above it in the log tell why"},
 	{id: fault.IDNoAnswer, program: "Ruby", re: `Net::ReadTimeout`, also: []fault.ID{fault.IDDataBlocked}},
 	{id: fault.IDFiltered, program: "Ruby", re: `Net::OpenTimeout`, also: []fault.ID{fault.IDDataBlocked}},
 	{id: fault.IDNoAnswer, program: "OpenSSH", re: `Timeout, server \S+ not responding`, note: "ssh asked whether the server is there (ServerAliveInterval) and got no answer"},
@@ -611,12 +622,12 @@ var patterns = slices.Concat([]pattern{
 	{id: fault.IDNotFound, program: "vsftpd", re: `\b550[ -]RNFR command failed`, also: []fault.ID{fault.IDPerm}},
 	{id: fault.IDNotFound, program: "Pure-FTPd", re: `\b550[ -]Can't check for file existence`, also: []fault.ID{fault.IDPerm}},
 	{id: fault.IDPerm, program: "vsftpd", re: `\b550[ -]Rename failed`, also: []fault.ID{fault.IDExists, fault.IDAcrossMounts}},
-	{id: fault.IDNotFound, program: "vsftpd", re: `\b550[ -]Could not get file (?:size|modification time)`, alone: true, also: []fault.ID{fault.IDIsDir}, note: "programs ask for size and time before an upload too; that alone does no harm"},
+	{id: fault.IDNotFound, program: "vsftpd", re: `\b550[ -]Could not get file (?:size|modification time)`, tier: whereAlone, also: []fault.ID{fault.IDIsDir}, note: "programs ask for size and time before an upload too; that alone does no harm"},
 	{id: fault.IDInternal, program: "vsftpd", re: `\b451[ -]Failure reading local file`, note: "the disk, or a network file system under the server, failed while the file was read"},
 	{id: fault.IDNotFound, program: "rclone", re: `: directory not found$`, also: []fault.ID{fault.IDPerm}},
 	{id: fault.IDNotFound, program: "ncftp", re: `server said: .*(?:Failed to (?:open file|change directory)|No such file)`, also: []fault.ID{fault.IDPerm}},
 	{id: fault.IDPerm, program: "ncftp", re: `server said: .*(?:Permission denied|Could not create file|Create directory operation failed)`},
-	{id: fault.IDNotFound, program: "ncftp", re: `remote chdir failed`, alone: true, also: []fault.ID{fault.IDPerm}},
+	{id: fault.IDNotFound, program: "ncftp", re: `remote chdir failed`, tier: whereAlone, also: []fault.ID{fault.IDPerm}},
 	{id: fault.IDNotFound, program: "OpenSSH", re: `Can't ls: ".*" not found|File ".*" not found\.|Can't change directory: Can't check target`},
 	{id: fault.IDResume, program: "OpenSSH", re: `Unable to resume (?:down|up)load of ".*": local file is larger`, note: "the file here is larger than the one there: it is another version"},
 	{id: fault.IDNotFound, re: `No such file["']?\.?$`, also: []fault.ID{fault.IDHandle}},
@@ -651,41 +662,47 @@ var patterns = slices.Concat([]pattern{
 	{id: fault.IDPerm, re: `Permission denied`, also: []fault.ID{fault.IDAuth}},
 	{id: fault.IDTLSMissing, program: "FileZilla", re: `Insecure server, it does not support FTP over TLS`},
 	{id: fault.IDWrongProto, re: `^SSH-[12]\.\d+-`, note: "this is the first line of an SSH server: sftp://HOST:PORT"},
-	{id: fault.IDTLSFailed, re: `Unable to establish SSL connection|curl: \(35\) `, alone: true, also: []fault.ID{fault.IDTLSVersion, fault.IDImplicitTLS}},
-	{id: fault.IDUnknownCA, program: "WinSCP", re: `Peer certificate rejected`, alone: true, also: []fault.ID{fault.IDSelfSigned, fault.IDCertName, fault.IDExpired}},
-	{id: fault.IDUnknownCA, program: "OpenSSL", re: `certificate verify failed`, alone: true, also: []fault.ID{fault.IDSelfSigned, fault.IDCertName, fault.IDExpired, fault.IDIncomplete}},
-	{id: fault.IDFiltered, program: "FileZilla", re: `Could not connect to server`, alone: true, also: []fault.ID{fault.IDRefused, fault.IDAuth}, note: "the lines above it in the log tell why"},
-	{id: fault.IDLost, program: "OpenSSH", re: `^(?:OpenSSH: |scp: )?Connection closed\.?$`, alone: true, also: []fault.ID{fault.IDChrootOwner, fault.IDSSHDropped}, note: "sftp ends with this whatever has happened; the lines above it tell more"},
+	{id: fault.IDTLSFailed, re: `Unable to establish SSL connection|curl: \(35\) `, tier: whereAlone, also: []fault.ID{fault.IDTLSVersion, fault.IDImplicitTLS}},
+	{id: fault.IDUnknownCA, program: "WinSCP", re: `Peer certificate rejected`, tier: whereAlone, also: []fault.ID{fault.IDSelfSigned, fault.IDCertName, fault.IDExpired}},
+	{id: fault.IDUnknownCA, program: "OpenSSL", re: `certificate verify failed`, tier: whereAlone, also: []fault.ID{fault.IDSelfSigned, fault.IDCertName, fault.IDExpired, fault.IDIncomplete}},
+	{id: fault.IDFiltered, program: "FileZilla", re: `Could not connect to server`, tier: whereAlone, also: []fault.ID{fault.IDRefused, fault.IDAuth}, note: "the lines above it in the log tell why"},
+	{id: fault.IDLost, program: "OpenSSH", re: `^(?:OpenSSH: |scp: )?Connection closed\.?$`, tier: whereAlone, also: []fault.ID{fault.IDChrootOwner, fault.IDSSHDropped}, note: "sftp ends with this whatever has happened; the lines above it tell more"},
 }, byCode())
 
+// How much a reply says whose words are not known.
+const (
+	wordsAreKnown = iota // a pattern of the table has the code with whatever words
+	codeIsClear          // what the code alone says
+	codeIsVague          // no more than that the server refuses
+)
+
 // codes are the replies whose number alone says something (RFC 959, 4.2; RFC 2228, 5;
-// RFC 2428, 2). The first id is what it mostly means. others is what it is with words that are
-// not known; "" where a pattern above tells it with whatever words.
+// RFC 2428, 2). The first id is what it mostly means.
 var codes = []struct {
-	code   string
-	others fault.ID
-	ids    []fault.ID
+	code string
+	says int
+	ids  []fault.ID
 }{
-	{"421", fault.IDShutdown, []fault.ID{fault.IDShutdown, fault.IDBusy, fault.IDIdle, fault.IDTries, fault.IDBanned}},
-	{"425", fault.IDDataBlocked, []fault.ID{fault.IDDataBlocked, fault.IDActiveBlock, fault.IDPool}},
-	{"426", "", []fault.ID{fault.IDUploadCut, fault.IDAborted, fault.IDDataLost}},
-	{"431", fault.IDTLSMissing, []fault.ID{fault.IDTLSMissing, fault.IDTLSFailed}},
-	{"450", fault.IDServerSaysNo, []fault.ID{fault.IDNotFound, fault.IDInUse, fault.IDPerm}},
-	{"451", fault.IDServerSaysNo, []fault.ID{fault.IDInternal, fault.IDPerm, fault.IDNoSpace}},
-	{"452", "", []fault.ID{fault.IDNoSpace, fault.IDQuota}},
-	{"500", fault.IDServerSaysNo, []fault.ID{fault.IDUnknown}},
-	{"501", "", []fault.ID{fault.IDSyntax, fault.IDNotDir}},
-	{"502", "", []fault.ID{fault.IDNotBuilt, fault.IDTLSMissing}},
-	{"503", "", []fault.ID{fault.IDSequence, fault.IDTLSMissing, fault.IDTLSActive}},
-	{"504", "", []fault.ID{fault.IDUnsupported}},
-	{"521", fault.IDServerSaysNo, []fault.ID{fault.IDProtRequired, fault.IDTLSRequired}},
-	{"522", fault.IDServerSaysNo, []fault.ID{fault.IDProtRequired, fault.IDTLSReuse, fault.IDFamily}},
-	{"530", fault.IDAuth, []fault.ID{fault.IDAuth, fault.IDLogin, fault.IDTLSRequired, fault.IDBusy}},
-	{"534", fault.IDTLSRequired, []fault.ID{fault.IDTLSRequired, fault.IDTLSMissing, fault.IDTLSActive, fault.IDProtRequired}},
-	{"550", fault.IDServerSaysNo, []fault.ID{fault.IDNotFound, fault.IDPerm, fault.IDIsDir, fault.IDExists}},
-	{"551", fault.IDServerSaysNo, []fault.ID{fault.IDPerm, fault.IDNotFound}},
-	{"552", "", []fault.ID{fault.IDQuota, fault.IDNoSpace}},
-	{"553", fault.IDServerSaysNo, []fault.ID{fault.IDPerm, fault.IDBadName, fault.IDExists}},
+	{"421", codeIsClear, []fault.ID{fault.IDShutdown, fault.IDBusy, fault.IDIdle, fault.IDTries, fault.IDBanned}},
+	{"425", codeIsClear, []fault.ID{fault.IDDataBlocked, fault.IDActiveBlock, fault.IDPool}},
+	{"426", wordsAreKnown, []fault.ID{fault.IDUploadCut, fault.IDAborted, fault.IDDataLost}},
+	{"431", codeIsClear, []fault.ID{fault.IDTLSMissing, fault.IDTLSFailed}},
+	{"450", codeIsVague, []fault.ID{fault.IDNotFound, fault.IDInUse, fault.IDPerm}},
+	{"451", codeIsVague, []fault.ID{fault.IDInternal, fault.IDPerm, fault.IDNoSpace}},
+	{"452", wordsAreKnown, []fault.ID{fault.IDNoSpace, fault.IDQuota}},
+	{"500", codeIsVague, []fault.ID{fault.IDUnknown}},
+	{"501", wordsAreKnown, []fault.ID{fault.IDSyntax, fault.IDNotDir}},
+	{"502", wordsAreKnown, []fault.ID{fault.IDNotBuilt, fault.IDTLSMissing}},
+	{"503", wordsAreKnown, []fault.ID{fault.IDSequence, fault.IDTLSMissing, fault.IDTLSActive}},
+	{"504", wordsAreKnown, []fault.ID{fault.IDUnsupported}},
+	{"521", codeIsVague, []fault.ID{fault.IDProtRequired, fault.IDTLSRequired}},
+	{"522", codeIsVague, []fault.ID{fault.IDProtRequired, fault.IDTLSReuse, fault.IDFamily}},
+	{"530", codeIsClear, []fault.ID{fault.IDAuth, fault.IDLogin, fault.IDTLSRequired, fault.IDBusy}},
+	{"534", codeIsClear, []fault.ID{fault.IDTLSRequired, fault.IDTLSMissing, fault.IDTLSActive, fault.IDProtRequired}},
+	{"550", codeIsVague, []fault.ID{fault.IDNotFound, fault.IDPerm, fault.IDIsDir, fault.IDExists}},
+	{"551", codeIsVague, []fault.ID{fault.IDPerm, fault.IDNotFound}},
+	{"552", wordsAreKnown, []fault.ID{fault.IDQuota, fault.IDNoSpace}},
+	{"553", codeIsVague, []fault.ID{fault.IDPerm, fault.IDBadName, fault.IDExists}},
 }
 
 // byCode are the patterns of codes: a reply without words, as it is pasted or as .NET
@@ -694,37 +711,18 @@ func byCode() (all []pattern) {
 	for _, c := range codes {
 		p := pattern{id: c.ids[0], also: c.ids[1:], re: `^(?:[<> -]+|Response: *)?` + c.code + `[.-]?$|\(` + c.code + `\) ` + c.code + ` `}
 		all = append(all, p)
-		if c.others == "" {
+		switch c.says {
+		case wordsAreKnown:
 			continue
+		case codeIsVague:
+			p.id, p.also = fault.IDServerSaysNo, c.ids
 		}
-		p.id, p.also = c.others, slices.DeleteFunc(slices.Clone(c.ids), func(id fault.ID) bool { return id == c.others })
 		p.re = `(?:^(?:[<> -]+|Response: *)?|(?:failed|refused|denied|error|error_perm|error_temp|error_reply): ?\(?)` + c.code + `[ -]["'(]?\pL|\bCode: ` + c.code + ` Message: `
 		p.except = `\b` + c.code + ` (?:bytes|files|folders|directories|entries|items|users|connections|(?:[kMGT]i?)?B)\b`
-		p.last, p.alone, p.note = true, true, "these words are not known here, only the code "+c.code
+		p.tier, p.note = byCodeAlone, "these words are not known here, only the code "+c.code
 		all = append(all, p)
 	}
 	return all
-}
-
-// The tiers of patterns: those of the third and fourth are told only where no line has
-// one of a tier before.
-const (
-	byWords = iota
-	behindOthers
-	byCodeAlone
-	byEnd
-)
-
-func (p pattern) tier() int {
-	switch {
-	case p.last && p.alone:
-		return byCodeAlone
-	case p.alone:
-		return byEnd
-	case p.last:
-		return behindOthers
-	}
-	return byWords
 }
 
 // A compiled pattern.
@@ -830,12 +828,12 @@ func find(lines []string, seen when) []ranked {
 			add(-1, Match{ID: id, Program: "dray", Line: shown})
 		} else if i >= 0 {
 			p := patterns[i]
-			add(p.tier()*len(patterns)+i, Match{ID: p.id, Program: p.program, Line: shown, Note: text(note), Also: p.also})
+			add(int(p.tier)*len(patterns)+i, Match{ID: p.id, Program: p.program, Line: shown, Note: text(note), Also: p.also})
 		}
 	})
 	slices.SortStableFunc(found, func(a, b ranked) int { return cmp.Compare(a.rank, b.rank) })
 	for i, f := range found {
-		if tier := f.rank / len(patterns); tier > behindOthers && tier > found[0].rank/len(patterns) {
+		if t := f.rank / len(patterns); t > int(behindOthers) && t > found[0].rank/len(patterns) {
 			return found[:i]
 		}
 	}

@@ -887,6 +887,7 @@ var said = []struct {
 	// Other libraries of TLS, and what clients make of it.
 	{fault.IDImplicitTLS, "Error:\tGnuTLS error -8: A record packet with illegal version was received."},
 	{fault.IDImplicitTLS, "System.IO.IOException: The handshake failed due to an unexpected packet format."},
+	{fault.IDPlainInTLS, "Response:\t230 Login successful.\nError:\tGnuTLS error -8: A record packet with illegal version was received."},
 	{fault.IDImplicitTLS, "System.IO.IOException: Cannot determine the frame size or a corrupted frame was received."},
 	{fault.IDImplicitTLS, "curl: (35) schannel: next InitializeSecurityContext failed: SEC_E_INVALID_TOKEN (0x80090308) - The token supplied to the function is invalid"},
 	{fault.IDUnknownCA, "curl: (60) schannel: SEC_E_UNTRUSTED_ROOT (0x80090325) - The certificate chain was issued by an authority that is not trusted."},
